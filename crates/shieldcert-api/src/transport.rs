@@ -1,0 +1,291 @@
+//! The one seam: every request of the generated client leaves through a [`Transport`].
+//!
+//! The default is [`HttpTransport`], on reqwest. Another one can stand in its place: a layer that
+//! adds credentials or retries, or a server in the same process, without a socket. Requests and
+//! answers are whole, in memory: the API's bodies are small, a layer can send a request again, and
+//! an answer that breaks off is an error here and not half a page further up.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use progenitor_client::{ClientHooks, OperationInfo};
+
+use crate::Client;
+
+/// A future that can be sent between threads, boxed so that [`Transport`] can be a trait object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Sends one request and returns its whole answer, whatever its status.
+///
+/// ```
+/// use bytes::Bytes;
+/// use shieldcert_api::transport::{BoxFuture, Transport, TransportError};
+///
+/// /// Answers everything with an empty list.
+/// struct Nothing;
+///
+/// impl Transport for Nothing {
+///     fn send(&self, _: http::Request<Bytes>) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
+///         Box::pin(async { Ok(http::Response::new(Bytes::from_static(b"{\"success\":true,\"result\":[]}"))) })
+///     }
+/// }
+///
+/// # futures_executor::block_on(async {
+/// let api = shieldcert_api::Client::with_transport("http://in.process", std::sync::Arc::new(Nothing));
+/// let page = api.list_client_certificates().zone_id("z".to_string()).send().await?;
+/// assert_eq!(page.into_inner().result.map(|list| list.len()), Some(0));
+/// # Ok::<_, shieldcert_api::Error<shieldcert_api::types::ApiResponseCommonFailure>>(())
+/// # }).unwrap();
+/// ```
+pub trait Transport: Send + Sync + 'static {
+    /// Sends `request`, whose URI is absolute and whose extensions hold the [`Operation`].
+    fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>>;
+}
+
+impl<T: Transport + ?Sized> Transport for Arc<T> {
+    fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
+        (**self).send(request)
+    }
+}
+
+/// Which operation of the spec a request belongs to, by its operation id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation(pub &'static str);
+
+/// What kept a [`Transport`] from returning an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}")]
+pub struct TransportError {
+    kind: TransportErrorKind,
+    #[source]
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// How far a request came before its [`TransportError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TransportErrorKind {
+    /// No connection was made: the service has not seen the request.
+    NotConnected,
+    /// The request was refused on this side, before anything was sent.
+    NotSent,
+    /// Time ran out. The service may have acted on the request.
+    TimedOut,
+    /// The connection broke after the request may have left. The service may have acted on it.
+    Interrupted,
+    /// The answer is larger than the limit, in bytes. The service has acted on the request.
+    TooLarge(usize),
+}
+
+impl fmt::Display for TransportErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotConnected => f.write_str("could not connect"),
+            Self::NotSent => f.write_str("the request could not be sent"),
+            Self::TimedOut => f.write_str("no complete answer in time"),
+            Self::Interrupted => f.write_str("the connection broke before the answer was complete"),
+            Self::TooLarge(limit) => write!(f, "the answer is larger than {limit} bytes"),
+        }
+    }
+}
+
+impl TransportError {
+    /// An error of this kind, with what caused it if anything did.
+    pub fn new(
+        kind: TransportErrorKind,
+        source: Option<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        Self { kind, source }
+    }
+
+    /// How far the request came.
+    pub fn kind(&self) -> TransportErrorKind {
+        self.kind
+    }
+
+    /// Finds the transport's error in what the generated client returned.
+    pub fn find<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
+        let mut error = Some(error);
+        while let Some(current) = error {
+            if let Some(found) = current.downcast_ref::<Self>() {
+                return Some(found);
+            }
+            error = current.source();
+        }
+        None
+    }
+}
+
+impl From<TransportErrorKind> for TransportError {
+    fn from(kind: TransportErrorKind) -> Self {
+        Self::new(kind, None)
+    }
+}
+
+/// The default transport: HTTP by reqwest.
+#[derive(Clone, Debug)]
+pub struct HttpTransport {
+    client: reqwest::Client,
+    body_limit: usize,
+}
+
+impl HttpTransport {
+    /// The largest answer read unless [`body_limit`](Self::body_limit) says otherwise: 8 MiB.
+    ///
+    /// A page of 50 certificates is about 200 KiB.
+    pub const BODY_LIMIT: usize = 8 << 20;
+
+    /// Sends with `client`: its pool, its TLS settings, its time-outs.
+    pub fn new(client: reqwest::Client) -> Self {
+        Self {
+            client,
+            body_limit: Self::BODY_LIMIT,
+        }
+    }
+
+    /// The largest answer that is read, in bytes; a larger one is an error.
+    pub fn body_limit(self, bytes: usize) -> Self {
+        Self {
+            body_limit: bytes,
+            ..self
+        }
+    }
+
+    async fn exchange(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<Bytes>, TransportError> {
+        let request = reqwest::Request::try_from(request).map_err(classified)?;
+        let response = self.client.execute(request).await.map_err(classified)?;
+        let announced = response.content_length();
+        let (parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
+        if announced.is_some_and(|length| length > self.body_limit as u64) {
+            return Err(TransportErrorKind::TooLarge(self.body_limit).into());
+        }
+        // A lying Content-Length must not reserve memory that the body never fills.
+        let expected = announced.map_or(0, |length| length.min(64 << 10) as usize);
+        let mut whole = BytesMut::with_capacity(expected);
+        let mut chunks = http_body_util::BodyDataStream::new(body);
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(classified)?;
+            if whole.len() + chunk.len() > self.body_limit {
+                return Err(TransportErrorKind::TooLarge(self.body_limit).into());
+            }
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(http::Response::from_parts(parts, whole.freeze()))
+    }
+}
+
+impl Transport for HttpTransport {
+    fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
+        Box::pin(self.exchange(request))
+    }
+}
+
+fn classified(error: reqwest::Error) -> TransportError {
+    let kind = if error.is_connect() {
+        TransportErrorKind::NotConnected
+    } else if error.is_timeout() {
+        TransportErrorKind::TimedOut
+    } else if error.is_builder() {
+        TransportErrorKind::NotSent
+    } else {
+        TransportErrorKind::Interrupted
+    };
+    // The URL is the caller's to name; in a chain of causes it only repeats itself.
+    TransportError::new(kind, Some(Box::new(error.without_url())))
+}
+
+/// What the generated client holds to send its requests: a shared [`Transport`].
+#[derive(Clone)]
+pub struct Seam(Arc<dyn Transport>);
+
+impl fmt::Debug for Seam {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A transport may hold credentials.
+        f.write_str("Seam")
+    }
+}
+
+impl Client {
+    /// A client that sends through `transport`, to paths below `base_url` (no slash at the end).
+    pub fn with_transport(base_url: &str, transport: Arc<dyn Transport>) -> Self {
+        Self::new_with_client(base_url, COMPOSER.clone(), Seam(transport))
+    }
+}
+
+/// The generated client composes its requests with a reqwest client. Nothing is ever sent with this
+/// one, so it knows no root certificates and costs nothing.
+static COMPOSER: LazyLock<reqwest::Client> = LazyLock::new(|| {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring supports the default TLS versions")
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    reqwest::Client::builder()
+        .no_proxy()
+        .tls_backend_preconfigured(tls)
+        .build()
+        .expect("a client without settings that can be wrong")
+});
+
+impl ClientHooks<Seam> for Client {
+    async fn exec(
+        &self,
+        mut request: reqwest::Request,
+        info: &OperationInfo,
+    ) -> reqwest::Result<reqwest::Response> {
+        // The generator adds the document's version as a header. The spec knows of no such header.
+        request.headers_mut().remove("api-version");
+        let operation = Operation(info.operation_id);
+        let outcome = match composed(request, operation) {
+            Ok(request) => self.inner.0.send(request).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(response) => Ok(response.into()),
+            Err(error) => Err(carried(error).await),
+        }
+    }
+}
+
+fn composed(
+    request: reqwest::Request,
+    operation: Operation,
+) -> Result<http::Request<Bytes>, TransportError> {
+    let request = http::Request::<reqwest::Body>::try_from(request).map_err(classified)?;
+    let (mut parts, body) = request.into_parts();
+    parts.extensions.insert(operation);
+    // The API's bodies are JSON, which the generated client has in memory.
+    let body = match body.as_bytes() {
+        Some(bytes) => Bytes::copy_from_slice(bytes),
+        None => return Err(TransportErrorKind::NotSent.into()),
+    };
+    Ok(http::Request::from_parts(parts, body))
+}
+
+/// The hook has to return a reqwest error, and reqwest makes one of another only where a body fails
+/// to arrive. [`TransportError::find`] gets it out again.
+async fn carried(error: TransportError) -> reqwest::Error {
+    let failing = futures_util::stream::once(std::future::ready(Err::<Bytes, _>(error)));
+    let response = http::Response::new(reqwest::Body::wrap_stream(failing));
+    match reqwest::Response::from(response).bytes().await {
+        Err(error) => error.without_url(),
+        Ok(_) => unreachable!("a body whose first and only chunk is an error"),
+    }
+}
