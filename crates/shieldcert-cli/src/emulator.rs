@@ -1,0 +1,146 @@
+//! `shieldcert emulator`: the service on this machine, until it is told to stop.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use jiff::SignedDuration;
+use shieldcert_emulator::Emulator;
+
+/// Run the service on this machine, for tests in any language
+///
+/// Serves the client_certificates operations of Cloudflare's API over HTTP, with a CA of its own, in memory. Prints
+/// one line with the base URL on standard output when it is ready, logs to standard error, and stops on Ctrl-C or
+/// SIGTERM.
+#[derive(Debug, Args)]
+pub(crate) struct Emulate {
+    /// Address and port to listen on; port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8787")]
+    listen: SocketAddr,
+
+    /// Accept this API token; may be repeated. Without it, any token is accepted
+    #[arg(long = "token", value_name = "TOKEN", value_parser = token)]
+    tokens: Vec<Token>,
+
+    /// How long a revocation or reactivation stays pending, such as 2s, 500ms or 1m
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration, allow_hyphen_values = true)]
+    transition_delay: Duration,
+}
+
+/// A token, which no Debug output shows.
+#[derive(Clone)]
+struct Token(String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+impl Emulate {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        // Before the line that says it is ready: a signal right after it must stop the emulator cleanly.
+        let stop = stop_signal().context("could not listen for signals")?;
+        let mut builder = Emulator::builder()
+            .listen(self.listen)
+            .transition_delay(self.transition_delay);
+        for Token(token) in &self.tokens {
+            builder = builder.token(token);
+        }
+        let emulator = builder.start().await?;
+        if !emulator.address().ip().is_loopback() {
+            eprintln!(
+                "warning: {} can be reached from other machines, over plain HTTP",
+                emulator.address()
+            );
+        }
+        let mut out = io::stdout();
+        writeln!(out, "listening on {}", emulator.base_url())
+            .and_then(|()| out.flush())
+            .context("could not write to standard output")?;
+        stop.await;
+        emulator.shutdown().await;
+        Ok(())
+    }
+}
+
+fn token(text: &str) -> Result<Token, &'static str> {
+    if text.is_empty() {
+        return Err("it is empty");
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("a token has visible ASCII characters only: no spaces, no line ends");
+    }
+    Ok(Token(text.to_owned()))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration: SignedDuration = text
+        .parse()
+        .map_err(|_| "write a number with its unit, such as 2s, 500ms or 1m".to_owned())?;
+    Duration::try_from(duration).map_err(|_| "it can't be negative".to_owned())
+}
+
+#[cfg(unix)]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+#[cfg(windows)]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_people_write_them() {
+        for (text, expected) in [
+            ("2s", 2_000),
+            ("500ms", 500),
+            ("1m", 60_000),
+            ("1h 30m", 5_400_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(
+                duration(text),
+                Ok(Duration::from_millis(expected)),
+                "{text}"
+            );
+        }
+        assert_eq!(duration("-2s"), Err("it can't be negative".to_owned()));
+        for text in ["", "2", "s", "soon", "2 parsecs"] {
+            assert!(
+                duration(text).is_err_and(|error| error.contains("500ms")),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn tokens_that_no_header_could_carry_are_refused() {
+        assert!(token("v1.0-abc_DEF").is_ok());
+        for text in ["", "a b", "a\n", "a\tb", "é"] {
+            assert!(token(text).is_err(), "{text:?}");
+        }
+        let shown = token("secret").map(|token| format!("{token:?}"));
+        assert_eq!(shown, Ok("Token".to_owned()));
+    }
+}

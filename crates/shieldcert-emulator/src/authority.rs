@@ -1,0 +1,150 @@
+//! The CA: signs certificates, and reads from them what the API says about them.
+
+use jiff::Timestamp;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SerialNumber,
+};
+use ring::digest;
+use shieldcert_api::types;
+use time::OffsetDateTime;
+use uuid::Uuid;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::oid_registry::{
+    OID_SIG_ECDSA_WITH_SHA256, OID_X509_COMMON_NAME, OID_X509_COUNTRY_NAME, OID_X509_LOCALITY_NAME,
+    OID_X509_ORGANIZATION_NAME, OID_X509_ORGANIZATIONAL_UNIT, OID_X509_STATE_OR_PROVINCE_NAME, Oid,
+};
+use x509_parser::prelude::FromDer;
+
+use crate::csr::Csr;
+use crate::error::{BoxError, Error};
+
+const NAME: &str = "Shieldcert Emulator CA";
+const DAY: i64 = 86_400;
+/// Longer than the longest client certificate, by some years of running.
+const CA_DAYS: i64 = 30 * 365;
+
+/// A CA with an ECDSA P-256 key, made at start.
+pub(crate) struct Authority {
+    id: Uuid,
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// A new key and its own certificate, valid from a day before `now`, in seconds since 1970.
+    pub(crate) fn new(id: Uuid, serial: [u8; 20], now: i64) -> Result<Self, Error> {
+        let make = || -> Result<_, BoxError> {
+            let mut params = CertificateParams::default();
+            params.distinguished_name = DistinguishedName::new();
+            params.distinguished_name.push(DnType::CommonName, NAME);
+            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+            params.serial_number = Some(positive(serial));
+            params.not_before = at(now - DAY)?;
+            params.not_after = at(now + CA_DAYS * DAY)?;
+            Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
+        };
+        Ok(Self {
+            id,
+            issuer: make().map_err(Error::Authority)?,
+        })
+    }
+
+    /// The CA's certificate in PEM, with LF line ends.
+    pub(crate) fn pem(&self) -> String {
+        to_pem(self.issuer.der())
+    }
+
+    /// Signs a certificate for `csr`, valid from `now` for `validity_days`, and describes it.
+    ///
+    /// The description has no id and no status: these are not the certificate's.
+    pub(crate) fn issue(
+        &self,
+        csr: &Csr,
+        serial: [u8; 20],
+        now: i64,
+        validity_days: i64,
+    ) -> Result<types::ClientCertificate, BoxError> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = csr.subject.clone();
+        params.serial_number = Some(positive(serial));
+        params.not_before = at(now)?;
+        params.not_after = at(now + validity_days * DAY)?;
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        let signed = params.signed_by(&csr.public_key, &*self.issuer)?;
+        let mut certificate = described(signed.der())?;
+        certificate.certificate_authority = Some(types::ClientCertificateCertificateAuthority {
+            id: Some(self.id.to_string()),
+            name: Some(NAME.to_owned()),
+        });
+        certificate.csr = Some(types::Csr(csr.pem.clone()));
+        Ok(certificate)
+    }
+}
+
+/// What the certificate itself says: nothing here comes from the request.
+fn described(der: &[u8]) -> Result<types::ClientCertificate, BoxError> {
+    let (_, certificate) = X509Certificate::from_der(der)?;
+    let subject = |oid: Oid<'static>| -> Result<Option<String>, BoxError> {
+        let first = certificate.subject().iter_by_oid(&oid).next();
+        let text = first.map(|attribute| attribute.as_str()).transpose()?;
+        Ok(Some(text.unwrap_or_default().to_owned()))
+    };
+    let ski =
+        certificate
+            .iter_extensions()
+            .find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::SubjectKeyIdentifier(id) => Some(hex(id.0)),
+                _ => None,
+            });
+    let (from, to) = (
+        certificate.validity().not_before.timestamp(),
+        certificate.validity().not_after.timestamp(),
+    );
+    let algorithm = &certificate.signature_algorithm.algorithm;
+    Ok(types::ClientCertificate {
+        certificate: Some(to_pem(der)),
+        common_name: subject(OID_X509_COMMON_NAME)?,
+        country: subject(OID_X509_COUNTRY_NAME)?,
+        state: subject(OID_X509_STATE_OR_PROVINCE_NAME)?,
+        location: subject(OID_X509_LOCALITY_NAME)?,
+        organization: subject(OID_X509_ORGANIZATION_NAME)?,
+        organizational_unit: subject(OID_X509_ORGANIZATIONAL_UNIT)?,
+        issued_on: Some(Timestamp::from_second(from)?.to_string()),
+        expires_on: Some(Timestamp::from_second(to)?.to_string()),
+        validity_days: Some(types::ValidityDays((to - from) / DAY)),
+        serial_number: Some(hex(certificate.raw_serial())),
+        fingerprint_sha256: Some(hex(digest::digest(&digest::SHA256, der).as_ref())),
+        ski,
+        signature: Some(if *algorithm == OID_SIG_ECDSA_WITH_SHA256 {
+            "ECDSAWithSHA256".to_owned()
+        } else {
+            algorithm.to_id_string()
+        }),
+        ..Default::default()
+    })
+}
+
+/// A serial number of exactly 20 octets: the top bit is clear, so it is positive, and the next one is set, so
+/// that no zero octet can fall off its start.
+fn positive(mut serial: [u8; 20]) -> SerialNumber {
+    serial[0] = serial[0] & 0x7f | 0x40;
+    SerialNumber::from_slice(&serial)
+}
+
+fn at(unix_seconds: i64) -> Result<OffsetDateTime, BoxError> {
+    Ok(OffsetDateTime::from_unix_timestamp(unix_seconds)?)
+}
+
+fn to_pem(der: &[u8]) -> String {
+    let lf = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    pem::encode_config(&pem::Pem::new("CERTIFICATE", der), lf)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

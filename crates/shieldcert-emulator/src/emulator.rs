@@ -1,0 +1,266 @@
+//! Making an emulator: its settings, and the handle to it.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+
+use crate::auth::{Access, Credentials};
+use crate::authority::Authority;
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::random::Random;
+use crate::routes;
+use crate::server::RunningEmulator;
+use crate::service::{Service, Settings};
+use crate::store::Store;
+use crate::transport::EmulatorTransport;
+
+/// In which order a list has its certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// The one issued last comes first.
+    #[default]
+    NewestFirst,
+    /// The one issued first comes first.
+    OldestFirst,
+    /// By id, which has nothing to do with when a certificate was issued.
+    ById,
+}
+
+/// What `total_count` counts in the answer to a list with a status filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TotalCount {
+    /// Every certificate of the zone, as the published document says.
+    #[default]
+    Unfiltered,
+    /// The certificates that match the filter.
+    Filtered,
+}
+
+/// How certificate ids are written. Both ways are understood in requests, whatever is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IdStyle {
+    /// A UUID with hyphens, 36 characters: what a documented real answer has.
+    #[default]
+    Hyphenated,
+    /// 32 hex digits: as many as the published document allows.
+    Hex,
+}
+
+/// The service in this process. Cheap to clone; clones share everything.
+///
+/// It has no socket: requests come in through its [`router`](Self::router) or its
+/// [`transport`](Self::transport). [`EmulatorBuilder::start`] makes one that listens.
+///
+/// ```
+/// use std::sync::Arc;
+/// use shieldcert_emulator::{Emulator, EmulatorTransport};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let emulator = Emulator::builder().token("secret").build()?;
+/// let api = shieldcert_api::Client::with_transport(EmulatorTransport::BASE_URL, Arc::new(emulator.transport()));
+/// let zone = "023e105f4ecef8ad9ca31a8372d0c353".to_owned();
+/// let answer = api.list_client_certificates().zone_id(zone).send().await;
+/// assert!(answer.is_err(), "no token was sent");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Emulator {
+    router: Router,
+    ca_pem: Arc<str>,
+}
+
+impl fmt::Debug for Emulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Emulator")
+    }
+}
+
+impl Emulator {
+    /// Starts with the default settings.
+    pub fn builder() -> EmulatorBuilder {
+        EmulatorBuilder::default()
+    }
+
+    /// The CA's certificate in PEM, which every certificate that is issued verifies against.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// The service as an axum router, with its routes below `/client/v4`.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// The service as a transport of the generated client.
+    pub fn transport(&self) -> EmulatorTransport {
+        EmulatorTransport {
+            router: self.router(),
+        }
+    }
+}
+
+/// The settings of an [`Emulator`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder makes nothing until `build` or `start` is called"]
+pub struct EmulatorBuilder {
+    listen: SocketAddr,
+    credentials: Credentials,
+    // Setters can't fail: the first credential that can't be used is reported by `build`.
+    credential_error: Option<&'static str>,
+    seed: Option<u64>,
+    clock_start: Option<SystemTime>,
+    settings: Settings,
+}
+
+impl Default for EmulatorBuilder {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            credentials: Credentials::new(),
+            credential_error: None,
+            seed: None,
+            clock_start: None,
+            settings: Settings {
+                transition_delay: Duration::from_secs(2),
+                reactivate_revoked: true,
+                order: Order::default(),
+                total_count: TotalCount::default(),
+                ids: IdStyle::default(),
+                sign_inline: false,
+            },
+        }
+    }
+}
+
+impl EmulatorBuilder {
+    /// Where [`start`](Self::start) listens. 127.0.0.1 with any free port unless set.
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = address;
+        self
+    }
+
+    /// Accepts this bearer token, for reading and writing. May be repeated.
+    ///
+    /// Without any token or key, every well-formed credential is accepted; with one, only those that were named.
+    pub fn token(mut self, token: impl AsRef<str>) -> Self {
+        let added = self.credentials.add_token(token.as_ref(), Access::Write);
+        self.note(added)
+    }
+
+    /// Accepts this bearer token, for reading alone. May be repeated.
+    pub fn read_only_token(mut self, token: impl AsRef<str>) -> Self {
+        let added = self.credentials.add_token(token.as_ref(), Access::Read);
+        self.note(added)
+    }
+
+    /// Accepts this key of the user with this email address (`X-Auth-Key`, `X-Auth-Email`). May be repeated.
+    pub fn key(mut self, email: impl AsRef<str>, key: impl AsRef<str>) -> Self {
+        let added = self.credentials.add_key(email.as_ref(), key.as_ref());
+        self.note(added)
+    }
+
+    fn note(mut self, added: Result<(), &'static str>) -> Self {
+        self.credential_error = self.credential_error.or(added.err());
+        self
+    }
+
+    /// How long a revocation or reactivation stays pending, by tokio's clock. 2 seconds unless set.
+    pub fn transition_delay(mut self, delay: Duration) -> Self {
+        self.settings.transition_delay = delay;
+        self
+    }
+
+    /// Whether a certificate that is settled as revoked may be reactivated. Yes unless set.
+    ///
+    /// One that is still `pending_revocation` always may.
+    pub fn reactivate_revoked(mut self, allowed: bool) -> Self {
+        self.settings.reactivate_revoked = allowed;
+        self
+    }
+
+    /// The order of lists. Newest first unless set.
+    pub fn order(mut self, order: Order) -> Self {
+        self.settings.order = order;
+        self
+    }
+
+    /// What `total_count` counts. Every certificate of the zone unless set.
+    pub fn total_count(mut self, total_count: TotalCount) -> Self {
+        self.settings.total_count = total_count;
+        self
+    }
+
+    /// How certificate ids are written. With hyphens unless set.
+    pub fn ids(mut self, style: IdStyle) -> Self {
+        self.settings.ids = style;
+        self
+    }
+
+    /// Draws ids, serial numbers and rays from this seed, so that the same calls in the same order get the same
+    /// ones. Unpredictable unless set.
+    ///
+    /// Keys and signatures, and so fingerprints, differ all the same.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// What time it is when the emulator is made, for the dates in certificates, which then go on with tokio's
+    /// clock. The machine's time unless set.
+    pub fn clock_start(mut self, time: SystemTime) -> Self {
+        self.clock_start = Some(time);
+        self
+    }
+
+    /// Signs on the thread that serves the request, instead of on one for blocking work.
+    ///
+    /// For simulations on one thread, where the order of events must follow from the seed alone.
+    pub fn sign_inline(mut self, inline: bool) -> Self {
+        self.settings.sign_inline = inline;
+        self
+    }
+
+    /// Makes the emulator, with its CA, and without a socket.
+    ///
+    /// # Errors
+    /// A credential can't be used, or the CA could not be made.
+    pub fn build(self) -> Result<Emulator, Error> {
+        if let Some(why) = self.credential_error {
+            return Err(Error::Credential(why));
+        }
+        let random = match self.seed {
+            Some(seed) => Random::seeded(seed),
+            None => Random::system().map_err(|_| Error::Random)?,
+        };
+        let clock = self.clock_start.map_or(Clock::Wall, Clock::starting_at);
+        let authority = Authority::new(random.uuid(), random.bytes(), clock.unix_seconds())?;
+        let ca_pem = authority.pem().into();
+        let service = Arc::new(Service {
+            credentials: self.credentials,
+            authority,
+            random,
+            clock,
+            store: Store::default(),
+            settings: self.settings,
+        });
+        Ok(Emulator {
+            router: routes::router(service),
+            ca_pem,
+        })
+    }
+
+    /// Makes the emulator and serves it over HTTP, on the runtime that this is called on.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build), or the address can't be listened on.
+    pub async fn start(self) -> Result<RunningEmulator, Error> {
+        let address = self.listen;
+        RunningEmulator::start(self.build()?, address).await
+    }
+}

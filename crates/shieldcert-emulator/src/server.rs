@@ -1,0 +1,91 @@
+//! An emulator that listens on a socket.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::emulator::Emulator;
+use crate::error::Error;
+use crate::routes::BASE_PATH;
+
+/// How long requests that are under way at a shutdown may take to end.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// An [`Emulator`] that serves HTTP until it is shut down or dropped.
+///
+/// Made by [`EmulatorBuilder::start`](crate::EmulatorBuilder::start).
+#[derive(Debug)]
+pub struct RunningEmulator {
+    emulator: Emulator,
+    address: SocketAddr,
+    // Dropping it ends the server as sending through it does.
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<()>,
+}
+
+impl RunningEmulator {
+    pub(crate) async fn start(emulator: Emulator, address: SocketAddr) -> Result<Self, Error> {
+        let listening = async {
+            let listener = TcpListener::bind(address).await?;
+            let address = listener.local_addr()?;
+            Ok((listener, address))
+        };
+        let (listener, address) = listening
+            .await
+            .map_err(|source| Error::listen(address, source))?;
+        // Answers are small: waiting to fill a packet only delays them.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "could not set TCP_NODELAY");
+            }
+        });
+        let (stop, stopped) = oneshot::channel::<()>();
+        let router = emulator.router();
+        let server = tokio::spawn(async move {
+            let serve = axum::serve(listener, router).with_graceful_shutdown(async {
+                // An error means that the handle was dropped, which is as good a reason.
+                let _ = stopped.await;
+            });
+            if let Err(error) = serve.await {
+                tracing::error!(%error, "the server ended");
+            }
+        });
+        Ok(Self {
+            emulator,
+            address,
+            stop,
+            server,
+        })
+    }
+
+    /// The address that is listened on, with the port that was given where 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The base URL for clients, such as `http://127.0.0.1:8787/client/v4`.
+    pub fn base_url(&self) -> String {
+        format!("http://{}{BASE_PATH}", self.address)
+    }
+
+    /// Stops listening, and returns once the requests under way are answered, after 5 seconds at the latest.
+    pub async fn shutdown(self) {
+        drop(self.stop);
+        if tokio::time::timeout(GRACE, self.server).await.is_err() {
+            tracing::warn!("some requests did not end in time");
+        }
+    }
+}
+
+impl Deref for RunningEmulator {
+    type Target = Emulator;
+
+    fn deref(&self) -> &Emulator {
+        &self.emulator
+    }
+}

@@ -1,0 +1,113 @@
+//! The life of client certificates, from their keys to their revocation and back.
+//!
+//! `cargo run --example lifecycle` needs no account: it starts an emulator of the service in this
+//! process, with a CA of its own. With `CLOUDFLARE_API_TOKEN` and `CLOUDFLARE_ZONE_ID` set it does the
+//! same in that zone, after asking.
+
+use std::error::Error;
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use shieldcert::{
+    Client, Identity, Issued, KeyAlgorithm, PrivateKey, Result, StatusFilter, Subject, Zone, ZoneId,
+};
+use shieldcert_emulator::{Emulator, Server};
+
+#[tokio::main]
+async fn main() -> std::result::Result<(), Box<dyn Error>> {
+    let (zone, _emulator) = connect().await?;
+
+    println!("\n1. Issue three certificates: a key made here, a CSR signed with it, sent to the CA");
+    let mut devices = Vec::new();
+    for name in ["sensor-001", "sensor-002", "sensor-003"] {
+        let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256)?;
+        let subject = Subject::common_name(name).organization("Temperature Testers, Inc.");
+        let issued = zone.issue(&key.csr(&subject)?).validity_days(1).await?;
+        show(&issued);
+        devices.push((issued.certificate, key));
+    }
+    let (certificate, key) = devices.swap_remove(0);
+
+    println!("\n2. Find them in the list of active certificates, in pages of five");
+    let mut pages = zone.list().status(StatusFilter::Active).page_size(5).pages();
+    let mut number = 0;
+    let mut found = false;
+    while let Some(page) = pages.try_next().await? {
+        number += 1;
+        found |= page.certificates.iter().any(|other| other.id() == certificate.id());
+        let names = page.certificates.iter().map(|c| c.common_name().unwrap_or("(no name)"));
+        println!("   page {number}: {}", names.collect::<Vec<_>>().join(", "));
+    }
+    assert!(found, "a certificate that was issued is in the list");
+
+    println!("\n3. Revoke sensor-001 and wait until it is");
+    let started = Instant::now();
+    let asked = zone.revoke(certificate.id()).await?;
+    println!("   {}", asked.status());
+    let revoked = zone.revoke(certificate.id()).until_settled().await?;
+    println!("   {} after {:.1?}", revoked.status(), started.elapsed());
+
+    println!("\n4. Reactivate it and wait until it is active");
+    let started = Instant::now();
+    let asked = zone.reactivate(certificate.id()).await?;
+    println!("   {}", asked.status());
+    let active = zone.reactivate(certificate.id()).until_settled().await?;
+    println!("   {} after {:.1?}", active.status(), started.elapsed());
+
+    println!("\n5. Use it: certificate and key in one file, and as a TLS client's identity");
+    let identity = Identity::new(active, key)?;
+    let path = std::env::temp_dir().join("shieldcert-lifecycle-sensor-001.pem");
+    identity.write_pem(&path)?;
+    println!("   written to {}, readable by its owner alone", path.display());
+    let (chain, key) = identity.rustls();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_client_auth_cert(chain, key)?;
+    println!("   TLS client configuration ready: {}", tls.client_auth_cert_resolver.has_certs());
+    Ok(())
+}
+
+fn show(issued: &Issued) {
+    let certificate = &issued.certificate;
+    println!(
+        "   {}  {}  {}  expires {}",
+        certificate.common_name().unwrap_or("(no name)"),
+        certificate.id(),
+        certificate.status(),
+        certificate.expires_on().map_or("(not said)".into(), |time| time.to_string()),
+    );
+}
+
+/// The service that the environment names, or one in this process.
+async fn connect() -> Result<(Zone, Option<Server>), Box<dyn Error>> {
+    if std::env::var_os("CLOUDFLARE_API_TOKEN").is_none() {
+        let server = Emulator::builder()
+            .token("lifecycle")
+            .transition_delay(Duration::from_secs(1))
+            .start()
+            .await?;
+        println!(
+            "No CLOUDFLARE_API_TOKEN is set: talking to an emulator in this process, {}",
+            server.base_url()
+        );
+        let client = Client::builder().token("lifecycle").base_url(server.base_url()).build()?;
+        let zone = client.zone("023e105f4ecef8ad9ca31a8372d0c353".parse()?);
+        return Ok((zone, Some(server)));
+    }
+    let client = Client::from_env()?;
+    let zone = client.zone(ZoneId::from_env()?);
+    println!("Talking to {}, zone {}", client.base_url(), zone.id());
+    print!("This issues three certificates, valid for a day, in that zone. Go on? [y/N] ");
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    if std::io::stdin().is_terminal() {
+        std::io::stdin().read_line(&mut answer)?;
+    }
+    if !answer.trim().eq_ignore_ascii_case("y") {
+        return Err("nothing was issued: answer y, at a terminal, to go on".into());
+    }
+    Ok((zone, None))
+}

@@ -1,0 +1,180 @@
+//! Credentials, and the one host they are sent to.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{Authority, Scheme};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{BoxFuture, Transport, TransportError, TransportErrorKind};
+use crate::error::{Error, Result};
+
+const X_AUTH_EMAIL: HeaderName = HeaderName::from_static("x-auth-email");
+const X_AUTH_KEY: HeaderName = HeaderName::from_static("x-auth-key");
+
+/// Who calls. Wiped from memory when dropped; `Debug` shows no secret.
+#[derive(Clone)]
+pub(crate) enum Credentials {
+    Token(SecretString),
+    EmailAndKey { email: String, key: SecretString },
+}
+
+impl Credentials {
+    pub(crate) fn token(token: SecretString) -> Result<Self> {
+        check("API token", token.expose_secret())?;
+        Ok(Self::Token(token))
+    }
+
+    pub(crate) fn email_and_key(email: String, key: SecretString) -> Result<Self> {
+        check("email", &email)?;
+        check("API key", key.expose_secret())?;
+        Ok(Self::EmailAndKey { email, key })
+    }
+
+    fn add_to(&self, headers: &mut HeaderMap) -> Result<(), TransportError> {
+        let secret = |text: &str| {
+            let mut value = HeaderValue::from_str(text)
+                .map_err(|_| TransportError::from(TransportErrorKind::NotSent))?;
+            value.set_sensitive(true);
+            Ok::<_, TransportError>(value)
+        };
+        match self {
+            Self::Token(token) => {
+                let bearer = SecretString::from(format!("Bearer {}", token.expose_secret()));
+                headers.insert(AUTHORIZATION, secret(bearer.expose_secret())?);
+            }
+            Self::EmailAndKey { email, key } => {
+                headers.insert(X_AUTH_EMAIL, secret(email)?);
+                headers.insert(X_AUTH_KEY, secret(key.expose_secret())?);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Token(_) => "Token",
+            Self::EmailAndKey { .. } => "EmailAndKey",
+        })
+    }
+}
+
+/// The message names what is wrong and never shows any of it.
+fn check(what: &'static str, text: &str) -> Result<()> {
+    let problem = if text.is_empty() {
+        "is empty"
+    } else if text.contains(['\n', '\r']) {
+        "holds a line break; take it off, for instance where it is read from a file"
+    } else if text.starts_with(' ') || text.ends_with(' ') {
+        "starts or ends with a space; take it off"
+    } else if !text.chars().all(|c| c.is_ascii_graphic()) {
+        "holds a character that no credential has (a space, a control character, or one beyond ASCII)"
+    } else {
+        return Ok(());
+    };
+    Err(Error::input(what, problem))
+}
+
+/// Adds the credentials to requests to the base URL's host, and refuses every other.
+pub(crate) struct Auth<T> {
+    pub(crate) credentials: Credentials,
+    pub(crate) scheme: Scheme,
+    pub(crate) authority: Authority,
+    pub(crate) inner: T,
+}
+
+impl<T: Transport> Transport for Auth<T> {
+    fn send(
+        &self,
+        mut request: http::Request<Bytes>,
+    ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
+        let uri = request.uri();
+        if uri.scheme() != Some(&self.scheme) || uri.authority() != Some(&self.authority) {
+            let source = "the request is to another host than the base URL's".into();
+            let error = TransportError::new(TransportErrorKind::NotSent, Some(source));
+            return Box::pin(async { Err(error) });
+        }
+        if let Err(error) = self.credentials.add_to(request.headers_mut()) {
+            return Box::pin(async { Err(error) });
+        }
+        self.inner.send(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn credentials_that_no_header_can_carry_are_refused_without_showing_them() {
+        for (token, expected) in [
+            ("", "is empty"),
+            ("s3cret\n", "holds a line break"),
+            ("s3cret\r\nX-Evil: 1", "holds a line break"),
+            (" s3cret", "starts or ends with a space"),
+            ("s3c ret", "holds a character"),
+            ("s3crét", "holds a character"),
+        ] {
+            let error = Credentials::token(token.into()).expect_err(token);
+            assert!(error.to_string().starts_with("API token: "), "{error}");
+            assert!(error.to_string().contains(expected), "{error}");
+            assert!(token.is_empty() || !format!("{error} {error:?}").contains("s3c"), "{error}");
+        }
+        let error = Credentials::email_and_key("a@b.c".into(), "k\n".into()).expect_err("key");
+        assert!(error.to_string().starts_with("API key: "), "{error}");
+        assert!(Credentials::email_and_key(String::new(), "k".into()).is_err());
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let token = Credentials::token("s3cret".into()).expect("a token");
+        let key = Credentials::email_and_key("a@b.c".into(), "s3cret".into()).expect("a key");
+        assert!(!format!("{token:?} {key:?}").contains("s3cret"));
+    }
+
+    #[derive(Default)]
+    struct Seen(Mutex<Vec<http::Request<Bytes>>>);
+
+    impl Transport for Seen {
+        fn send(
+            &self,
+            request: http::Request<Bytes>,
+        ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
+            self.0.lock().expect("not poisoned").push(request);
+            Box::pin(async { Ok(http::Response::default()) })
+        }
+    }
+
+    #[tokio::test]
+    async fn only_the_base_urls_host_is_sent_anything() {
+        let seen = std::sync::Arc::new(Seen::default());
+        let auth = Auth {
+            credentials: Credentials::token("s3cret".into()).expect("a token"),
+            scheme: Scheme::HTTPS,
+            authority: Authority::from_static("api.example.com"),
+            inner: seen.clone(),
+        };
+        for uri in [
+            "https://evil.example.com/",
+            "https://api.example.com:444/",
+            "http://api.example.com/",
+            "https://api.example.com@evil.example.com/",
+        ] {
+            let request = http::Request::get(uri).body(Bytes::new()).expect("a request");
+            let error = auth.send(request).await.expect_err(uri);
+            assert_eq!(error.kind(), TransportErrorKind::NotSent);
+        }
+        assert!(seen.0.lock().expect("not poisoned").is_empty());
+        let request = http::Request::get("https://api.example.com/x").body(Bytes::new()).expect("a request");
+        auth.send(request).await.expect("is sent");
+        let seen = seen.0.lock().expect("not poisoned");
+        let value = &seen[0].headers()[AUTHORIZATION];
+        assert!(value.is_sensitive() && value.as_bytes() == b"Bearer s3cret");
+        assert!(!format!("{:?}", seen[0]).contains("s3cret"));
+    }
+}

@@ -1,0 +1,128 @@
+//! A zone: the handle that every operation hangs from.
+
+use std::sync::Arc;
+
+use shieldcert_api::{ResponseValue, types};
+
+use crate::certificate::{CertificateId, ClientCertificate, ZoneId};
+use crate::client::Client;
+use crate::csr::Csr;
+use crate::error::{Call, Error, Result};
+use crate::issue::Issue;
+use crate::list::List;
+use crate::transition::{Reactivate, Revoke, Wait};
+use crate::transport::answer::{Envelope, conclude};
+use crate::transport::exchange::Exchange;
+use crate::transport::retry::RetryPolicy;
+
+/// The client certificates of a zone. Cheap to clone; made by [`Client::zone`].
+#[derive(Clone, Debug)]
+pub struct Zone {
+    client: Client,
+    id: ZoneId,
+}
+
+impl Zone {
+    pub(crate) fn new(client: Client, id: ZoneId) -> Self {
+        Self { client, id }
+    }
+
+    /// The zone's id.
+    pub fn id(&self) -> &ZoneId {
+        &self.id
+    }
+
+    /// The client that calls are made with.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Lists the zone's certificates, all of them unless a filter is set.
+    pub fn list(&self) -> List {
+        List::new(self.clone())
+    }
+
+    /// Gets one certificate.
+    ///
+    /// Fails with an error that [`is_not_found`](Error::is_not_found) where there is none.
+    pub async fn get(&self, id: &CertificateId) -> Result<ClientCertificate> {
+        self.get_with(id, self.client.retry()).await
+    }
+
+    /// Issues a certificate for a CSR.
+    pub fn issue(&self, csr: &Csr) -> Issue {
+        Issue::new(self.clone(), csr.clone())
+    }
+
+    /// Revokes a certificate. Its quota is free at once; the edge refuses it once it is `revoked`.
+    pub fn revoke(&self, id: &CertificateId) -> Revoke {
+        Revoke::new(self.clone(), id.clone())
+    }
+
+    /// Makes a certificate active again.
+    pub fn reactivate(&self, id: &CertificateId) -> Reactivate {
+        Reactivate::new(self.clone(), id.clone())
+    }
+
+    /// Waits until nothing is under way with a certificate, and returns it as it then is.
+    pub fn wait(&self, id: &CertificateId) -> Wait {
+        Wait::until_settled(self.clone(), id.clone())
+    }
+
+    #[tracing::instrument(
+        name = "shieldcert.get",
+        skip_all,
+        fields(zone = %self.id, certificate = %id),
+        err(level = "debug")
+    )]
+    pub(crate) async fn get_with(
+        &self,
+        id: &CertificateId,
+        policy: &RetryPolicy,
+    ) -> Result<ClientCertificate> {
+        let (certificate, _) = self
+            .call(policy, async |api| {
+                api.get_client_certificate()
+                    .zone_id(self.wire_id())
+                    .client_certificate_id(id.to_string())
+                    .send()
+                    .await
+            })
+            .await?;
+        Ok(certificate)
+    }
+
+    /// Makes one operation's call and reads its answer.
+    pub(crate) async fn call<E: Envelope>(
+        &self,
+        policy: &RetryPolicy,
+        request: impl AsyncFnOnce(
+            shieldcert_api::Client,
+        ) -> Result<
+            ResponseValue<E>,
+            shieldcert_api::Error<types::ApiResponseCommonFailure>,
+        >,
+    ) -> Result<(E::Answer, Call)> {
+        let exchange = Arc::new(Exchange::new(
+            self.client.transport(),
+            policy.clone(),
+            self.client.base_path().to_owned(),
+        ));
+        let api = shieldcert_api::Client::with_transport(self.client.base_url(), exchange.clone());
+        let read = request(api).await;
+        match exchange.take() {
+            Some(record) => conclude(read.ok().map(ResponseValue::into_inner), record),
+            None => Err(Error::input(
+                "request",
+                match read {
+                    Err(error) => format!("can't be composed ({error})"),
+                    Ok(_) => "was not sent".to_owned(),
+                },
+            )),
+        }
+    }
+
+    pub(crate) fn wire_id(&self) -> String {
+        self.id.to_string()
+    }
+}
