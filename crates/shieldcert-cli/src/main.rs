@@ -26,14 +26,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     // A usage error ends the process here, with exit code 2.
-    let cli = Cli::parse();
-    // Standard output is for results alone.
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_max_level(LevelFilter::INFO)
-        .with_target(false)
-        .init();
-    match run(cli.command).await {
+    match run(Cli::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -42,8 +35,14 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> anyhow::Result<()> {
-    match command {
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    // Standard output is for results alone.
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_max_level(LevelFilter::INFO)
+        .with_target(false)
+        .init();
+    match cli.command {
         #[cfg(feature = "emulator")]
         Command::Emulator(emulate) => emulate.run().await,
     }

@@ -116,11 +116,14 @@ fn options_that_are_not_understood_are_usage_errors() {
         (["--transition-delay", "soon"], "500ms"),
         (["--token", ""], "empty"),
         (["--token", "secret\nx"], "line ends"),
+        (["--token", "secret x"], "spaces"),
+        (["--token", "sécret"], "ASCII"),
         (["--listen", "localhost"], "--listen"),
         (["--speed", "9"], "--speed"),
     ] {
         let (code, out, err) = ended(&arguments);
         assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments:?}: {err}");
         assert!(err.contains(why), "{arguments:?}: {err}");
+        assert!(!err.contains("cret"), "a token is not shown: {err}");
     }
 }

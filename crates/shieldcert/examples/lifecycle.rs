@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shieldcert::{
-    Client, Identity, Issued, KeyAlgorithm, PrivateKey, Result, StatusFilter, Subject, Zone, ZoneId,
+    Client, Identity, Issued, KeyAlgorithm, PrivateKey, StatusFilter, Subject, Zone, ZoneId,
 };
-use shieldcert_emulator::{Emulator, Server};
+use shieldcert_emulator::{Emulator, RunningEmulator};
 
 #[tokio::main]
 async fn main() -> std::result::Result<(), Box<dyn Error>> {
@@ -82,7 +82,7 @@ fn show(issued: &Issued) {
 }
 
 /// The service that the environment names, or one in this process.
-async fn connect() -> Result<(Zone, Option<Server>), Box<dyn Error>> {
+async fn connect() -> std::result::Result<(Zone, Option<RunningEmulator>), Box<dyn Error>> {
     if std::env::var_os("CLOUDFLARE_API_TOKEN").is_none() {
         let server = Emulator::builder()
             .token("lifecycle")
