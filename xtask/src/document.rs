@@ -82,7 +82,10 @@ impl<'a> Checker<'a> {
     fn object(&mut self, at: &At, value: &'a Value) -> Option<&'a Map<String, Value>> {
         let object = value.as_object();
         if object.is_none() {
-            self.problem(at, format_args!("expected an object, found {}", kind(value)));
+            self.problem(
+                at,
+                format_args!("expected an object, found {}", kind(value)),
+            );
         }
         object
     }
@@ -146,7 +149,10 @@ impl<'a> Checker<'a> {
                 &at.key("openapi"),
                 format_args!("version {version} can't be read; the generator reads 3.0.x"),
             ),
-            None => self.problem(&at, "`openapi: 3.0.x` is missing; is this an OpenAPI document?"),
+            None => self.problem(
+                &at,
+                "`openapi: 3.0.x` is missing; is this an OpenAPI document?",
+            ),
         }
         self.member_object(&at, root, "info");
         let mut operation_ids = BTreeMap::new();
@@ -196,7 +202,10 @@ impl<'a> Checker<'a> {
                         );
                     }
                 }
-                None => self.problem(&at, "`operationId` is missing, so the operation has no name"),
+                None => self.problem(
+                    &at,
+                    "`operationId` is missing, so the operation has no name",
+                ),
             }
             let mut declared = self.parameters(&at, operation);
             declared.extend(shared.iter().copied());
@@ -242,7 +251,10 @@ impl<'a> Checker<'a> {
             None => return Vec::new(),
             Some(Value::Array(items)) => items,
             Some(other) => {
-                self.problem(&at, format_args!("expected an array, found {}", kind(other)));
+                self.problem(
+                    &at,
+                    format_args!("expected an array, found {}", kind(other)),
+                );
                 return Vec::new();
             }
         };
@@ -261,13 +273,19 @@ impl<'a> Checker<'a> {
                 continue;
             };
             if !["path", "query", "header", "cookie"].contains(&location) {
-                self.problem(&at.key("in"), format_args!("{location:?} is not a place for a parameter"));
+                self.problem(
+                    &at.key("in"),
+                    format_args!("{location:?} is not a place for a parameter"),
+                );
             }
             if location == "path" && parameter.get("required") != Some(&Value::Bool(true)) {
                 self.problem(&at, "a path parameter must have `required: true`");
             }
             if declared.contains(&(location, name)) {
-                self.problem(&at, format_args!("the {location} parameter {name:?} stands here twice"));
+                self.problem(
+                    &at,
+                    format_args!("the {location} parameter {name:?} stands here twice"),
+                );
             }
             match parameter.get("schema") {
                 Some(schema) => self.schema(&at.key("schema"), schema),
@@ -318,34 +336,63 @@ impl<'a> Checker<'a> {
             }
             Some(other) => self.problem(
                 &at.key("type"),
-                format_args!("{other} is not a type of OpenAPI 3.0 ({})", TYPES.join(", ")),
+                format_args!(
+                    "{other} is not a type of OpenAPI 3.0 ({})",
+                    TYPES.join(", ")
+                ),
             ),
         }
         for key in ["minimum", "maximum", "multipleOf"] {
             self.keyword(at, schema, key, "a number", Value::is_number);
         }
-        for key in ["minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"] {
+        for key in [
+            "minLength",
+            "maxLength",
+            "minItems",
+            "maxItems",
+            "minProperties",
+            "maxProperties",
+        ] {
             self.keyword(at, schema, key, "a whole number from 0", Value::is_u64);
         }
-        for key in ["nullable", "readOnly", "writeOnly", "deprecated", "uniqueItems"] {
+        for key in [
+            "nullable",
+            "readOnly",
+            "writeOnly",
+            "deprecated",
+            "uniqueItems",
+        ] {
             self.keyword(at, schema, key, "true or false", Value::is_boolean);
         }
         for key in ["description", "title", "format", "pattern"] {
             self.keyword(at, schema, key, "a string", Value::is_string);
         }
-        self.keyword(at, schema, "enum", "an array with at least one value", |value| {
-            value.as_array().is_some_and(|values| !values.is_empty())
-        });
-        self.keyword(at, schema, "required", "an array of property names", |value| {
-            value
-                .as_array()
-                .is_some_and(|names| names.iter().all(Value::is_string))
-        });
+        self.keyword(
+            at,
+            schema,
+            "enum",
+            "an array with at least one value",
+            |value| value.as_array().is_some_and(|values| !values.is_empty()),
+        );
+        self.keyword(
+            at,
+            schema,
+            "required",
+            "an array of property names",
+            |value| {
+                value
+                    .as_array()
+                    .is_some_and(|names| names.iter().all(Value::is_string))
+            },
+        );
         let bound = |key| schema.get(key).and_then(Value::as_f64);
         if let (Some(minimum), Some(maximum)) = (bound("minimum"), bound("maximum"))
             && minimum > maximum
         {
-            self.problem(at, format_args!("minimum {minimum} is above maximum {maximum}"));
+            self.problem(
+                at,
+                format_args!("minimum {minimum} is above maximum {maximum}"),
+            );
         }
         if let Some(properties) = schema.get("properties") {
             let at = at.key("properties");
@@ -390,7 +437,10 @@ impl<'a> Checker<'a> {
         if let Some(value) = schema.get(key)
             && !is_right(value)
         {
-            self.problem(&at.key(key), format_args!("expected {expected}, found {value}"));
+            self.problem(
+                &at.key(key),
+                format_args!("expected {expected}, found {value}"),
+            );
         }
     }
 }
@@ -452,34 +502,128 @@ mod tests {
         let operation = "/paths/~1a~1{id}/get";
         let schema = "/components/schemas/a";
         for (pointer, patch, expected) in [
-            ("", json!({ "openapi": "3.1.0" }), "/openapi: version 3.1.0 can't be read"),
-            ("", json!({ "openapi": null }), "/: `openapi: 3.0.x` is missing"),
+            (
+                "",
+                json!({ "openapi": "3.1.0" }),
+                "/openapi: version 3.1.0 can't be read",
+            ),
+            (
+                "",
+                json!({ "openapi": null }),
+                "/: `openapi: 3.0.x` is missing",
+            ),
             ("", json!({ "paths": null }), "/: `paths` is missing"),
-            ("", json!({ "paths": [] }), "/paths: expected an object, found an array"),
+            (
+                "",
+                json!({ "paths": [] }),
+                "/paths: expected an object, found an array",
+            ),
             ("", json!({ "info": null }), "/: `info` is missing"),
-            ("", json!({ "components": null }), "200/content/application~1json/schema/$ref: \"#/components/schemas/a\" points at nothing"),
-            (operation, json!({ "operationId": null }), "get: `operationId` is missing"),
-            (operation, json!({ "parameters": null }), "get: the path's {id} is not among the parameters"),
-            (operation, json!({ "parameters": [{ "name": "id", "in": "path", "schema": {} }] }), "parameters/0: a path parameter must have"),
-            (operation, json!({ "parameters": [{ "name": "id" }] }), "parameters/0: a parameter needs a `name` and an `in`"),
-            ("/paths/~1a~1{id}/get/responses", json!({ "200": null }), "responses: an operation needs at least one response"),
-            (operation, json!({ "responses": { "2OO": { "description": "d" } } }), "responses/2OO: a response is"),
-            (operation, json!({ "requestBody": {} }), "requestBody: `content` is missing"),
-            (schema, json!({ "type": "objekt" }), "/components/schemas/a/type: \"objekt\" is not a type"),
-            (schema, json!({ "type": ["object", "null"] }), "/components/schemas/a/type:"),
-            (schema, json!({ "type": "array" }), "/components/schemas/a: an array needs `items`"),
-            (schema, json!({ "enum": [] }), "/components/schemas/a/enum: expected an array"),
-            (schema, json!({ "required": true }), "/components/schemas/a/required: expected an array"),
-            (schema, json!({ "minLength": -1 }), "/components/schemas/a/minLength: expected a whole number"),
-            (schema, json!({ "nullable": "yes" }), "/components/schemas/a/nullable: expected true or false"),
-            (schema, json!({ "allOf": {} }), "/components/schemas/a/allOf: expected an array"),
-            (schema, json!({ "$ref": "other.yaml#/a" }), "/components/schemas/a/$ref: \"other.yaml#/a\" does not point into"),
-            (schema, json!({ "$ref": "#/components/schemas/a" }), "/components/schemas/a/$ref: the references run in a circle"),
-            ("/components/schemas/a/properties/x", json!({ "maximum": 0 }), "properties/x: minimum 1 is above maximum 0"),
-            ("/components/schemas/a/properties/x", json!({ "maximum": "9" }), "properties/x/maximum: expected a number, found \"9\""),
+            (
+                "",
+                json!({ "components": null }),
+                "200/content/application~1json/schema/$ref: \"#/components/schemas/a\" points at nothing",
+            ),
+            (
+                operation,
+                json!({ "operationId": null }),
+                "get: `operationId` is missing",
+            ),
+            (
+                operation,
+                json!({ "parameters": null }),
+                "get: the path's {id} is not among the parameters",
+            ),
+            (
+                operation,
+                json!({ "parameters": [{ "name": "id", "in": "path", "schema": {} }] }),
+                "parameters/0: a path parameter must have",
+            ),
+            (
+                operation,
+                json!({ "parameters": [{ "name": "id" }] }),
+                "parameters/0: a parameter needs a `name` and an `in`",
+            ),
+            (
+                "/paths/~1a~1{id}/get/responses",
+                json!({ "200": null }),
+                "responses: an operation needs at least one response",
+            ),
+            (
+                operation,
+                json!({ "responses": { "2OO": { "description": "d" } } }),
+                "responses/2OO: a response is",
+            ),
+            (
+                operation,
+                json!({ "requestBody": {} }),
+                "requestBody: `content` is missing",
+            ),
+            (
+                schema,
+                json!({ "type": "objekt" }),
+                "/components/schemas/a/type: \"objekt\" is not a type",
+            ),
+            (
+                schema,
+                json!({ "type": ["object", "null"] }),
+                "/components/schemas/a/type:",
+            ),
+            (
+                schema,
+                json!({ "type": "array" }),
+                "/components/schemas/a: an array needs `items`",
+            ),
+            (
+                schema,
+                json!({ "enum": [] }),
+                "/components/schemas/a/enum: expected an array",
+            ),
+            (
+                schema,
+                json!({ "required": true }),
+                "/components/schemas/a/required: expected an array",
+            ),
+            (
+                schema,
+                json!({ "minLength": -1 }),
+                "/components/schemas/a/minLength: expected a whole number",
+            ),
+            (
+                schema,
+                json!({ "nullable": "yes" }),
+                "/components/schemas/a/nullable: expected true or false",
+            ),
+            (
+                schema,
+                json!({ "allOf": {} }),
+                "/components/schemas/a/allOf: expected an array",
+            ),
+            (
+                schema,
+                json!({ "$ref": "other.yaml#/a" }),
+                "/components/schemas/a/$ref: \"other.yaml#/a\" does not point into",
+            ),
+            (
+                schema,
+                json!({ "$ref": "#/components/schemas/a" }),
+                "/components/schemas/a/$ref: the references run in a circle",
+            ),
+            (
+                "/components/schemas/a/properties/x",
+                json!({ "maximum": 0 }),
+                "properties/x: minimum 1 is above maximum 0",
+            ),
+            (
+                "/components/schemas/a/properties/x",
+                json!({ "maximum": "9" }),
+                "properties/x/maximum: expected a number, found \"9\"",
+            ),
         ] {
             let mut document = sound();
-            let node = document.pointer_mut(pointer).expect("the row's place exists");
+            let node = document
+                .pointer_mut(pointer)
+                .expect("the row's place exists");
             json_patch::merge(node, &patch);
             let message = check(&document).expect_err(expected).to_string();
             assert!(message.contains(expected), "{pointer} {patch}: {message}");
@@ -492,7 +636,10 @@ mod tests {
         let copy = document["paths"]["/a/{id}"]["get"].clone();
         document["paths"]["/a/{id}"]["put"] = copy;
         let message = check(&document).expect_err("must be refused").to_string();
-        assert!(message.contains("/paths/~1a~1{id}/put/operationId"), "{message}");
+        assert!(
+            message.contains("/paths/~1a~1{id}/put/operationId"),
+            "{message}"
+        );
         assert!(message.contains("/paths/~1a~1{id}/get"), "{message}");
     }
 

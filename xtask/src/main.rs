@@ -10,7 +10,11 @@ mod overlay;
 mod regen;
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Tasks of the Shieldcert workspace")]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Tasks of the Shieldcert workspace"
+)]
 struct Arguments {
     #[command(subcommand)]
     task: Task,

@@ -165,7 +165,10 @@ mod tests {
     }
 
     fn refusal(actions: Value, document: Value) -> String {
-        format!("{:#}", apply(actions, document).expect_err("must be refused"))
+        format!(
+            "{:#}",
+            apply(actions, document).expect_err("must be refused")
+        )
     }
 
     #[test]
@@ -175,7 +178,10 @@ mod tests {
             json!({ "a": { "x": 1, "y": 1, "keep": true } }),
         )
         .expect("applies");
-        assert_eq!(merged, json!({ "a": { "x": 2, "keep": true, "z": { "n": 1 } } }));
+        assert_eq!(
+            merged,
+            json!({ "a": { "x": 2, "keep": true, "z": { "n": 1 } } })
+        );
     }
 
     #[test]
@@ -202,7 +208,10 @@ mod tests {
         .expect("applies");
         assert_eq!(merged["p"][0]["schema"], json!({ "type": "integer" }));
         assert_eq!(merged["p"][1]["schema"], json!({ "type": "number" }));
-        assert_eq!(merged["p"][2]["schema"], json!({ "type": "integer", "maximum": 50 }));
+        assert_eq!(
+            merged["p"][2]["schema"],
+            json!({ "type": "integer", "maximum": 50 })
+        );
     }
 
     #[test]
@@ -237,7 +246,10 @@ mod tests {
             json!([{ "target": "$.gone.maxLength", "description": "ids are longer", "remove": true }]),
             json!({ "here": 1 }),
         );
-        assert!(message.contains("action 1 of 1 no longer applies"), "{message}");
+        assert!(
+            message.contains("action 1 of 1 no longer applies"),
+            "{message}"
+        );
         assert!(message.contains("$.gone.maxLength"), "{message}");
         assert!(message.contains("ids are longer"), "{message}");
         assert!(message.contains("matches nothing"), "{message}");
@@ -256,13 +268,34 @@ mod tests {
     fn malformed_actions_are_refused_before_anything_is_applied() {
         for (action, expected) in [
             (json!({ "target": "$.a", "update": {} }), "needs its reason"),
-            (json!({ "target": "$.a", "description": " ", "update": {} }), "needs its reason"),
-            (json!({ "target": "$.a", "description": "why" }), "needs an `update` or `remove: true`"),
-            (json!({ "target": "$.a", "description": "why", "update": {}, "remove": true }), "exclude each other"),
-            (json!({ "target": "a[", "description": "why", "remove": true }), "not a JSONPath"),
-            (json!({ "target": "$.a", "description": "why", "delete": true }), "delete"),
-            (json!({ "target": "$", "description": "why", "remove": true }), "whole document"),
-            (json!({ "target": "$.a", "description": "why", "update": {} }), "neither an object nor an array"),
+            (
+                json!({ "target": "$.a", "description": " ", "update": {} }),
+                "needs its reason",
+            ),
+            (
+                json!({ "target": "$.a", "description": "why" }),
+                "needs an `update` or `remove: true`",
+            ),
+            (
+                json!({ "target": "$.a", "description": "why", "update": {}, "remove": true }),
+                "exclude each other",
+            ),
+            (
+                json!({ "target": "a[", "description": "why", "remove": true }),
+                "not a JSONPath",
+            ),
+            (
+                json!({ "target": "$.a", "description": "why", "delete": true }),
+                "delete",
+            ),
+            (
+                json!({ "target": "$", "description": "why", "remove": true }),
+                "whole document",
+            ),
+            (
+                json!({ "target": "$.a", "description": "why", "update": {} }),
+                "neither an object nor an array",
+            ),
         ] {
             let message = refusal(json!([action]), json!({ "a": 1 }));
             assert!(message.contains(expected), "{action}: {message}");

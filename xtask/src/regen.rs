@@ -67,7 +67,8 @@ fn generate(spec: &str, overlay: &str) -> Result<[GeneratedFile; 2]> {
         .context(OVERLAY)?
         .apply(&mut value)
         .context(OVERLAY)?;
-    let openapi = document::check(&value).with_context(|| format!("{SPEC} with {OVERLAY} applied"))?;
+    let openapi =
+        document::check(&value).with_context(|| format!("{SPEC} with {OVERLAY} applied"))?;
     let sources = generate::sources(&openapi)?;
     let header = header(spec, overlay)?;
     Ok([
@@ -137,7 +138,10 @@ fn print_diff(name: &str, current: &str, regenerated: &str) {
     let text = diff
         .unified_diff()
         .context_radius(3)
-        .header(&format!("{name} (checked in)"), &format!("{name} (regenerated)"))
+        .header(
+            &format!("{name} (checked in)"),
+            &format!("{name} (regenerated)"),
+        )
         .to_string();
     let lines: Vec<&str> = text.lines().collect();
     for line in lines.iter().take(DIFF_LINES) {

@@ -101,10 +101,7 @@ impl fmt::Display for TransportErrorKind {
 
 impl TransportError {
     /// An error of this kind, with what caused it if anything did.
-    pub fn new(
-        kind: TransportErrorKind,
-        source: Option<Box<dyn StdError + Send + Sync>>,
-    ) -> Self {
+    pub fn new(kind: TransportErrorKind, source: Option<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { kind, source }
     }
 

@@ -18,7 +18,9 @@ use shieldcert_emulator::{Emulator, RunningEmulator};
 async fn main() -> std::result::Result<(), Box<dyn Error>> {
     let (zone, _emulator) = connect().await?;
 
-    println!("\n1. Issue three certificates: a key made here, a CSR signed with it, sent to the CA");
+    println!(
+        "\n1. Issue three certificates: a key made here, a CSR signed with it, sent to the CA"
+    );
     let mut devices = Vec::new();
     for name in ["sensor-001", "sensor-002", "sensor-003"] {
         let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256)?;
@@ -30,13 +32,23 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
     let (certificate, key) = devices.swap_remove(0);
 
     println!("\n2. Find them in the list of active certificates, in pages of five");
-    let mut pages = zone.list().status(StatusFilter::Active).page_size(5).pages();
+    let mut pages = zone
+        .list()
+        .status(StatusFilter::Active)
+        .page_size(5)
+        .pages();
     let mut number = 0;
     let mut found = false;
     while let Some(page) = pages.try_next().await? {
         number += 1;
-        found |= page.certificates.iter().any(|other| other.id() == certificate.id());
-        let names = page.certificates.iter().map(|c| c.common_name().unwrap_or("(no name)"));
+        found |= page
+            .certificates
+            .iter()
+            .any(|other| other.id() == certificate.id());
+        let names = page
+            .certificates
+            .iter()
+            .map(|c| c.common_name().unwrap_or("(no name)"));
         println!("   page {number}: {}", names.collect::<Vec<_>>().join(", "));
     }
     assert!(found, "a certificate that was issued is in the list");
@@ -59,14 +71,20 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
     let identity = Identity::new(active, key)?;
     let path = std::env::temp_dir().join("shieldcert-lifecycle-sensor-001.pem");
     identity.write_pem(&path)?;
-    println!("   written to {}, readable by its owner alone", path.display());
+    println!(
+        "   written to {}, readable by its owner alone",
+        path.display()
+    );
     let (chain, key) = identity.rustls();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_client_auth_cert(chain, key)?;
-    println!("   TLS client configuration ready: {}", tls.client_auth_cert_resolver.has_certs());
+    println!(
+        "   TLS client configuration ready: {}",
+        tls.client_auth_cert_resolver.has_certs()
+    );
     Ok(())
 }
 
@@ -77,7 +95,9 @@ fn show(issued: &Issued) {
         certificate.common_name().unwrap_or("(no name)"),
         certificate.id(),
         certificate.status(),
-        certificate.expires_on().map_or("(not said)".into(), |time| time.to_string()),
+        certificate
+            .expires_on()
+            .map_or("(not said)".into(), |time| time.to_string()),
     );
 }
 
@@ -93,7 +113,10 @@ async fn connect() -> std::result::Result<(Zone, Option<RunningEmulator>), Box<d
             "No CLOUDFLARE_API_TOKEN is set: talking to an emulator in this process, {}",
             server.base_url()
         );
-        let client = Client::builder().token("lifecycle").base_url(server.base_url()).build()?;
+        let client = Client::builder()
+            .token("lifecycle")
+            .base_url(server.base_url())
+            .build()?;
         let zone = client.zone("023e105f4ecef8ad9ca31a8372d0c353".parse()?);
         return Ok((zone, Some(server)));
     }

@@ -55,7 +55,9 @@ impl FromStr for ZoneId {
         };
         Err(Error::input(
             "zone id",
-            format!("{problem}; it must be the 32 hex digits that the dashboard shows under \"API\""),
+            format!(
+                "{problem}; it must be the 32 hex digits that the dashboard shows under \"API\""
+            ),
         ))
     }
 }
@@ -223,7 +225,11 @@ impl ClientCertificate {
 
     /// The CSR that it was issued for, in PEM. Line ends differ from what was sent: compare by DER.
     pub fn csr_pem(&self) -> Option<&str> {
-        self.wire.csr.as_deref().map(String::as_str).filter(|csr| !csr.is_empty())
+        self.wire
+            .csr
+            .as_deref()
+            .map(String::as_str)
+            .filter(|csr| !csr.is_empty())
     }
 
     /// The subject's common name. Not unique.
@@ -372,19 +378,30 @@ mod tests {
         for text in ["", ".", "..", "a/b", "a b", "a?b", "a%2e", &"a".repeat(65)] {
             assert!(text.parse::<CertificateId>().is_err(), "{text:?}");
         }
-        for text in ["7bf7f70c-7600-42e1-81c4-e4c0da9aa515", "023e105f4ecef8ad9ca31a8372d0c353"] {
+        for text in [
+            "7bf7f70c-7600-42e1-81c4-e4c0da9aa515",
+            "023e105f4ecef8ad9ca31a8372d0c353",
+        ] {
             assert_eq!(text.parse::<CertificateId>().expect(text).as_str(), text);
         }
     }
 
     #[test]
     fn what_may_follow_a_status_leads_back_to_it() {
-        for status in [Status::Active, Status::Revoked, Status::PendingRevocation, Status::PendingReactivation] {
+        for status in [
+            Status::Active,
+            Status::Revoked,
+            Status::PendingRevocation,
+            Status::PendingReactivation,
+        ] {
             assert_ne!(status.is_settled(), status.is_pending());
             assert_eq!(Status::from(status.as_str()), status);
             for next in status.may_become() {
                 assert!(!next.may_become().is_empty(), "{status} → {next}");
-                assert!(!(status.is_settled() && next.is_settled()), "{status} → {next}");
+                assert!(
+                    !(status.is_settled() && next.is_settled()),
+                    "{status} → {next}"
+                );
             }
         }
         let unknown = Status::from("archived");
@@ -405,7 +422,10 @@ mod tests {
         assert_eq!(certificate.organization(), None);
         assert_eq!(certificate.country(), None);
         assert_eq!(certificate.issued_on(), None);
-        assert_eq!(certificate.expires_on().map(|t| t.to_string()).as_deref(), Some("2033-02-20T23:18:00Z"));
+        assert_eq!(
+            certificate.expires_on().map(|t| t.to_string()).as_deref(),
+            Some("2033-02-20T23:18:00Z")
+        );
         assert_eq!(certificate.status(), &Status::Unknown("archived".into()));
         assert_eq!(serde_json::to_value(&certificate).expect("writes"), json);
     }

@@ -149,7 +149,8 @@ impl ClientBuilder {
             builder.token = Some(token.into());
             return Ok(builder);
         }
-        builder.email_and_key = match (variable("CLOUDFLARE_EMAIL"), variable("CLOUDFLARE_API_KEY")) {
+        builder.email_and_key = match (variable("CLOUDFLARE_EMAIL"), variable("CLOUDFLARE_API_KEY"))
+        {
             (Some(email), Some(key)) => Some((email, key.into())),
             (Some(_), None) => {
                 return Err(Error::input(
@@ -302,10 +303,14 @@ impl BaseUrl {
         })?;
         if !url.username().is_empty() || url.password().is_some() {
             // Not repeated in the message: it may be a secret.
-            return Err(wrong("holds a user name or password; credentials are given apart".into()));
+            return Err(wrong(
+                "holds a user name or password; credentials are given apart".into(),
+            ));
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(wrong(format!("{given:?} holds a query or a fragment; take it off")));
+            return Err(wrong(format!(
+                "{given:?} holds a query or a fragment; take it off"
+            )));
         }
         let is_loopback = is_loopback(&url);
         let scheme = match url.scheme() {
@@ -341,12 +346,18 @@ impl BaseUrl {
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    host == "localhost"
+        || address
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 fn default_http(base: &BaseUrl) -> Result<reqwest::Client> {
     let unusable = |error: rustls::Error| {
-        Error::input("TLS", format!("the system's root certificates can't be used ({error})"))
+        Error::input(
+            "TLS",
+            format!("the system's root certificates can't be used ({error})"),
+        )
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = rustls_platform_verifier::Verifier::new(provider.clone()).map_err(unusable)?;
@@ -395,7 +406,10 @@ mod tests {
             ("http://10.0.0.1/", "unencrypted"),
             ("ftp://api.cloudflare.com/", "neither https nor http"),
             ("file:///etc/passwd", "neither https nor http"),
-            ("https://user:s3cret@api.cloudflare.com/", "user name or password"),
+            (
+                "https://user:s3cret@api.cloudflare.com/",
+                "user name or password",
+            ),
             ("https://api.cloudflare.com/?a=1", "query or a fragment"),
         ] {
             let error = built_with(url).expect_err(url);
@@ -410,7 +424,10 @@ mod tests {
         for (url, expected) in [
             (BASE_URL, BASE_URL),
             ("https://api.example.com/", "https://api.example.com"),
-            ("http://127.0.0.1:8787/client/v4/", "http://127.0.0.1:8787/client/v4"),
+            (
+                "http://127.0.0.1:8787/client/v4/",
+                "http://127.0.0.1:8787/client/v4",
+            ),
             ("http://localhost:8787", "http://localhost:8787"),
             ("http://[::1]:8787", "http://[::1]:8787"),
         ] {
@@ -422,14 +439,20 @@ mod tests {
     #[test]
     fn the_environment_is_read_as_the_official_clients_read_it() {
         let build = |variables: &[(&str, &str)]| {
-            let variables: Vec<(String, String)> =
-                variables.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+            let variables: Vec<(String, String)> = variables
+                .iter()
+                .map(|(k, v)| (k.to_string(), v.to_string()))
+                .collect();
             ClientBuilder::from_variables(|name| {
-                variables.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone())
+                variables
+                    .iter()
+                    .find(|(k, _)| k == name)
+                    .map(|(_, v)| v.clone())
             })?
             .build()
         };
-        let message = |variables: &[(&str, &str)]| build(variables).expect_err("is refused").to_string();
+        let message =
+            |variables: &[(&str, &str)]| build(variables).expect_err("is refused").to_string();
         let client = build(&[("CLOUDFLARE_API_TOKEN", "t")]).expect("a client");
         assert_eq!(client.base_url(), BASE_URL);
         let client = build(&[
@@ -440,7 +463,9 @@ mod tests {
         .expect("a client");
         assert_eq!(client.base_url(), "http://localhost:1");
         assert!(message(&[]).contains("CLOUDFLARE_API_TOKEN is not set"));
-        assert!(message(&[("CLOUDFLARE_API_TOKEN", "")]).contains("CLOUDFLARE_API_TOKEN is not set"));
+        assert!(
+            message(&[("CLOUDFLARE_API_TOKEN", "")]).contains("CLOUDFLARE_API_TOKEN is not set")
+        );
         assert!(message(&[("CLOUDFLARE_EMAIL", "a")]).contains("CLOUDFLARE_API_KEY is not"));
         assert!(message(&[("CLOUDFLARE_API_KEY", "k")]).contains("CLOUDFLARE_EMAIL is not"));
         assert!(message(&[("CLOUDFLARE_API_TOKEN", "t\n")]).contains("line break"));
@@ -462,7 +487,11 @@ mod tests {
                 .build()
                 .expect("a client")
         };
-        Client::builder().token("t").http_client(own()).build().expect("a token is fine");
+        Client::builder()
+            .token("t")
+            .http_client(own())
+            .build()
+            .expect("a token is fine");
         let error = Client::builder()
             .email_and_key("a@example.com", "k")
             .http_client(own())

@@ -55,7 +55,9 @@ impl Csr {
             ));
         };
         if more.is_some() {
-            return Err(refused("there are several PEM blocks; give one CSR at a time"));
+            return Err(refused(
+                "there are several PEM blocks; give one CSR at a time",
+            ));
         }
         match block.tag() {
             "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => Self::from_der(block.contents()),
@@ -65,7 +67,9 @@ impl Csr {
             tag if tag.ends_with("PRIVATE KEY") => Err(refused(
                 "this is a private key, which is never sent; give the request that is made with it",
             )),
-            tag => Err(refused(format!("this is a {tag}, not a CERTIFICATE REQUEST"))),
+            tag => Err(refused(format!(
+                "this is a {tag}, not a CERTIFICATE REQUEST"
+            ))),
         }
     }
 
@@ -170,7 +174,10 @@ mod tests {
     fn csrs_of_openssl_are_read_with_either_line_end() {
         for pem in [P256, RSA] {
             let csr = Csr::from_pem(pem).expect("a CSR");
-            assert_eq!(Csr::from_pem(pem.replace('\n', "\r\n")).expect("a CSR"), csr);
+            assert_eq!(
+                Csr::from_pem(pem.replace('\n', "\r\n")).expect("a CSR"),
+                csr
+            );
             assert_eq!(Csr::from_pem(csr.to_pem()).expect("a CSR"), csr);
             assert_eq!(csr.common_name().as_deref(), Some("sensor-001"));
         }
@@ -188,14 +195,32 @@ mod tests {
             (String::new(), "not PEM"),
             ("hello".into(), "not PEM"),
             (P256[..P256.len() / 2].into(), "cut off"),
-            (wrapped("CERTIFICATE REQUEST", &der[..der.len() / 2]), "damaged or cut off"),
-            (wrapped("CERTIFICATE REQUEST", b"\x30\x80"), "damaged or cut off"),
+            (
+                wrapped("CERTIFICATE REQUEST", &der[..der.len() / 2]),
+                "damaged or cut off",
+            ),
+            (
+                wrapped("CERTIFICATE REQUEST", b"\x30\x80"),
+                "damaged or cut off",
+            ),
             (wrapped("CERTIFICATE REQUEST", &[]), "damaged or cut off"),
             (wrapped("CERTIFICATE REQUEST", &longer), "1 bytes follow"),
-            (wrapped("CERTIFICATE REQUEST", &broken), "signature is broken"),
+            (
+                wrapped("CERTIFICATE REQUEST", &broken),
+                "signature is broken",
+            ),
             (CERTIFICATE.into(), "this is a certificate"),
-            (wrapped("CERTIFICATE REQUEST", pem::parse(CERTIFICATE).expect("PEM").contents()), "damaged"),
-            (wrapped("EC PRIVATE KEY", &der), "private key, which is never sent"),
+            (
+                wrapped(
+                    "CERTIFICATE REQUEST",
+                    pem::parse(CERTIFICATE).expect("PEM").contents(),
+                ),
+                "damaged",
+            ),
+            (
+                wrapped("EC PRIVATE KEY", &der),
+                "private key, which is never sent",
+            ),
             (wrapped("X509 CRL", &der), "this is a X509 CRL"),
             (format!("{P256}{P256}"), "several PEM blocks"),
             ("A".repeat(1 << 20), "1048576 bytes are too many"),

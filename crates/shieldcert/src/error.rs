@@ -74,7 +74,10 @@ pub enum Error {
     },
 
     /// The service returned a certificate that does not answer what was asked.
-    #[error("the service returned a certificate that was not asked for{}: {problem}", In(id))]
+    #[error(
+        "the service returned a certificate that was not asked for{}: {problem}",
+        In(id)
+    )]
     WrongCertificate {
         /// The certificate that was returned, where it has an id.
         id: Option<CertificateId>,
@@ -83,7 +86,9 @@ pub enum Error {
     },
 
     /// A transition was overtaken: somebody moved the certificate the other way.
-    #[error("certificate {id} was to become {wanted} but is {seen}: somebody else moved it the other way")]
+    #[error(
+        "certificate {id} was to become {wanted} but is {seen}: somebody else moved it the other way"
+    )]
     Overtaken {
         /// The certificate.
         id: CertificateId,
@@ -94,7 +99,9 @@ pub enum Error {
     },
 
     /// A status was not reached in time. The transition may still be under way: waiting again is safe.
-    #[error("certificate {id} was to become {wanted} within {waited:?} but is {last}; waiting again is safe")]
+    #[error(
+        "certificate {id} was to become {wanted} within {waited:?} but is {last}; waiting again is safe"
+    )]
     NotSettled {
         /// The certificate.
         id: CertificateId,
@@ -205,13 +212,16 @@ impl ApiMessage {
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
         if !error.is_object() {
             return Self {
-                message: error.as_str().map_or_else(|| error.to_string(), str::to_owned),
+                message: error
+                    .as_str()
+                    .map_or_else(|| error.to_string(), str::to_owned),
                 ..Self::default()
             };
         }
         let code = error.get("code");
         Self {
-            code: code.and_then(|code| code.as_i64().or_else(|| code.as_str()?.trim().parse().ok())),
+            code: code
+                .and_then(|code| code.as_i64().or_else(|| code.as_str()?.trim().parse().ok())),
             message: text(error.get("message")).unwrap_or_default(),
             // The service nests one level deep; a hostile answer may nest for ever.
             error_chain: match error.get("error_chain") {
@@ -474,14 +484,26 @@ mod tests {
     #[test]
     fn errors_of_any_shape_are_read() {
         for (errors, code, message) in [
-            (json!([{ "code": "1445", "message": "quota" }]), Some(1445), "quota"),
+            (
+                json!([{ "code": "1445", "message": "quota" }]),
+                Some(1445),
+                "quota",
+            ),
             (json!([{ "message": null }]), None, ""),
             (json!(["plain text"]), None, "plain text"),
-            (json!({ "code": 1, "message": "one, not in a list" }), Some(1), "one, not in a list"),
+            (
+                json!({ "code": 1, "message": "one, not in a list" }),
+                Some(1),
+                "one, not in a list",
+            ),
             (json!([17]), None, "17"),
         ] {
             let read = ApiMessage::read_all(&json!({ "errors": errors }));
-            assert_eq!((read[0].code, read[0].message.as_str()), (code, message), "{errors}");
+            assert_eq!(
+                (read[0].code, read[0].message.as_str()),
+                (code, message),
+                "{errors}"
+            );
         }
         assert!(ApiMessage::read_all(&json!({ "errors": null })).is_empty());
         assert!(ApiMessage::read_all(&json!([])).is_empty());

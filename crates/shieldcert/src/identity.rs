@@ -44,11 +44,14 @@ impl Identity {
         let pem = certificate.pem().ok_or_else(|| {
             Error::input(
                 "certificate",
-                format!("the record of {} holds no PEM; get it again", certificate.id()),
+                format!(
+                    "the record of {} holds no PEM; get it again",
+                    certificate.id()
+                ),
             )
         })?;
-        let parsed = Certificate::from_pem(pem)
-            .map_err(|problem| Error::input("certificate", problem))?;
+        let parsed =
+            Certificate::from_pem(pem).map_err(|problem| Error::input("certificate", problem))?;
         if parsed.public_key() != key.public_key() {
             return Err(Error::KeyMismatch(format!(
                 "this private key does not belong to certificate {}{}: their public keys differ",
@@ -111,7 +114,9 @@ fn write_private(path: &Path, contents: &[u8]) -> std::io::Result<()> {
         _ => Path::new("."),
     };
     // Made with mode 0600, under a name of its own.
-    let mut file = tempfile::Builder::new().prefix(".shieldcert-").tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".shieldcert-")
+        .tempfile_in(folder)?;
     file.write_all(contents)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
@@ -134,7 +139,9 @@ mod tests {
 
     fn certificate(pem: Option<&str>) -> ClientCertificate {
         types::ClientCertificate {
-            id: Some(types::Identifier("7bf7f70c-7600-42e1-81c4-e4c0da9aa515".into())),
+            id: Some(types::Identifier(
+                "7bf7f70c-7600-42e1-81c4-e4c0da9aa515".into(),
+            )),
             common_name: Some("sensor-001".into()),
             certificate: pem.map(str::to_owned),
             ..Default::default()
@@ -153,7 +160,12 @@ mod tests {
         let other = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
         let error = Identity::new(certificate(Some(CERTIFICATE)), other).expect_err("another key");
         assert!(matches!(error, Error::KeyMismatch(_)));
-        assert!(error.to_string().contains("7bf7f70c-7600-42e1-81c4-e4c0da9aa515 (sensor-001)"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("7bf7f70c-7600-42e1-81c4-e4c0da9aa515 (sensor-001)"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -178,10 +190,17 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            let mode = std::fs::metadata(&path).expect("exists").permissions().mode();
+            let mode = std::fs::metadata(&path)
+                .expect("exists")
+                .permissions()
+                .mode();
             assert_eq!(mode & 0o777, 0o600);
         }
-        assert_eq!(std::fs::read_dir(folder.path()).expect("reads").count(), 1, "nothing is left beside it");
+        assert_eq!(
+            std::fs::read_dir(folder.path()).expect("reads").count(),
+            1,
+            "nothing is left beside it"
+        );
     }
 
     #[test]
@@ -189,7 +208,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("missing/sensor-001.pem");
         let error = identity().write_pem(&path).expect_err("no folder");
-        assert!(error.to_string().contains("missing/sensor-001.pem"), "{error}");
+        assert!(
+            error.to_string().contains("missing/sensor-001.pem"),
+            "{error}"
+        );
     }
 
     #[test]

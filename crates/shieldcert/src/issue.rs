@@ -132,7 +132,9 @@ fn check(record: &ClientCertificate, csr: &Csr) -> Result<()> {
         return Err(wrong("its public key is not the CSR's".into()));
     }
     if let Some(stated) = record.fingerprint_sha256()
-        && !stated.replace(':', "").eq_ignore_ascii_case(&certificate.sha256())
+        && !stated
+            .replace(':', "")
+            .eq_ignore_ascii_case(&certificate.sha256())
     {
         return Err(wrong(format!(
             "the record's fingerprint {stated:?} is not the certificate's, which is {}",

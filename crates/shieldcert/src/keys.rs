@@ -311,7 +311,11 @@ mod tests {
     #[test]
     fn every_algorithm_signs_a_csr_that_verifies() {
         let subject = Subject::common_name("sensor-001");
-        for algorithm in [KeyAlgorithm::EcdsaP256, KeyAlgorithm::EcdsaP384, KeyAlgorithm::Ed25519] {
+        for algorithm in [
+            KeyAlgorithm::EcdsaP256,
+            KeyAlgorithm::EcdsaP384,
+            KeyAlgorithm::Ed25519,
+        ] {
             let key = PrivateKey::generate(algorithm).expect("a key");
             let csr = key.csr(&subject).expect("a CSR");
             assert_eq!(csr.public_key(), key.public_key(), "{algorithm:?}");
@@ -325,8 +329,14 @@ mod tests {
     fn keys_of_openssl_are_read() {
         for (pem, algorithm) in [
             (RSA, KeyAlgorithm::Rsa),
-            (include_str!("../tests/data/openssl-p256.key.pem"), KeyAlgorithm::EcdsaP256),
-            (include_str!("../tests/data/openssl-ed25519.key.pem"), KeyAlgorithm::Ed25519),
+            (
+                include_str!("../tests/data/openssl-p256.key.pem"),
+                KeyAlgorithm::EcdsaP256,
+            ),
+            (
+                include_str!("../tests/data/openssl-ed25519.key.pem"),
+                KeyAlgorithm::Ed25519,
+            ),
         ] {
             let key = PrivateKey::from_pem(pem).expect("a key");
             assert_eq!(key.algorithm(), algorithm);
@@ -351,9 +361,18 @@ mod tests {
         let cut = &RSA[..400];
         for (pem, expected) in [
             (pkcs1, "older format"),
-            (include_str!("../tests/data/openssl-p256.sec1.key.pem"), "older format"),
-            (include_str!("../tests/data/openssl-p256.encrypted.key.pem"), "encrypted"),
-            (include_str!("../tests/data/openssl-p256.cert.pem"), "no private key among"),
+            (
+                include_str!("../tests/data/openssl-p256.sec1.key.pem"),
+                "older format",
+            ),
+            (
+                include_str!("../tests/data/openssl-p256.encrypted.key.pem"),
+                "encrypted",
+            ),
+            (
+                include_str!("../tests/data/openssl-p256.cert.pem"),
+                "no private key among",
+            ),
             (cut, "cut off"),
             ("", "not PEM"),
         ] {
@@ -365,21 +384,28 @@ mod tests {
             }
         }
         let nonsense = pem::encode(&pem::Pem::new("PRIVATE KEY", b"nonsense".as_slice()));
-        let message = PrivateKey::from_pem(nonsense).expect_err("nonsense").to_string();
+        let message = PrivateKey::from_pem(nonsense)
+            .expect_err("nonsense")
+            .to_string();
         assert!(message.contains("damaged or of a kind"), "{message}");
         assert!(PrivateKey::from_pem("x".repeat(1 << 20)).is_err());
     }
 
     #[test]
     fn rsa_is_not_generated_and_the_message_says_how_to() {
-        let message = PrivateKey::generate(KeyAlgorithm::Rsa).expect_err("RSA").to_string();
+        let message = PrivateKey::generate(KeyAlgorithm::Rsa)
+            .expect_err("RSA")
+            .to_string();
         assert!(message.contains("openssl genpkey"), "{message}");
     }
 
     #[test]
     fn debug_shows_no_key() {
         let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
-        assert_eq!(format!("{key:?}"), "PrivateKey { algorithm: EcdsaP256, .. }");
+        assert_eq!(
+            format!("{key:?}"),
+            "PrivateKey { algorithm: EcdsaP256, .. }"
+        );
     }
 
     #[test]
@@ -388,7 +414,10 @@ mod tests {
         let name = || Subject::common_name("sensor");
         for (subject, expected) in [
             (Subject::common_name(""), "the common name is empty"),
-            (Subject::common_name("a".repeat(65)), "the common name has 65 characters"),
+            (
+                Subject::common_name("a".repeat(65)),
+                "the common name has 65 characters",
+            ),
             (name().organization("a\nb"), "the organization holds '\\n'"),
             (name().country("Germany"), "the country has 7 characters"),
             (name().country("de"), "two capital letters"),
@@ -396,6 +425,7 @@ mod tests {
             let message = key.csr(&subject).expect_err(expected).to_string();
             assert!(message.contains(expected), "{message}");
         }
-        key.csr(&name().organization("Zürich ⚙ 计量").country("CH")).expect("UTF-8 is fine");
+        key.csr(&name().organization("Zürich ⚙ 计量").country("CH"))
+            .expect("UTF-8 is fine");
     }
 }

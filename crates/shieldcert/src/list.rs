@@ -227,7 +227,9 @@ impl Sweep {
         }
         self.next_page += 1;
         let is_last = count < u64::from(size)
-            || records.total_count.is_some_and(|total| read_so_far >= total);
+            || records
+                .total_count
+                .is_some_and(|total| read_so_far >= total);
         Ok((page, is_last))
     }
 
@@ -385,17 +387,29 @@ mod tests {
             key("7bf7f70c-7600-42e1-81c4-e4c0da9aa515"),
             0x7bf7f70c_7600_42e1_81c4_e4c0da9aa515
         );
-        assert_eq!(key("023e105f4ecef8ad9ca31a8372d0c353"), 0x023e105f4ecef8ad9ca31a8372d0c353);
+        assert_eq!(
+            key("023e105f4ecef8ad9ca31a8372d0c353"),
+            0x023e105f4ecef8ad9ca31a8372d0c353
+        );
         assert_ne!(key("a"), key("b"));
         assert_ne!(key("a"), key("0000000000000000000000000000000a"));
     }
 
     #[test]
     fn filters_are_the_specs_words() {
-        for text in ["all", "active", "pending_reactivation", "pending_revocation", "revoked"] {
+        for text in [
+            "all",
+            "active",
+            "pending_reactivation",
+            "pending_revocation",
+            "revoked",
+        ] {
             assert_eq!(text.parse::<StatusFilter>().expect(text).to_string(), text);
         }
-        let message = "Active".parse::<StatusFilter>().expect_err("is refused").to_string();
+        let message = "Active"
+            .parse::<StatusFilter>()
+            .expect_err("is refused")
+            .to_string();
         assert!(message.contains("there are all, active"), "{message}");
     }
 }

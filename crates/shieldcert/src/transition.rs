@@ -244,7 +244,8 @@ impl Wait {
 /// Waits before the next look, longer each time. The last look is taken shortly before the deadline
 /// rather than one delay too early.
 async fn pause(delay: &mut Duration, deadline: Instant) {
-    let last_look = deadline - Wait::FIRST_DELAY.min(deadline.saturating_duration_since(Instant::now()));
+    let last_look =
+        deadline - Wait::FIRST_DELAY.min(deadline.saturating_duration_since(Instant::now()));
     let next_look = Instant::now() + *delay;
     let until = if Instant::now() < last_look {
         next_look.min(last_look)
@@ -301,8 +302,10 @@ impl Sightings {
         };
         let contrary = matches!(
             (wanted, status),
-            (Status::Revoked, Status::Active | Status::PendingReactivation)
-                | (Status::Active, Status::Revoked | Status::PendingRevocation)
+            (
+                Status::Revoked,
+                Status::Active | Status::PendingReactivation
+            ) | (Status::Active, Status::Revoked | Status::PendingRevocation)
         );
         self.contrary = if contrary { self.contrary + 1 } else { 0 };
         if self.contrary >= Self::CONVINCING {
@@ -323,17 +326,57 @@ mod tests {
         let other = || Status::from("archived");
         for (awaited, seen, verdict) in [
             (Awaited::Settled, vec![Active], Verdict::Arrived),
-            (Awaited::Settled, vec![PendingRevocation, Revoked], Verdict::Arrived),
-            (Awaited::Settled, vec![PendingRevocation, other()], Verdict::Underway),
-            (Awaited::Status(Revoked), vec![PendingRevocation, Revoked], Verdict::Arrived),
+            (
+                Awaited::Settled,
+                vec![PendingRevocation, Revoked],
+                Verdict::Arrived,
+            ),
+            (
+                Awaited::Settled,
+                vec![PendingRevocation, other()],
+                Verdict::Underway,
+            ),
+            (
+                Awaited::Status(Revoked),
+                vec![PendingRevocation, Revoked],
+                Verdict::Arrived,
+            ),
             (Awaited::Status(Revoked), vec![Active], Verdict::Underway),
-            (Awaited::Status(Revoked), vec![Active, PendingRevocation, Active], Verdict::Underway),
-            (Awaited::Status(Revoked), vec![Active, Active], Verdict::Overtaken(Revoked)),
-            (Awaited::Status(Revoked), vec![PendingReactivation, Active], Verdict::Overtaken(Revoked)),
-            (Awaited::Status(Active), vec![Revoked, PendingReactivation, Active], Verdict::Arrived),
-            (Awaited::Status(Active), vec![PendingRevocation, Revoked], Verdict::Overtaken(Active)),
-            (Awaited::Status(Active), vec![other(), other(), other()], Verdict::Underway),
-            (Awaited::Status(PendingRevocation), vec![Active, Active, Active], Verdict::Underway),
+            (
+                Awaited::Status(Revoked),
+                vec![Active, PendingRevocation, Active],
+                Verdict::Underway,
+            ),
+            (
+                Awaited::Status(Revoked),
+                vec![Active, Active],
+                Verdict::Overtaken(Revoked),
+            ),
+            (
+                Awaited::Status(Revoked),
+                vec![PendingReactivation, Active],
+                Verdict::Overtaken(Revoked),
+            ),
+            (
+                Awaited::Status(Active),
+                vec![Revoked, PendingReactivation, Active],
+                Verdict::Arrived,
+            ),
+            (
+                Awaited::Status(Active),
+                vec![PendingRevocation, Revoked],
+                Verdict::Overtaken(Active),
+            ),
+            (
+                Awaited::Status(Active),
+                vec![other(), other(), other()],
+                Verdict::Underway,
+            ),
+            (
+                Awaited::Status(PendingRevocation),
+                vec![Active, Active, Active],
+                Verdict::Underway,
+            ),
         ] {
             let mut sightings = Sightings::of(&awaited);
             let last = seen.iter().map(|status| sightings.judge(status)).last();

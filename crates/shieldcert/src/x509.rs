@@ -14,9 +14,13 @@ pub(crate) struct Certificate {
 impl Certificate {
     /// Reads one certificate in PEM, or says what is wrong.
     pub(crate) fn from_pem(text: &str) -> Result<Self, String> {
-        let blocks = pem::parse_many(text).map_err(|error| format!("it is damaged PEM ({error})"))?;
+        let blocks =
+            pem::parse_many(text).map_err(|error| format!("it is damaged PEM ({error})"))?;
         // An answer may carry the chain; the certificate itself stands first.
-        let Some(block) = blocks.into_iter().find(|block| block.tag() == "CERTIFICATE") else {
+        let Some(block) = blocks
+            .into_iter()
+            .find(|block| block.tag() == "CERTIFICATE")
+        else {
             return Err("it is not a certificate in PEM, or was cut off".to_owned());
         };
         let der = block.into_contents();
@@ -28,7 +32,8 @@ impl Certificate {
     }
 
     fn parsed(&self) -> X509Certificate<'_> {
-        let (_, certificate) = X509Certificate::from_der(&self.der).expect("parsed when it was made");
+        let (_, certificate) =
+            X509Certificate::from_der(&self.der).expect("parsed when it was made");
         certificate
     }
 
@@ -62,8 +67,9 @@ mod tests {
 
     #[test]
     fn serial_numbers_match_in_hex_and_decimal() {
-        let certificate = Certificate::from_pem(include_str!("../tests/data/openssl-p256.cert.pem"))
-            .expect("a certificate");
+        let certificate =
+            Certificate::from_pem(include_str!("../tests/data/openssl-p256.cert.pem"))
+                .expect("a certificate");
         let serial = certificate.parsed().tbs_certificate.serial.clone();
         for text in [
             serial.to_str_radix(16),

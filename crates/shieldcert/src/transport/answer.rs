@@ -160,11 +160,15 @@ fn fit(name: &str, value: &str) -> Option<String> {
     let as_text = || Value::from(value).to_string();
     let in_text = || serde_json::from_str::<String>(value).unwrap_or_default();
     let scalar = !value.starts_with(['{', '[']);
-    [Some(value.to_owned()), scalar.then(as_text), scalar.then(in_text)]
-        .into_iter()
-        .flatten()
-        .map(|value| format!("{key}:{value}"))
-        .find(|member| read::<types::ClientCertificate>(&format!("{{{member}}}")).is_some())
+    [
+        Some(value.to_owned()),
+        scalar.then(as_text),
+        scalar.then(in_text),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|value| format!("{key}:{value}"))
+    .find(|member| read::<types::ClientCertificate>(&format!("{{{member}}}")).is_some())
 }
 
 fn read<T: DeserializeOwned>(json: &str) -> Option<T> {
@@ -175,10 +179,7 @@ fn read<T: DeserializeOwned>(json: &str) -> Option<T> {
 ///
 /// `read` is what the generated client read, where it could. Returns the call too, for what a
 /// caller finds wrong with the answer later.
-pub(crate) fn conclude<E: Envelope>(
-    read: Option<E>,
-    record: Record,
-) -> Result<(E::Answer, Call)> {
+pub(crate) fn conclude<E: Envelope>(read: Option<E>, record: Record) -> Result<(E::Answer, Call)> {
     let call = record.call;
     let body = match record.outcome {
         Ok(body) => body,
@@ -207,7 +208,9 @@ pub(crate) fn conclude<E: Envelope>(
     let Ok(members) = serde_json::from_slice::<Members<'_>>(&body) else {
         return Err(wrong(call, problem_of(&body), body));
     };
-    let says_no = members.get("success").is_some_and(|raw| raw.get() == "false");
+    let says_no = members
+        .get("success")
+        .is_some_and(|raw| raw.get() == "false");
     if succeeded && !says_no {
         return match E::read_loosely(&members) {
             Ok(answer) => Ok((answer, call)),
@@ -215,10 +218,15 @@ pub(crate) fn conclude<E: Envelope>(
         };
     }
     let errors = members.get("errors").map(|raw| raw.get());
-    let errors = errors.and_then(|raw| Value::deserialize(&mut serde_json::Deserializer::from_str(raw)).ok());
+    let errors = errors
+        .and_then(|raw| Value::deserialize(&mut serde_json::Deserializer::from_str(raw)).ok());
     let messages = ApiMessage::read_all(&serde_json::json!({ "errors": errors }));
     if messages.is_empty() {
-        return Err(wrong(call, "the answer says that it failed, but not why".to_owned(), body));
+        return Err(wrong(
+            call,
+            "the answer says that it failed, but not why".to_owned(),
+            body,
+        ));
     }
     Err(Error::Api {
         call: Box::new(call),

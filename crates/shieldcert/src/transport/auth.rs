@@ -123,7 +123,10 @@ mod tests {
             let error = Credentials::token(token.into()).expect_err(token);
             assert!(error.to_string().starts_with("API token: "), "{error}");
             assert!(error.to_string().contains(expected), "{error}");
-            assert!(token.is_empty() || !format!("{error} {error:?}").contains("s3c"), "{error}");
+            assert!(
+                token.is_empty() || !format!("{error} {error:?}").contains("s3c"),
+                "{error}"
+            );
         }
         let error = Credentials::email_and_key("a@b.c".into(), "k\n".into()).expect_err("key");
         assert!(error.to_string().starts_with("API key: "), "{error}");
@@ -165,12 +168,16 @@ mod tests {
             "http://api.example.com/",
             "https://api.example.com@evil.example.com/",
         ] {
-            let request = http::Request::get(uri).body(Bytes::new()).expect("a request");
+            let request = http::Request::get(uri)
+                .body(Bytes::new())
+                .expect("a request");
             let error = auth.send(request).await.expect_err(uri);
             assert_eq!(error.kind(), TransportErrorKind::NotSent);
         }
         assert!(seen.0.lock().expect("not poisoned").is_empty());
-        let request = http::Request::get("https://api.example.com/x").body(Bytes::new()).expect("a request");
+        let request = http::Request::get("https://api.example.com/x")
+            .body(Bytes::new())
+            .expect("a request");
         auth.send(request).await.expect("is sent");
         let seen = seen.0.lock().expect("not poisoned");
         let value = &seen[0].headers()[AUTHORIZATION];

@@ -59,7 +59,10 @@ impl Exchange {
     ) -> Result<http::Response<Bytes>, TransportError> {
         let method = request.method().clone();
         let path = request.uri().path();
-        let path = path.strip_prefix(&self.base_path).unwrap_or(path).to_owned();
+        let path = path
+            .strip_prefix(&self.base_path)
+            .unwrap_or(path)
+            .to_owned();
         let mut attempts = 0;
         let outcome = loop {
             attempts += 1;

@@ -174,9 +174,17 @@ mod tests {
             (failed(TooLarge(1)), false, false),
         ] {
             let policy = RetryPolicy::default();
-            assert_eq!(policy.next_delay(1, &Method::GET, &outcome).is_some(), reads, "{outcome:?}");
+            assert_eq!(
+                policy.next_delay(1, &Method::GET, &outcome).is_some(),
+                reads,
+                "{outcome:?}"
+            );
             for method in [Method::POST, Method::PATCH, Method::DELETE] {
-                assert_eq!(policy.next_delay(1, &method, &outcome).is_some(), writes, "{method} {outcome:?}");
+                assert_eq!(
+                    policy.next_delay(1, &method, &outcome).is_some(),
+                    writes,
+                    "{method} {outcome:?}"
+                );
             }
         }
     }
@@ -204,8 +212,14 @@ mod tests {
                 .expect("there is another attempt");
             assert!(delay <= Duration::from_secs(8));
         }
-        assert_eq!(policy.next_delay(40, &Method::GET, &answered(502, None)), None);
-        assert_eq!(RetryPolicy::never().next_delay(1, &Method::GET, &answered(502, None)), None);
+        assert_eq!(
+            policy.next_delay(40, &Method::GET, &answered(502, None)),
+            None
+        );
+        assert_eq!(
+            RetryPolicy::never().next_delay(1, &Method::GET, &answered(502, None)),
+            None
+        );
         assert_eq!(RetryPolicy::default().attempts(0), RetryPolicy::never());
     }
 }
