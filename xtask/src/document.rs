@@ -329,11 +329,10 @@ impl<'a> Checker<'a> {
         }
         match schema.get("type") {
             None => {}
-            Some(Value::String(name)) if TYPES.contains(&name.as_str()) => {
-                if name == "array" && !schema.contains_key("items") {
-                    self.problem(at, "an array needs `items`");
-                }
+            Some(Value::String(name)) if name == "array" && !schema.contains_key("items") => {
+                self.problem(at, "an array needs `items`");
             }
+            Some(Value::String(name)) if TYPES.contains(&name.as_str()) => {}
             Some(other) => self.problem(
                 &at.key("type"),
                 format_args!(

@@ -3,7 +3,7 @@
 #[cfg(feature = "emulator")]
 mod emulator;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +39,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     // Standard output is for results alone.
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_max_level(LevelFilter::INFO)
         .with_target(false)
         .init();

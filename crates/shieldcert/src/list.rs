@@ -284,9 +284,12 @@ pub struct PageStream {
 
 enum State {
     Idle(Box<Sweep>),
-    Fetching(BoxFuture<'static, (Box<Sweep>, Result<(Page, bool)>)>),
+    Fetching(BoxFuture<'static, Fetched>),
     Done,
 }
+
+/// A sweep that has made a step, and what the step brought.
+type Fetched = (Box<Sweep>, Result<(Page, bool)>);
 
 impl PageStream {
     /// The next page; nothing after the last.
