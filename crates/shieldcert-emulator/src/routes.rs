@@ -240,7 +240,7 @@ impl FromRequest<Arc<Service>> for Whole {
             received += data.len();
             if received <= BODY_LIMIT {
                 whole.extend_from_slice(&data);
-            } else {
+            } else if received > DRAIN_LIMIT {
                 break;
             }
         }

@@ -62,7 +62,7 @@ impl Service {
             filtered,
             Instant::now(),
         );
-        let total = stretch.matching.filter(|_| filtered).unwrap_or(stretch.all);
+        let total = stretch.matching.unwrap_or(stretch.all);
         let info = selection.result_info(stretch.certificates.len(), total);
         let certificates = stretch.certificates.into_iter().map(with_status).collect();
         (certificates, info)

@@ -1,0 +1,1 @@
+//! Tests that hold client, emulator and spec together; see the test targets of this package.

@@ -1,0 +1,163 @@
+//! The whole life of certificates, over real HTTP against the emulator.
+
+use std::time::Duration;
+
+use shieldcert::{
+    Client, Error, Identity, KeyAlgorithm, PrivateKey, Status, StatusFilter, Subject, Zone,
+};
+use shieldcert_emulator::{Emulator, RunningEmulator};
+
+async fn start() -> (RunningEmulator, Zone) {
+    let emulator = Emulator::builder()
+        .token("s3cret")
+        .transition_delay(Duration::from_millis(100))
+        .start()
+        .await
+        .expect("starts");
+    let client = Client::builder()
+        .token("s3cret")
+        .base_url(emulator.base_url())
+        .build()
+        .expect("a client");
+    let zone = client.zone(
+        "023e105f4ecef8ad9ca31a8372d0c353"
+            .parse()
+            .expect("a zone id"),
+    );
+    (emulator, zone)
+}
+
+#[tokio::test]
+async fn from_key_to_revocation_and_back() {
+    let (_emulator, zone) = start().await;
+    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
+    let csr = key.csr(&Subject::common_name("sensor-001")).expect("a CSR");
+    let issued = zone.issue(&csr).validity_days(30).await.expect("is issued");
+    let id = issued.certificate.id().clone();
+    assert_eq!(
+        zone.get(&id).await.expect("is there").status(),
+        &Status::Active
+    );
+    let identity = Identity::new(issued.certificate, key).expect("they belong together");
+    assert_eq!(identity.certificate().common_name(), Some("sensor-001"));
+
+    let asked = zone.revoke(&id).await.expect("is taken");
+    assert_eq!(asked.status(), &Status::PendingRevocation);
+    let revoked = zone.revoke(&id).until_settled().await.expect("settles");
+    assert_eq!(revoked.status(), &Status::Revoked);
+    let active = zone.reactivate(&id).until_settled().await.expect("settles");
+    assert_eq!(active.status(), &Status::Active);
+    assert_eq!(
+        zone.wait(&id).await.expect("is settled").status(),
+        &Status::Active
+    );
+}
+
+#[tokio::test]
+async fn every_certificate_is_listed_once_whatever_the_page_size() {
+    let (_emulator, zone) = start().await;
+    let mut issued = Vec::new();
+    for number in 0..12 {
+        let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
+        let subject = Subject::common_name(format!("sensor-{number:03}"));
+        let csr = key.csr(&subject).expect("a CSR");
+        let certificate = zone.issue(&csr).await.expect("is issued").certificate;
+        issued.push(certificate.id().clone());
+    }
+    zone.revoke(&issued[3])
+        .until_settled()
+        .await
+        .expect("settles");
+    issued.sort();
+    for page_size in [5, 6, 12, 50] {
+        let all = zone.list().page_size(page_size).await.expect("is read");
+        let mut listed: Vec<_> = all.iter().map(|c| c.id().clone()).collect();
+        listed.sort();
+        assert_eq!(listed, issued, "{page_size}");
+    }
+    let active = zone
+        .list()
+        .status(StatusFilter::Active)
+        .page_size(5)
+        .await
+        .expect("is read");
+    assert_eq!(active.len(), 11);
+}
+
+#[tokio::test]
+async fn a_wait_that_runs_out_says_what_it_saw() {
+    let emulator = Emulator::builder()
+        .token("s3cret")
+        .transition_delay(Duration::from_secs(3600))
+        .build()
+        .expect("builds");
+    let client = Client::builder()
+        .token("s3cret")
+        .base_url("http://localhost/client/v4")
+        .transport(std::sync::Arc::new(emulator.transport()))
+        .build()
+        .expect("a client");
+    let zone = client.zone(
+        "023e105f4ecef8ad9ca31a8372d0c353"
+            .parse()
+            .expect("a zone id"),
+    );
+    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
+    let csr = key.csr(&Subject::common_name("sensor-001")).expect("a CSR");
+    let id = zone
+        .issue(&csr)
+        .await
+        .expect("is issued")
+        .certificate
+        .id()
+        .clone();
+    tokio::time::pause();
+    let wait = zone
+        .revoke(&id)
+        .until_settled()
+        .timeout(Duration::from_secs(60));
+    let error = wait.await.expect_err("runs out");
+    assert!(error.is_timeout(), "{error}");
+    assert!(matches!(
+        error,
+        Error::NotSettled {
+            last: Status::PendingRevocation,
+            ..
+        }
+    ));
+}
+
+#[tokio::test]
+async fn wrong_input_is_named() {
+    let (_emulator, zone) = start().await;
+    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
+    let csr = key.csr(&Subject::common_name("sensor-001")).expect("a CSR");
+    for days in [0, u32::MAX] {
+        let error = zone
+            .issue(&csr)
+            .validity_days(days)
+            .await
+            .expect_err("absurd");
+        assert!(
+            error.is_input() && error.to_string().starts_with("validity: "),
+            "{error}"
+        );
+    }
+    for size in [0, 4, 51] {
+        let error = zone
+            .list()
+            .page_size(size)
+            .await
+            .expect_err("too small or large");
+        assert!(error.is_input(), "{error}");
+    }
+    let missing = "7bf7f70c-7600-42e1-81c4-e4c0da9aa515"
+        .parse()
+        .expect("an id");
+    assert!(
+        zone.get(&missing)
+            .await
+            .expect_err("is not there")
+            .is_not_found()
+    );
+}
