@@ -1,0 +1,281 @@
+//! What the emulator answers is valid by the spec's own schemas, before any overlay, for every
+//! operation and every error.
+
+use std::time::Duration;
+
+use jsonschema::Validator;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use shieldcert::{KeyAlgorithm, PrivateKey, Subject};
+use shieldcert_emulator::{Emulator, IdStyle, RunningEmulator};
+
+const ZONE: &str = "023e105f4ecef8ad9ca31a8372d0c353";
+const LIST: &str = "/zones/{zone_id}/client_certificates";
+const ONE: &str = "/zones/{zone_id}/client_certificates/{client_certificate_id}";
+
+/// The spec as JSON Schema knows it.
+struct Spec(Value);
+
+impl Spec {
+    fn read() -> Self {
+        let yaml = include_str!("../spec/client_certificates.yaml");
+        let mut spec: Value = serde_saphyr::from_str(yaml).expect("the spec is YAML");
+        nullable_as_type(&mut spec);
+        Self(spec)
+    }
+
+    /// The schema of an operation's answer. It holds the whole spec, which its references point into.
+    fn answer(&self, path: &str, method: &str, answer: &str) -> Validator {
+        let mut schema = self.0.clone();
+        let path = path.replace('/', "~1");
+        let pointer =
+            format!("/paths/{path}/{method}/responses/{answer}/content/application~1json/schema");
+        assert!(schema.pointer(&pointer).is_some(), "{pointer}");
+        schema["allOf"] =
+            json!([{ "$ref": format!("#{}", pointer.replace('{', "%7B").replace('}', "%7D")) }]);
+        jsonschema::draft7::new(&schema).expect("the spec's schemas are schemas")
+    }
+}
+
+/// OpenAPI 3.0 says `nullable: true` where JSON Schema says `type: [T, null]`.
+fn nullable_as_type(node: &mut Value) {
+    match node {
+        Value::Object(members) => {
+            if members.remove("nullable") == Some(Value::Bool(true))
+                && let Some(kind) = members.get("type").cloned()
+            {
+                members.insert("type".into(), json!([kind, "null"]));
+            }
+            members.values_mut().for_each(nullable_as_type);
+        }
+        Value::Array(items) => items.iter_mut().for_each(nullable_as_type),
+        _ => {}
+    }
+}
+
+struct Peer {
+    spec: Spec,
+    emulator: RunningEmulator,
+    http: reqwest::Client,
+}
+
+impl Peer {
+    async fn start() -> Self {
+        let emulator = Emulator::builder()
+            .token("s3cret")
+            .read_only_token("readonly")
+            .transition_delay(Duration::ZERO)
+            // The spec allows ids of 32 characters. The default, a UUID, is what breaks it on purpose.
+            .ids(IdStyle::Hex)
+            .reactivate_revoked(false)
+            .start()
+            .await
+            .expect("starts");
+        // No TLS is spoken here, and reqwest has no backend of its own in this workspace.
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(shieldcert_tests::no_tls())
+            .build()
+            .expect("a client");
+        Self {
+            spec: Spec::read(),
+            emulator,
+            http,
+        }
+    }
+
+    async fn ask(
+        &self,
+        token: Option<&str>,
+        method: Method,
+        path: &str,
+        body: Option<&str>,
+    ) -> (StatusCode, Value) {
+        let url = format!("{}{path}", self.emulator.base_url());
+        let mut request = self.http.request(method, url);
+        if let Some(token) = token {
+            request = request.header("authorization", token);
+        }
+        if let Some(body) = body {
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_owned());
+        }
+        let response = request.send().await.expect("is answered");
+        assert!(response.headers().contains_key("cf-ray"), "{path}");
+        let status = response.status();
+        let body = response.bytes().await.expect("is whole");
+        (status, serde_json::from_slice(&body).expect("is JSON"))
+    }
+
+    fn assert_valid(&self, (template, method): (&str, &str), status: StatusCode, answer: &Value) {
+        let code = if status.is_success() { "200" } else { "4XX" };
+        let validator = self.spec.answer(template, method, code);
+        let problems: Vec<String> = validator
+            .iter_errors(answer)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
+        assert!(
+            problems.is_empty(),
+            "{method} {template} {status} {problems:?}: {answer}"
+        );
+    }
+}
+
+fn body(validity_days: Value) -> String {
+    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
+    let csr = key.csr(&Subject::common_name("sensor-001")).expect("a CSR");
+    json!({ "csr": csr.to_pem(), "validity_days": validity_days }).to_string()
+}
+
+#[tokio::test]
+async fn successes_are_valid_by_the_spec() {
+    let peer = Peer::start().await;
+    let list = format!("/zones/{ZONE}/client_certificates");
+    let token = Some("Bearer s3cret");
+    let (status, created) = peer
+        .ask(token, Method::POST, &list, Some(&body(json!(30))))
+        .await;
+    assert_eq!(status, StatusCode::OK);
+    peer.assert_valid((LIST, "post"), status, &created);
+    let one = format!(
+        "{list}/{}",
+        created["result"]["id"].as_str().expect("an id")
+    );
+    for (method, path, body, operation) in [
+        (Method::GET, one.clone(), None, (ONE, "get")),
+        (Method::GET, list.clone(), None, (LIST, "get")),
+        (
+            Method::GET,
+            format!("{list}?page=9&per_page=5&status=revoked"),
+            None,
+            (LIST, "get"),
+        ),
+        (
+            Method::GET,
+            format!("{list}?limit=1&offset=0"),
+            None,
+            (LIST, "get"),
+        ),
+        (
+            Method::PATCH,
+            one.clone(),
+            Some(r#"{"reactivate":true}"#),
+            (ONE, "patch"),
+        ),
+        (Method::DELETE, one, None, (ONE, "delete")),
+    ] {
+        let (status, answer) = peer.ask(token, method, &path, body).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        peer.assert_valid(operation, status, &answer);
+    }
+}
+
+#[tokio::test]
+async fn failures_are_valid_by_the_spec_and_carry_their_code() {
+    let peer = Peer::start().await;
+    let list = format!("/zones/{ZONE}/client_certificates");
+    let missing = format!("{list}/{ZONE}");
+    let write = Some("Bearer s3cret");
+    let zero = body(json!(0));
+    let right = body(json!(30));
+    let nonsense = json!({ "csr": "nonsense", "validity_days": 1 }).to_string();
+    // The create's 4XX schema demands a success and a failure at once, which no answer can be: its
+    // failures are held to the failure schema of the list.
+    let create = (LIST, "get");
+    for (token, method, path, body, operation, code) in [
+        (None, Method::GET, list.as_str(), None, (LIST, "get"), 6003),
+        (
+            Some("nonsense"),
+            Method::GET,
+            &list,
+            None,
+            (LIST, "get"),
+            6003,
+        ),
+        (
+            Some("Bearer wrong"),
+            Method::GET,
+            &list,
+            None,
+            (LIST, "get"),
+            10000,
+        ),
+        (
+            Some("Bearer readonly"),
+            Method::POST,
+            &list,
+            Some(right.as_str()),
+            create,
+            9109,
+        ),
+        (
+            write,
+            Method::GET,
+            "/zones/short/client_certificates",
+            None,
+            (LIST, "get"),
+            7003,
+        ),
+        (
+            write,
+            Method::GET,
+            &format!("{list}?per_page=51"),
+            None,
+            (LIST, "get"),
+            6009,
+        ),
+        (
+            write,
+            Method::GET,
+            &format!("{list}?status=odd"),
+            None,
+            (LIST, "get"),
+            6009,
+        ),
+        (write, Method::GET, &missing, None, (ONE, "get"), 1401),
+        (write, Method::DELETE, &missing, None, (ONE, "delete"), 1401),
+        (
+            write,
+            Method::PATCH,
+            &missing,
+            Some(r#"{"reactivate":true}"#),
+            (ONE, "patch"),
+            1401,
+        ),
+        (
+            write,
+            Method::PATCH,
+            &missing,
+            Some("{"),
+            (ONE, "patch"),
+            6007,
+        ),
+        (write, Method::POST, &list, Some("{"), create, 6007),
+        (write, Method::POST, &list, Some(&nonsense), create, 1402),
+        (write, Method::POST, &list, Some(&zero), create, 1403),
+        (write, Method::GET, "/odd", None, (LIST, "get"), 7000),
+        (write, Method::PUT, &list, None, (LIST, "get"), 7001),
+    ] {
+        let (status, answer) = peer.ask(token, method.clone(), path, body).await;
+        assert!(
+            status.is_client_error(),
+            "{method} {path}: {status} {answer}"
+        );
+        assert_eq!(
+            answer["errors"][0]["code"], code,
+            "{method} {path}: {answer}"
+        );
+        peer.assert_valid(operation, status, &answer);
+    }
+}
+
+#[test]
+fn the_spec_still_demands_what_nothing_can_satisfy() {
+    let spec = Spec::read();
+    let validator = spec.answer(LIST, "post", "4XX");
+    let envelope =
+        |success: bool| json!({ "success": success, "errors": [], "messages": [], "result": null });
+    assert!(!validator.is_valid(&envelope(true)) && !validator.is_valid(&envelope(false)));
+    let validator = spec.answer(LIST, "get", "4XX");
+    assert!(validator.is_valid(&envelope(false)) && !validator.is_valid(&envelope(true)));
+}
