@@ -151,3 +151,55 @@ fn print_diff(name: &str, current: &str, regenerated: &str) {
         println!("… and {} more lines", lines.len() - DIFF_LINES);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPEC_TEXT: &str = include_str!("../../spec/client_certificates.yaml");
+    const OVERLAY_TEXT: &str = include_str!("../../spec/overlay.yaml");
+
+    #[test]
+    fn what_is_checked_in_is_what_is_generated_twice_over() {
+        let once = generate(SPEC_TEXT, OVERLAY_TEXT).expect("generates");
+        let twice = generate(SPEC_TEXT, OVERLAY_TEXT).expect("generates");
+        let checked_in = [
+            include_str!("../../crates/shieldcert-api/src/generated.rs"),
+            include_str!("../../crates/shieldcert-httpmock/src/generated.rs"),
+        ];
+        for ((once, twice), checked_in) in once.iter().zip(&twice).zip(checked_in) {
+            assert!(once.contents == twice.contents, "{}", once.path);
+            assert!(once.contents == checked_in, "{} is stale", once.path);
+        }
+    }
+
+    #[test]
+    fn every_change_of_the_spec_shows_even_one_that_no_type_depends_on() {
+        let tightened = SPEC_TEXT.replace("maximum: 50", "maximum: 40");
+        assert_ne!(tightened, SPEC_TEXT);
+        let before = generate(SPEC_TEXT, OVERLAY_TEXT).expect("generates");
+        let after = generate(&tightened, OVERLAY_TEXT).expect("generates");
+        assert_ne!(before[0].contents, after[0].contents);
+    }
+
+    #[test]
+    fn line_ends_of_a_checkout_do_not_show() {
+        let crlf = |text: &str| text.replace('\n', "\r\n");
+        let lf = generate(SPEC_TEXT, OVERLAY_TEXT).expect("generates");
+        let crlf = generate(&crlf(SPEC_TEXT), &crlf(OVERLAY_TEXT)).expect("generates");
+        assert!(lf[0].contents == crlf[0].contents);
+    }
+
+    #[test]
+    fn a_departure_whose_reason_is_gone_is_named() {
+        let mended = SPEC_TEXT.replace("      maxLength: 32\n", "");
+        assert_ne!(mended, SPEC_TEXT);
+        let error = generate(&mended, OVERLAY_TEXT).err().expect("is refused");
+        let message = format!("{error:#}");
+        assert!(
+            message.contains("$.components.schemas.identifier.maxLength"),
+            "{message}"
+        );
+        assert!(message.contains("36 characters"), "{message}");
+    }
+}
