@@ -279,3 +279,17 @@ fn the_spec_still_demands_what_nothing_can_satisfy() {
     let validator = spec.answer(LIST, "get", "4XX");
     assert!(validator.is_valid(&envelope(false)) && !validator.is_valid(&envelope(true)));
 }
+
+#[test]
+fn the_clients_page_sizes_are_the_specs() {
+    let Spec(spec) = Spec::read();
+    let parameters = spec["paths"][LIST]["get"]["parameters"]
+        .as_array()
+        .expect("a list");
+    let per_page = parameters
+        .iter()
+        .find(|parameter| parameter["name"] == "per_page");
+    let schema = &per_page.expect("is in the spec")["schema"];
+    assert_eq!(schema["minimum"], shieldcert::list::List::SMALLEST_PAGE);
+    assert_eq!(schema["maximum"], shieldcert::list::List::LARGEST_PAGE);
+}
