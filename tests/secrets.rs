@@ -1,0 +1,158 @@
+//! Secrets stay put: not in traces, errors or `Debug`, and never on to where a redirect points.
+
+use std::io::Write;
+use std::sync::{Arc, LazyLock, Mutex};
+
+use httpmock::MockServer;
+use shieldcert::{Client, Identity, KeyAlgorithm, PrivateKey, RetryPolicy, Subject, ZoneId};
+use shieldcert_emulator::Emulator;
+use tracing_subscriber::fmt::MakeWriter;
+
+const TOKEN: &str = "Sn3lZJTBX6kkg7OdcBUAxOO963GEIyGQqnFTOFYY";
+
+/// For a mock server, which traces the requests that it receives with all their headers.
+const OTHER_TOKEN: &str = "q8vXh2bTz0rKcW5sYdJ1mNfLgPaE7uQoR4iVtC6y";
+
+#[derive(Clone, Default)]
+struct Capture(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Capture {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0
+            .lock()
+            .expect("not poisoned")
+            .extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Capture {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Capture {
+    /// Captures everything that this process traces, on every thread, down to the last detail.
+    fn start() -> &'static Self {
+        static CAPTURE: LazyLock<Capture> = LazyLock::new(|| {
+            let capture = Capture::default();
+            let subscriber = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::TRACE)
+                .with_ansi(false)
+                .with_writer(capture.clone())
+                .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
+                .finish();
+            tracing::subscriber::set_global_default(subscriber).expect("is the first");
+            capture
+        });
+        &CAPTURE
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().expect("not poisoned").clone()).expect("is text")
+    }
+}
+
+fn zone_id() -> ZoneId {
+    "023e105f4ecef8ad9ca31a8372d0c353"
+        .parse()
+        .expect("a zone id")
+}
+
+#[tokio::test]
+async fn a_full_trace_of_a_lifecycle_holds_neither_token_nor_key() {
+    let capture = Capture::start();
+    let emulator = Emulator::builder()
+        .token(TOKEN)
+        .transition_delay(std::time::Duration::ZERO)
+        .start()
+        .await
+        .expect("starts");
+    let connect = |token: &str| {
+        let builder = Client::builder().token(token).base_url(emulator.base_url());
+        let client = builder
+            .retry(RetryPolicy::never())
+            .build()
+            .expect("a client");
+        client.zone(zone_id())
+    };
+    let zone = connect(TOKEN);
+    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
+    let key_text = key.to_pem();
+    let csr = key.csr(&Subject::common_name("sensor-001")).expect("a CSR");
+    let issued = zone.issue(&csr).await.expect("is issued");
+    let id = issued.certificate.id().clone();
+    zone.list().await.expect("is read");
+    zone.revoke(&id).until_settled().await.expect("settles");
+    let identity = Identity::new(issued.certificate, key).expect("they belong together");
+    let wrong = connect("wrong-but-secret")
+        .get(&id)
+        .await
+        .expect_err("is refused");
+    let missing = "023e105f4ecef8ad9ca31a8372d0c353".parse().expect("an id");
+    let not_found = zone.get(&missing).await.expect_err("is not there");
+    emulator.shutdown().await;
+    let unreachable = zone.get(&id).await.expect_err("nobody answers");
+
+    let trace = capture.text();
+    for span in [
+        "shieldcert.issue",
+        "shieldcert.list",
+        "shieldcert.wait",
+        "shieldcert.get",
+    ] {
+        assert!(trace.contains(span), "{span} is traced");
+    }
+    let shown = format!(
+        "{trace} {zone:?} {identity:?} {wrong} {wrong:?} {not_found} {not_found:?} {unreachable} {unreachable:?}"
+    );
+    let key_lines = key_text.lines().filter(|line| !line.starts_with('-'));
+    for secret in [TOKEN, "wrong-but-secret"].into_iter().chain(key_lines) {
+        assert!(!shown.contains(secret), "{secret} shows");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let elsewhere = MockServer::start_async().await;
+    let caught = elsewhere.mock(|_, then| {
+        then.status(200).body(r#"{"success":true,"result":[]}"#);
+    });
+    let server = MockServer::start_async().await;
+    for status in [301, 302, 307, 308] {
+        for target in [
+            elsewhere.base_url(),
+            format!("{}/elsewhere", server.base_url()),
+        ] {
+            let mut redirect = server.mock(|when, then| {
+                when.path_includes("client_certificates");
+                then.status(status).header("location", &target);
+            });
+            for builder in [
+                Client::builder().token(OTHER_TOKEN),
+                Client::builder().email_and_key("a@example.com", OTHER_TOKEN),
+            ] {
+                let client = builder
+                    .base_url(server.base_url())
+                    .build()
+                    .expect("a client");
+                let error = client
+                    .zone(zone_id())
+                    .list()
+                    .await
+                    .expect_err("is not followed");
+                assert_eq!(error.status().map(|s| s.as_u16()), Some(status), "{error}");
+            }
+            redirect.assert_calls(2);
+            redirect.delete();
+        }
+    }
+    caught.assert_calls(0);
+}
