@@ -63,6 +63,51 @@ async fn get_asks_and_reads_as_the_spec_says() {
 }
 
 #[tokio::test]
+async fn every_field_of_a_record_is_read() {
+    let record = json!({
+        "id": ID, "certificate": "PEM", "common_name": "sensor-001", "country": "DE",
+        "certificate_authority": { "id": "ca-id", "name": "ca-name" }, "csr": "CSR",
+        "expires_on": "2027-03-01T09:30:00Z", "issued_on": "2026-03-01T09:30:00Z",
+        "fingerprint_sha256": "a1e6", "location": "Hamburg", "organization": "Testers",
+        "organizational_unit": "Field", "serial_number": "1c9b", "signature": "ECDSAWithSHA256",
+        "ski": "5f0a", "state": "HH", "status": "pending_revocation", "validity_days": 365,
+    });
+    let server = MockServer::start_async().await;
+    let answer = json!({ "success": true, "errors": [], "messages": [], "result": record });
+    server.mock(|_, then| {
+        then.status(200).json_body(answer);
+    });
+    let read = zone(&server).get(&id()).await.expect("is read");
+    let time = |time: Option<jiff::Timestamp>| time.map(|time| time.to_string());
+    assert_eq!(read.id().as_str(), ID);
+    assert_eq!(read.pem(), Some("PEM"));
+    assert_eq!(read.common_name(), Some("sensor-001"));
+    assert_eq!(read.country(), Some("DE"));
+    assert_eq!(read.certificate_authority_id(), Some("ca-id"));
+    assert_eq!(read.certificate_authority_name(), Some("ca-name"));
+    assert_eq!(read.csr_pem(), Some("CSR"));
+    assert_eq!(
+        time(read.expires_on()).as_deref(),
+        Some("2027-03-01T09:30:00Z")
+    );
+    assert_eq!(
+        time(read.issued_on()).as_deref(),
+        Some("2026-03-01T09:30:00Z")
+    );
+    assert_eq!(read.fingerprint_sha256(), Some("a1e6"));
+    assert_eq!(read.locality(), Some("Hamburg"));
+    assert_eq!(read.organization(), Some("Testers"));
+    assert_eq!(read.organizational_unit(), Some("Field"));
+    assert_eq!(read.serial_number(), Some("1c9b"));
+    assert_eq!(read.signature(), Some("ECDSAWithSHA256"));
+    assert_eq!(read.subject_key_identifier(), Some("5f0a"));
+    assert_eq!(read.state(), Some("HH"));
+    assert_eq!(read.status(), &Status::PendingRevocation);
+    assert_eq!(read.validity_days(), Some(365));
+    assert_eq!(serde_json::to_value(&read).expect("writes"), record);
+}
+
+#[tokio::test]
 async fn list_sends_whole_numbers_and_reads_every_record() {
     let server = MockServer::start_async().await;
     let mock = server.list_client_certificates(|when, then| {

@@ -10,6 +10,7 @@ use shieldcert::{KeyAlgorithm, PrivateKey, Subject};
 use shieldcert_emulator::{Emulator, IdStyle, RunningEmulator};
 
 const ZONE: &str = "023e105f4ecef8ad9ca31a8372d0c353";
+const REACTIVATE: &str = r#"{"reactivate":true}"#;
 const LIST: &str = "/zones/{zone_id}/client_certificates";
 const ONE: &str = "/zones/{zone_id}/client_certificates/{client_certificate_id}";
 
@@ -156,12 +157,7 @@ async fn successes_are_valid_by_the_spec() {
             None,
             (LIST, "get"),
         ),
-        (
-            Method::PATCH,
-            one.clone(),
-            Some(r#"{"reactivate":true}"#),
-            (ONE, "patch"),
-        ),
+        (Method::PATCH, one.clone(), Some(REACTIVATE), (ONE, "patch")),
         (Method::DELETE, one, None, (ONE, "delete")),
     ] {
         let (status, answer) = peer.ask(token, method, &path, body).await;
@@ -178,6 +174,13 @@ async fn failures_are_valid_by_the_spec_and_carry_their_code() {
     let write = Some("Bearer s3cret");
     let zero = body(json!(0));
     let right = body(json!(30));
+    let too_large = format!("{{\"csr\":\"{}\"}}", "A".repeat(1 << 20));
+    let (_, created) = peer.ask(write, Method::POST, &list, Some(&right)).await;
+    let revoked = format!(
+        "{list}/{}",
+        created["result"]["id"].as_str().expect("an id")
+    );
+    peer.ask(write, Method::DELETE, &revoked, None).await;
     let nonsense = json!({ "csr": "nonsense", "validity_days": 1 }).to_string();
     // The create's 4XX schema demands a success and a failure at once, which no answer can be: its
     // failures are held to the failure schema of the list.
@@ -238,7 +241,7 @@ async fn failures_are_valid_by_the_spec_and_carry_their_code() {
             write,
             Method::PATCH,
             &missing,
-            Some(r#"{"reactivate":true}"#),
+            Some(REACTIVATE),
             (ONE, "patch"),
             1401,
         ),
@@ -253,6 +256,23 @@ async fn failures_are_valid_by_the_spec_and_carry_their_code() {
         (write, Method::POST, &list, Some("{"), create, 6007),
         (write, Method::POST, &list, Some(&nonsense), create, 1402),
         (write, Method::POST, &list, Some(&zero), create, 1403),
+        (write, Method::POST, &list, Some(&too_large), create, 6008),
+        (
+            write,
+            Method::PATCH,
+            &revoked,
+            Some("{}"),
+            (ONE, "patch"),
+            1404,
+        ),
+        (
+            write,
+            Method::PATCH,
+            &revoked,
+            Some(REACTIVATE),
+            (ONE, "patch"),
+            1405,
+        ),
         (write, Method::GET, "/odd", None, (LIST, "get"), 7000),
         (write, Method::PUT, &list, None, (LIST, "get"), 7001),
     ] {

@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,17 @@ use shieldcert::{
 use shieldcert_emulator::{Emulator, RunningEmulator};
 
 #[tokio::main]
-async fn main() -> std::result::Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let (zone, _emulator) = connect().await?;
 
     println!(
@@ -102,7 +113,7 @@ fn show(issued: &Issued) {
 }
 
 /// The service that the environment names, or one in this process.
-async fn connect() -> std::result::Result<(Zone, Option<RunningEmulator>), Box<dyn Error>> {
+async fn connect() -> Result<(Zone, Option<RunningEmulator>), Box<dyn Error>> {
     if std::env::var_os("CLOUDFLARE_API_TOKEN").is_none() {
         let server = Emulator::builder()
             .token("lifecycle")
