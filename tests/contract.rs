@@ -3,24 +3,16 @@
 
 use httpmock::MockServer;
 use serde_json::{Value, json};
-use shieldcert::{
-    CertificateId, Client, Error, KeyAlgorithm, PrivateKey, RetryPolicy, Status, StatusFilter,
-    Subject, Zone,
-};
+use shieldcert::{CertificateId, Client, Error, RetryPolicy, Status, StatusFilter, Zone};
 use shieldcert_api::types;
 use shieldcert_httpmock::MockServerExt;
+use shieldcert_tests::{TOKEN, ZONE, key_and_csr, zone_at};
 
-const ZONE: &str = "023e105f4ecef8ad9ca31a8372d0c353";
 const ID: &str = "7bf7f70c-7600-42e1-81c4-e4c0da9aa515";
 
 fn zone(server: &MockServer) -> Zone {
-    Client::builder()
-        .token("s3cret")
-        .base_url(server.base_url())
-        .retry(RetryPolicy::never())
-        .build()
-        .expect("a client")
-        .zone(ZONE.parse().expect("a zone id"))
+    let builder = Client::builder().token(TOKEN).base_url(server.base_url());
+    shieldcert_tests::zone(builder.retry(RetryPolicy::never()))
 }
 
 fn id() -> CertificateId {
@@ -165,8 +157,7 @@ async fn revoke_and_reactivate_ask_as_the_spec_says() {
 #[tokio::test]
 async fn a_certificate_for_another_key_is_not_what_was_asked_for() {
     let server = MockServer::start_async().await;
-    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
-    let csr = key.csr(&Subject::common_name("sensor-001")).expect("a CSR");
+    let (_, csr) = key_and_csr("sensor-001");
     let mock = server.create_client_certificate(|when, then| {
         when.zone_id(&identifier(ZONE))
             .body(&types::CreateClientCertificateBody {
@@ -297,14 +288,8 @@ async fn an_unclear_outcome_of_issuing_says_so_and_is_not_sent_again() {
     let mock = server.mock(|_, then| {
         then.status(502).body("<html>");
     });
-    let client = Client::builder()
-        .token("s3cret")
-        .base_url(server.base_url())
-        .build()
-        .expect("a client");
-    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
-    let csr = key.csr(&Subject::common_name("sensor-001")).expect("a CSR");
-    let zone = client.zone(ZONE.parse().expect("a zone id"));
+    let (_, csr) = key_and_csr("sensor-001");
+    let zone = zone_at(server.base_url());
     let error = zone.issue(&csr).await.expect_err("unclear");
     assert!(
         matches!(&error, Error::OutcomeUnknown { csr_sha256, .. } if *csr_sha256 == csr.sha256())

@@ -6,10 +6,9 @@ use std::time::Duration;
 use jsonschema::Validator;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use shieldcert::{KeyAlgorithm, PrivateKey, Subject};
 use shieldcert_emulator::{Emulator, IdStyle, RunningEmulator};
+use shieldcert_tests::{TOKEN, ZONE, key_and_csr};
 
-const ZONE: &str = "023e105f4ecef8ad9ca31a8372d0c353";
 const REACTIVATE: &str = r#"{"reactivate":true}"#;
 const LIST: &str = "/zones/{zone_id}/client_certificates";
 const ONE: &str = "/zones/{zone_id}/client_certificates/{client_certificate_id}";
@@ -63,7 +62,7 @@ struct Peer {
 impl Peer {
     async fn start() -> Self {
         let emulator = Emulator::builder()
-            .token("s3cret")
+            .token(TOKEN)
             .read_only_token("readonly")
             .transition_delay(Duration::ZERO)
             // The spec allows ids of 32 characters. The default, a UUID, is what breaks it on purpose.
@@ -123,8 +122,7 @@ impl Peer {
 }
 
 fn body(validity_days: Value) -> String {
-    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
-    let csr = key.csr(&Subject::common_name("sensor-001")).expect("a CSR");
+    let (_, csr) = key_and_csr("sensor-001");
     json!({ "csr": csr.to_pem(), "validity_days": validity_days }).to_string()
 }
 

@@ -2,27 +2,21 @@
 
 use std::sync::Arc;
 
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
-use shieldcert::{Client, Identity, KeyAlgorithm, PrivateKey, Subject};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, ServerConfig,
+    ServerConnection, SignatureScheme,
+};
+use shieldcert::Identity;
 use shieldcert_emulator::Emulator;
+use shieldcert_tests::{TOKEN, key_and_csr, zone_through};
 
 async fn identity(emulator: &Emulator, name: &str) -> Identity {
-    let client = Client::builder()
-        .token("s3cret")
-        .base_url("http://localhost/client/v4")
-        .transport(Arc::new(emulator.transport()))
-        .build()
-        .expect("a client");
-    let zone = client.zone(
-        "023e105f4ecef8ad9ca31a8372d0c353"
-            .parse()
-            .expect("a zone id"),
-    );
-    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
-    let csr = key.csr(&Subject::common_name(name)).expect("a CSR");
+    let zone = zone_through(emulator.transport());
+    let (key, csr) = key_and_csr(name);
     let issued = zone.issue(&csr).await.expect("is issued");
     Identity::new(issued.certificate, key).expect("they belong together")
 }
@@ -53,7 +47,7 @@ fn shake_hands(
     let client = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(shieldcert_tests::AnyServer))
+        .with_custom_certificate_verifier(Arc::new(AnyServer))
         .with_client_auth_cert(chain, key)?;
     let name = ServerName::try_from("localhost").expect("a name");
     let mut client = ClientConnection::new(Arc::new(client), name)?;
@@ -74,7 +68,7 @@ fn shake_hands(
 #[tokio::test]
 async fn an_issued_identity_is_let_in_and_another_cas_is_not() {
     let [ours, theirs] =
-        [(), ()].map(|()| Emulator::builder().token("s3cret").build().expect("builds"));
+        [(), ()].map(|()| Emulator::builder().token(TOKEN).build().expect("builds"));
     let server = identity(&ours, "localhost").await;
     let device = identity(&ours, "sensor-001").await;
     let stranger = identity(&theirs, "sensor-001").await;
@@ -84,4 +78,45 @@ async fn an_issued_identity_is_let_in_and_another_cas_is_not() {
         matches!(error, rustls::Error::InvalidCertificate(_)),
         "{error}"
     );
+}
+
+/// Takes any server for the right one: what is under test is what the server says of the client.
+#[derive(Debug)]
+struct AnyServer;
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        rustls::crypto::ring::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
 }

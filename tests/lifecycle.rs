@@ -2,36 +2,25 @@
 
 use std::time::Duration;
 
-use shieldcert::{
-    Client, Error, Identity, KeyAlgorithm, PrivateKey, Status, StatusFilter, Subject, Zone,
-};
+use shieldcert::{Error, Identity, Status, StatusFilter, Zone};
 use shieldcert_emulator::{Emulator, RunningEmulator};
+use shieldcert_tests::{TOKEN, key_and_csr, zone_at, zone_through};
 
 async fn start() -> (RunningEmulator, Zone) {
     let emulator = Emulator::builder()
-        .token("s3cret")
+        .token(TOKEN)
         .transition_delay(Duration::from_millis(100))
         .start()
         .await
         .expect("starts");
-    let client = Client::builder()
-        .token("s3cret")
-        .base_url(emulator.base_url())
-        .build()
-        .expect("a client");
-    let zone = client.zone(
-        "023e105f4ecef8ad9ca31a8372d0c353"
-            .parse()
-            .expect("a zone id"),
-    );
+    let zone = zone_at(emulator.base_url());
     (emulator, zone)
 }
 
 #[tokio::test]
 async fn from_key_to_revocation_and_back() {
     let (_emulator, zone) = start().await;
-    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
-    let csr = key.csr(&Subject::common_name("sensor-001")).expect("a CSR");
+    let (key, csr) = key_and_csr("sensor-001");
     let issued = zone.issue(&csr).validity_days(30).await.expect("is issued");
     let id = issued.certificate.id().clone();
     assert_eq!(
@@ -58,9 +47,7 @@ async fn every_certificate_is_listed_once_whatever_the_page_size() {
     let (_emulator, zone) = start().await;
     let mut issued = Vec::new();
     for number in 0..12 {
-        let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
-        let subject = Subject::common_name(format!("sensor-{number:03}"));
-        let csr = key.csr(&subject).expect("a CSR");
+        let (_, csr) = key_and_csr(&format!("sensor-{number:03}"));
         let certificate = zone.issue(&csr).await.expect("is issued").certificate;
         issued.push(certificate.id().clone());
     }
@@ -87,23 +74,12 @@ async fn every_certificate_is_listed_once_whatever_the_page_size() {
 #[tokio::test]
 async fn a_wait_that_runs_out_says_what_it_saw() {
     let emulator = Emulator::builder()
-        .token("s3cret")
+        .token(TOKEN)
         .transition_delay(Duration::from_secs(3600))
         .build()
         .expect("builds");
-    let client = Client::builder()
-        .token("s3cret")
-        .base_url("http://localhost/client/v4")
-        .transport(std::sync::Arc::new(emulator.transport()))
-        .build()
-        .expect("a client");
-    let zone = client.zone(
-        "023e105f4ecef8ad9ca31a8372d0c353"
-            .parse()
-            .expect("a zone id"),
-    );
-    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
-    let csr = key.csr(&Subject::common_name("sensor-001")).expect("a CSR");
+    let zone = zone_through(emulator.transport());
+    let (_, csr) = key_and_csr("sensor-001");
     let id = zone
         .issue(&csr)
         .await
@@ -130,8 +106,7 @@ async fn a_wait_that_runs_out_says_what_it_saw() {
 #[tokio::test]
 async fn wrong_input_is_named() {
     let (_emulator, zone) = start().await;
-    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
-    let csr = key.csr(&Subject::common_name("sensor-001")).expect("a CSR");
+    let (_, csr) = key_and_csr("sensor-001");
     for days in [0, u32::MAX] {
         let error = zone
             .issue(&csr)

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use shieldcert::transport::{BoxFuture, Transport, TransportError, TransportErrorKind};
-use shieldcert::{CertificateId, Client, Error, Zone};
+use shieldcert::{CertificateId, Error, Zone};
+use shieldcert_tests::zone_through;
 use tokio::time::Instant;
 
 type Answer = Result<http::Response<Bytes>, TransportErrorKind>;
@@ -61,17 +62,7 @@ fn zone(answers: impl IntoIterator<Item = Answer>) -> (Arc<Script>, Zone, Certif
         answers: Mutex::new(answers.into_iter().collect()),
         ..Script::default()
     });
-    let client = Client::builder()
-        .token("s3cret")
-        .base_url("https://api.example.com/client/v4")
-        .transport(script.clone())
-        .build()
-        .expect("a client");
-    let zone = client.zone(
-        "023e105f4ecef8ad9ca31a8372d0c353"
-            .parse()
-            .expect("a zone id"),
-    );
+    let zone = zone_through(script.clone());
     let id = "7bf7f70c-7600-42e1-81c4-e4c0da9aa515"
         .parse()
         .expect("an id");

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use httpmock::MockServer;
-use shieldcert::{Client, Identity, KeyAlgorithm, PrivateKey, RetryPolicy, Subject, ZoneId};
+use shieldcert::{Client, Identity, RetryPolicy};
 use shieldcert_emulator::Emulator;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -60,12 +60,6 @@ impl Capture {
     }
 }
 
-fn zone_id() -> ZoneId {
-    "023e105f4ecef8ad9ca31a8372d0c353"
-        .parse()
-        .expect("a zone id")
-}
-
 #[tokio::test]
 async fn a_full_trace_of_a_lifecycle_holds_neither_token_nor_key() {
     let capture = Capture::start();
@@ -77,16 +71,11 @@ async fn a_full_trace_of_a_lifecycle_holds_neither_token_nor_key() {
         .expect("starts");
     let connect = |token: &str| {
         let builder = Client::builder().token(token).base_url(emulator.base_url());
-        let client = builder
-            .retry(RetryPolicy::never())
-            .build()
-            .expect("a client");
-        client.zone(zone_id())
+        shieldcert_tests::zone(builder.retry(RetryPolicy::never()))
     };
     let zone = connect(TOKEN);
-    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
+    let (key, csr) = shieldcert_tests::key_and_csr("sensor-001");
     let key_text = key.to_pem();
-    let csr = key.csr(&Subject::common_name("sensor-001")).expect("a CSR");
     let issued = zone.issue(&csr).await.expect("is issued");
     let id = issued.certificate.id().clone();
     zone.list().await.expect("is read");
@@ -139,15 +128,8 @@ async fn a_redirect_is_not_followed() {
                 Client::builder().token(OTHER_TOKEN),
                 Client::builder().email_and_key("a@example.com", OTHER_TOKEN),
             ] {
-                let client = builder
-                    .base_url(server.base_url())
-                    .build()
-                    .expect("a client");
-                let error = client
-                    .zone(zone_id())
-                    .list()
-                    .await
-                    .expect_err("is not followed");
+                let zone = shieldcert_tests::zone(builder.base_url(server.base_url()));
+                let error = zone.list().await.expect_err("is not followed");
                 assert_eq!(error.status().map(|s| s.as_u16()), Some(status), "{error}");
             }
             redirect.assert_calls(2);
