@@ -1,4 +1,49 @@
-//! Listing the certificates of a zone, page by page behind the scenes.
+//! Listing the certificates of a zone, page by page behind the scenes, and missing none.
+//!
+//! # What is promised
+//!
+//! A list yields every certificate that was there, and matched the filter, for the whole time of the
+//! listing, exactly once, whatever others issue, revoke and reactivate meanwhile, and whether the
+//! service orders by age or by id. A certificate that came, went or changed its status meanwhile may be
+//! in it, at most once.
+//!
+//! It rests on two things about the service: it never takes a certificate out of a zone, and it keeps
+//! certificates in an order that does not change (by when they were issued, or by id).
+//!
+//! # How: without a filter
+//!
+//! Certificates only ever join such a list, so one that is there moves, if at all, to a later place.
+//! Reading the pages forward, each in a state of the list no older than the page before it, misses
+//! none: had a certificate moved from a page not yet read to one that was, it would have moved to an
+//! earlier place. What moved to a later page is met twice there, and left out by its id.
+//!
+//! Pages are fetched ahead and several at once, so an answer may be from an older state than the one
+//! before it. Which is older shows in `total_count`: the list only grows, so equal totals mean the same
+//! list, and a smaller one an older list. A page from an older state than the page before it is fetched
+//! again. Where there is no `total_count`, pages are fetched one after the other.
+//!
+//! # How: with a filter
+//!
+//! Certificates also leave such a list, and those behind them move to earlier places, over a page
+//! boundary and past the reader. So each request overlaps the one before it by a certificate (`offset`
+//! and `limit`), and is taken only if it holds one that has been read, an *anchor*. Say that everything
+//! up to the anchor has been read (of what stayed the whole time). What an answer holds stands without a
+//! gap in the service's order, so with it everything up to its last certificate has been read. The first
+//! request starts at the beginning, and the last one reaches the end; in which order they were answered
+//! does not matter. A request without an anchor shows that the list moved by more than the overlap: it
+//! is dropped, and the reader steps back, further each time, until it finds one. The beginning of the
+//! list always is one.
+//!
+//! Whether the service heeds `offset` at all shows in the first overlap: it stands at the start of an
+//! answer that does. Where it doesn't, three times over, the list is read without the filter, as above,
+//! and filtered here.
+//!
+//! # What it costs
+//!
+//! Without a filter the fewest requests there can be. With one, a certificate in each page is fetched
+//! twice, and where `total_count` counts what the filter leaves out, up to as many requests as are
+//! fetched ahead may find nothing at the end. Memory holds the pages fetched ahead and 16 bytes for
+//! each certificate's id, in a hash set.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -7,12 +52,14 @@ use std::pin::Pin;
 use std::str::FromStr;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use futures_core::Stream;
+use futures_util::stream::FuturesOrdered;
 use ring::digest::{SHA256, digest};
 use shieldcert_api::types::ListClientCertificatesStatus;
 
-use crate::certificate::{CertificateId, ClientCertificate};
-use crate::error::{Error, Result};
+use crate::certificate::{CertificateId, ClientCertificate, Status};
+use crate::error::{Call, Error, Result};
 use crate::transport::BoxFuture;
 use crate::transport::answer::Records;
 use crate::transport::retry::RetryPolicy;
@@ -42,6 +89,18 @@ impl StatusFilter {
             Self::PendingReactivation => ListClientCertificatesStatus::PendingReactivation,
             Self::PendingRevocation => ListClientCertificatesStatus::PendingRevocation,
             Self::Revoked => ListClientCertificatesStatus::Revoked,
+        }
+    }
+}
+
+impl StatusFilter {
+    fn matches(self, status: &Status) -> bool {
+        match self {
+            Self::All => true,
+            Self::Active => *status == Status::Active,
+            Self::PendingReactivation => *status == Status::PendingReactivation,
+            Self::PendingRevocation => *status == Status::PendingRevocation,
+            Self::Revoked => *status == Status::Revoked,
         }
     }
 }
@@ -97,6 +156,7 @@ pub struct List {
     zone: Zone,
     filter: StatusFilter,
     page_size: u32,
+    prefetch: u32,
     retry: Option<RetryPolicy>,
 }
 
@@ -105,12 +165,15 @@ impl List {
     pub const SMALLEST_PAGE: u32 = 5;
     /// The most certificates that the service puts on a page; what is asked for unless set.
     pub const LARGEST_PAGE: u32 = 50;
+    /// How many requests may be under way at once unless set.
+    pub const PREFETCH: u32 = 8;
 
     pub(crate) fn new(zone: Zone) -> Self {
         Self {
             zone,
             filter: StatusFilter::All,
             page_size: Self::LARGEST_PAGE,
+            prefetch: Self::PREFETCH,
             retry: None,
         }
     }
@@ -126,6 +189,15 @@ impl List {
     /// Another number is an error once the list is awaited.
     pub fn page_size(mut self, certificates: u32) -> Self {
         self.page_size = certificates;
+        self
+    }
+
+    /// How many requests may be under way at once, so that the service is busy while its answers are
+    /// read; 8 unless set, and 1 at the least.
+    ///
+    /// At most this many pages are in memory beside the one being read.
+    pub fn prefetch(mut self, requests: u32) -> Self {
+        self.prefetch = requests.max(1);
         self
     }
 
@@ -145,13 +217,22 @@ impl List {
 
     /// The certificates, request by request.
     pub fn pages(self) -> PageStream {
-        PageStream {
-            state: State::Idle(Box::new(Sweep {
-                list: self,
-                next_page: 1,
-                seen: HashSet::new(),
-            })),
+        PageStream::new(self)
+    }
+
+    fn check(&self) -> Result<()> {
+        if (Self::SMALLEST_PAGE..=Self::LARGEST_PAGE).contains(&self.page_size) {
+            return Ok(());
         }
+        Err(Error::input(
+            "page size",
+            format!(
+                "{} is not possible; the service takes from {} to {}",
+                self.page_size,
+                Self::SMALLEST_PAGE,
+                Self::LARGEST_PAGE
+            ),
+        ))
     }
 
     async fn collect(self) -> Result<Vec<ClientCertificate>> {
@@ -186,74 +267,252 @@ pub struct Page {
     pub total_count: Option<u64>,
 }
 
-/// Where a list stands.
+/// A stretch of the list, as one request asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Window {
+    start: u64,
+    size: u64,
+    by: Addressing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Addressing {
+    /// `page` and `per_page`.
+    Page,
+    /// `offset` and `limit`.
+    Offset,
+}
+
+/// How the list is read; see the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// Page after page of a list that only grows.
+    Growing,
+    /// Overlapping windows of a list that certificates also leave.
+    Moving,
+}
+
+/// Where a list stands: what has been read, and what is to be asked for next.
 struct Sweep {
     list: List,
-    next_page: u64,
+    reading: Reading,
+    /// The ids that have been read.
     seen: HashSet<u128>,
+    /// The last certificate of the last answer that was taken.
+    last: Option<u128>,
+    /// The service has proved to heed an offset.
+    heeds_offset: bool,
+    /// How often it could have and did not.
+    doubts: u32,
+    /// Where the stretches that have been asked for end.
+    asked_to: u64,
+    /// The total of the last answer that was taken.
+    total: Option<u64>,
+    /// How many answers were taken since the reader last had to step back.
+    taken: u64,
+    /// How many answers in a row brought nothing new.
+    idle: u32,
+    /// How far to step back when an anchor is missing.
+    step_back: u64,
+    ended: bool,
+}
+
+/// What became of an answer.
+enum Taken {
+    Page(Page),
+    /// It can't be used as it is: ask for this stretch, and for nothing behind it as yet.
+    AskAgain(Window),
+    /// It can't be used: start over from the beginning. What was read stays read.
+    StartOver,
 }
 
 impl Sweep {
-    /// The next page, and whether it is the last. After an error it can be asked for again.
-    async fn next(&mut self) -> Result<(Page, bool)> {
-        let size = self.list.page_size;
-        if !(List::SMALLEST_PAGE..=List::LARGEST_PAGE).contains(&size) {
-            return Err(Error::input(
-                "page size",
-                format!(
-                    "{size} is not possible; the service takes from {} to {}",
-                    List::SMALLEST_PAGE,
-                    List::LARGEST_PAGE
-                ),
-            ));
+    /// A list that is that busy can't be read to its end.
+    const MOST_IDLE: u32 = 1000;
+
+    /// How often to give a service the benefit of the doubt that the list moved just then.
+    const MOST_DOUBTS: u32 = 3;
+
+    fn new(list: List) -> Self {
+        let reading = match list.filter {
+            StatusFilter::All => Reading::Growing,
+            _ => Reading::Moving,
+        };
+        Self {
+            list,
+            reading,
+            seen: HashSet::new(),
+            last: None,
+            heeds_offset: false,
+            doubts: 0,
+            asked_to: 0,
+            total: None,
+            taken: 0,
+            idle: 0,
+            step_back: 0,
+            ended: false,
         }
-        let (records, call) = self.fetch(self.next_page).await?;
+    }
+
+    /// The stretch behind those that were asked for; nothing if what is under way may be the last.
+    fn ahead(&self, under_way: usize) -> Option<Window> {
+        if under_way > 0 {
+            let total = self.total?;
+            let most = match self.reading {
+                Reading::Growing => u64::from(self.list.prefetch),
+                // The total may count far beyond the end of the list: fetch ahead no further than
+                // the list has proved to reach.
+                Reading::Moving => self.taken.min(u64::from(self.list.prefetch)),
+            };
+            if self.asked_to >= total || under_way as u64 >= most {
+                return None;
+            }
+        }
+        Some(self.window_from(self.asked_to))
+    }
+
+    fn window_from(&self, start: u64) -> Window {
+        let size = u64::from(self.list.page_size);
+        match self.reading {
+            Reading::Moving if start > 0 => Window {
+                start: start - 1,
+                size,
+                by: Addressing::Offset,
+            },
+            _ => Window {
+                start,
+                size,
+                by: Addressing::Page,
+            },
+        }
+    }
+
+    /// Takes the answer to the next stretch in turn. `is_fresh` says that it was asked for when every
+    /// answer before it had been taken.
+    fn take(
+        &mut self,
+        window: Window,
+        is_fresh: bool,
+        records: Records,
+        call: &Call,
+    ) -> Result<Taken> {
         let count = records.records.len() as u64;
-        let read_so_far = (self.next_page - 1) * u64::from(size) + count;
+        match self.reading {
+            Reading::Growing => {
+                let is_older = matches!((records.total_count, self.total), (Some(now), Some(before)) if now < before);
+                let is_unknown = records.total_count.is_none() || self.total.is_none();
+                if !is_fresh && (is_older || is_unknown) {
+                    return Ok(Taken::AskAgain(window));
+                }
+            }
+            Reading::Moving if window.start > 0 => {
+                let read = || records.records.iter().flatten();
+                let ids = || read().map(|record| key(record.id()));
+                let overlap = ids().position(|id| Some(id) == self.last);
+                if !self.heeds_offset {
+                    // The overlap stands at the start of an answer that heeds the offset, give or
+                    // take what the list moved; and at the end of one that repeats the beginning.
+                    if overlap.is_none_or(|place| place as u64 > window.size / 2) {
+                        self.doubts += 1;
+                        if self.doubts >= Self::MOST_DOUBTS {
+                            self.reading = Reading::Growing;
+                        }
+                        return Ok(Taken::StartOver);
+                    }
+                    self.heeds_offset = true;
+                }
+                if !ids().any(|id| self.seen.contains(&id)) {
+                    self.step_back = (self.step_back * 2).max(window.size / 2);
+                    let start = (window.start + 1).saturating_sub(self.step_back);
+                    tracing::debug!(start, "the list moved; stepping back");
+                    return Ok(Taken::AskAgain(self.window_from(start)));
+                }
+            }
+            Reading::Moving => {}
+        }
+        let page = self.read(records, call);
+        self.step_back = 0;
+        self.taken += 1;
+        self.total = page.total_count;
+        let reached = window.start + count;
+        self.ended = count < window.size || page.total_count.is_some_and(|total| reached >= total);
+        self.idle = if page.certificates.is_empty() {
+            self.idle + 1
+        } else {
+            0
+        };
+        if self.idle >= Self::MOST_IDLE && !self.ended {
+            return Err(Error::Answer {
+                call: Box::new(call.clone()),
+                problem: "the list does not come to an end: it repeats what it has answered before"
+                    .into(),
+                body: Bytes::new(),
+            });
+        }
+        Ok(Taken::Page(page))
+    }
+
+    fn read(&mut self, records: Records, call: &Call) -> Page {
         let mut page = Page {
             certificates: Vec::with_capacity(records.records.len()),
             unreadable: Vec::new(),
             total_count: records.total_count,
         };
         for record in records.records {
-            match record {
-                Ok(certificate) if self.seen.insert(key(certificate.id())) => {
-                    page.certificates.push(certificate);
+            let certificate = match record {
+                Ok(certificate) => certificate,
+                Err(unreadable) => {
+                    page.unreadable.push(unreadable.into_error(call));
+                    continue;
                 }
-                // Moved here from an earlier page by certificates issued meanwhile.
-                Ok(_) => {}
-                Err(unreadable) => page.unreadable.push(unreadable.into_error(&call)),
+            };
+            let id = key(certificate.id());
+            self.last = Some(id);
+            let is_wanted = self.filter_to_send() != StatusFilter::All
+                || self.list.filter.matches(certificate.status());
+            if is_wanted && self.seen.insert(id) {
+                page.certificates.push(certificate);
             }
         }
-        self.next_page += 1;
-        let is_last = count < u64::from(size)
-            || records
-                .total_count
-                .is_some_and(|total| read_so_far >= total);
-        Ok((page, is_last))
+        page
     }
 
-    #[tracing::instrument(
-        name = "shieldcert.list",
-        skip_all,
-        fields(zone = %self.list.zone.id(), status = %self.list.filter, page),
-        err(level = "debug")
-    )]
-    async fn fetch(&self, page: u64) -> Result<(Records, crate::error::Call)> {
-        let list = &self.list;
-        let policy = list.retry.as_ref().unwrap_or(list.zone.client().retry());
-        list.zone
-            .call(policy, async |api| {
-                api.list_client_certificates()
-                    .zone_id(list.zone.wire_id())
-                    .status(list.filter.wire())
-                    .page(page)
-                    .per_page(list.page_size)
-                    .send()
-                    .await
-            })
-            .await
+    /// What the service is asked to filter by: nothing, where the filtering is done here.
+    fn filter_to_send(&self) -> StatusFilter {
+        match self.reading {
+            Reading::Growing => StatusFilter::All,
+            Reading::Moving => self.list.filter,
+        }
     }
+}
+
+#[tracing::instrument(
+    name = "shieldcert.list",
+    skip_all,
+    fields(zone = %list.zone.id(), status = %filter, start = window.start, size = window.size),
+    err(level = "debug")
+)]
+async fn fetch(list: List, filter: StatusFilter, window: Window) -> Result<(Records, Call)> {
+    let policy = list.retry.as_ref().unwrap_or(list.zone.client().retry());
+    list.zone
+        .call(policy, async |api| {
+            let request = api
+                .list_client_certificates()
+                .zone_id(list.zone.wire_id())
+                .status(filter.wire());
+            let request = match window.by {
+                Addressing::Page => request
+                    .page(window.start / window.size + 1)
+                    .per_page(window.size as i64),
+                // With the page size too: it is what a service heeds that does not heed the limit.
+                Addressing::Offset => request
+                    .offset(window.start as i64)
+                    .limit(window.size as i64)
+                    .per_page(window.size as i64),
+            };
+            request.send().await
+        })
+        .await
 }
 
 /// What tells ids apart in 16 bytes each: the ids themselves where they are 128 bits, as the
@@ -279,54 +538,150 @@ fn key(id: &CertificateId) -> u128 {
 /// passes loses nothing.
 #[must_use = "a stream does nothing until it is polled"]
 pub struct PageStream {
-    state: State,
+    sweep: Sweep,
+    under_way: FuturesOrdered<BoxFuture<'static, Answered>>,
+    /// A stretch to be asked for before any other.
+    again: Option<Window>,
+    done: bool,
 }
 
-enum State {
-    Idle(Box<Sweep>),
-    Fetching(BoxFuture<'static, Fetched>),
-    Done,
+/// An answer, and what it is the answer to.
+struct Answered {
+    window: Window,
+    /// How many answers had been taken when it was asked for.
+    asked_after: u64,
+    outcome: Result<(Records, Call)>,
 }
-
-/// A sweep that has made a step, and what the step brought.
-type Fetched = (Box<Sweep>, Result<(Page, bool)>);
 
 impl PageStream {
+    fn new(list: List) -> Self {
+        Self {
+            sweep: Sweep::new(list),
+            under_way: FuturesOrdered::new(),
+            again: None,
+            done: false,
+        }
+    }
+
     /// The next page; nothing after the last.
     pub async fn try_next(&mut self) -> Result<Option<Page>> {
         poll_fn(|context| Pin::new(&mut *self).poll_next(context))
             .await
             .transpose()
     }
+
+    fn ask(&mut self) {
+        if let Some(window) = self.again.take() {
+            let future = self.request(window);
+            self.under_way.push_front(future);
+        }
+        while let Some(window) = self.sweep.ahead(self.under_way.len()) {
+            self.sweep.asked_to = window.start + window.size;
+            let future = self.request(window);
+            self.under_way.push_back(future);
+        }
+    }
+
+    fn request(&self, window: Window) -> BoxFuture<'static, Answered> {
+        let list = self.sweep.list.clone();
+        let filter = self.sweep.filter_to_send();
+        let asked_after = self.sweep.taken;
+        Box::pin(async move {
+            Answered {
+                window,
+                asked_after,
+                outcome: fetch(list, filter, window).await,
+            }
+        })
+    }
+
+    /// Nothing that is under way is of use any more.
+    fn drop_what_is_under_way(&mut self) {
+        self.under_way = FuturesOrdered::new();
+    }
+
+    fn take(&mut self, answered: Answered) -> Result<Option<Page>> {
+        let Answered {
+            window,
+            asked_after,
+            outcome,
+        } = answered;
+        let (records, call) = match outcome {
+            Ok(answer) => answer,
+            Err(error) if window.by == Addressing::Offset && is_refusal(&error) => {
+                self.sweep.reading = Reading::Growing;
+                self.start_over();
+                return Ok(None);
+            }
+            Err(error) => {
+                // What was given wrongly stays wrong.
+                self.done = error.is_input();
+                self.again = Some(window);
+                return Err(error);
+            }
+        };
+        let is_fresh = asked_after == self.sweep.taken;
+        match self.sweep.take(window, is_fresh, records, &call) {
+            Ok(Taken::Page(page)) => {
+                self.done = self.sweep.ended;
+                if self.done {
+                    self.drop_what_is_under_way();
+                }
+                Ok(Some(page))
+            }
+            Ok(Taken::AskAgain(again)) => {
+                if again != window {
+                    self.drop_what_is_under_way();
+                    self.sweep.asked_to = again.start + again.size;
+                    self.sweep.taken = 0;
+                }
+                self.again = Some(again);
+                Ok(None)
+            }
+            Ok(Taken::StartOver) => {
+                self.start_over();
+                Ok(None)
+            }
+            Err(error) => {
+                self.done = true;
+                Err(error)
+            }
+        }
+    }
+
+    fn start_over(&mut self) {
+        tracing::debug!(filter = %self.sweep.filter_to_send(), "reading the list from its beginning");
+        self.drop_what_is_under_way();
+        self.sweep.asked_to = 0;
+        self.sweep.total = None;
+    }
+}
+
+/// The service does not take the request as it is.
+fn is_refusal(error: &Error) -> bool {
+    error.status() == Some(http::StatusCode::BAD_REQUEST) && !error.is_not_allowed()
 }
 
 impl Stream for PageStream {
     type Item = Result<Page>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
         loop {
-            match std::mem::replace(&mut self.state, State::Done) {
-                State::Done => return Poll::Ready(None),
-                State::Idle(mut sweep) => {
-                    self.state = State::Fetching(Box::pin(async move {
-                        let outcome = sweep.next().await;
-                        (sweep, outcome)
-                    }));
-                }
-                State::Fetching(mut future) => match future.as_mut().poll(context) {
-                    Poll::Pending => {
-                        self.state = State::Fetching(future);
-                        return Poll::Pending;
-                    }
-                    Poll::Ready((sweep, outcome)) => {
-                        let is_last = matches!(outcome, Ok((_, true)));
-                        // What was given wrongly stays wrong.
-                        let is_hopeless = outcome.as_ref().is_err_and(Error::is_input);
-                        if !is_last && !is_hopeless {
-                            self.state = State::Idle(sweep);
-                        }
-                        return Poll::Ready(Some(outcome.map(|(page, _)| page)));
-                    }
+            if this.done {
+                return Poll::Ready(None);
+            }
+            if let Err(error) = this.sweep.list.check() {
+                this.done = true;
+                return Poll::Ready(Some(Err(error)));
+            }
+            this.ask();
+            match ready!(Pin::new(&mut this.under_way).poll_next(context)) {
+                None => return Poll::Ready(None),
+                Some(answered) => match this.take(answered) {
+                    Ok(None) => {}
+                    Ok(Some(page)) => return Poll::Ready(Some(Ok(page))),
+                    Err(error) => return Poll::Ready(Some(Err(error))),
                 },
             }
         }
