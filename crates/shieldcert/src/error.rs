@@ -60,10 +60,11 @@ pub enum Error {
 
     /// The call may or may not have issued a certificate: no answer came that says which.
     ///
-    /// Don't issue again for the same CSR before the zone's certificates have been searched for it.
+    /// Don't issue again for the same CSR before [`Zone::find_by_csr`](crate::Zone::find_by_csr) has
+    /// looked for it.
     #[error(
         "it is not known whether a certificate was issued for the CSR with SHA-256 {csr_sha256}; \
-         search the zone for it before issuing again"
+         look for it with `find_by_csr` before issuing again"
     )]
     OutcomeUnknown {
         /// SHA-256 of the CSR's DER, in hex.
@@ -392,9 +393,13 @@ impl Error {
                 source.kind(),
                 TransportErrorKind::NotConnected | TransportErrorKind::NotSent
             ),
-            // A gateway's 4XX is a refusal too, even one that can't be read.
+            // A gateway's 4XX is a refusal too, even one that can't be read; a redirect did nothing.
             Self::Api { call, .. } | Self::Answer { call, .. } => {
-                call.status.is_none_or(|status| !status.is_client_error())
+                call.status.is_none_or(|status| {
+                    status.is_success()
+                        || status.is_server_error()
+                        || status == StatusCode::REQUEST_TIMEOUT
+                })
             }
             _ => false,
         }

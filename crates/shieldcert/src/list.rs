@@ -201,6 +201,23 @@ impl List {
         self
     }
 
+    /// One page as it is, by its number from 1, and no promise about the others.
+    pub(crate) async fn single_page(
+        self,
+        number: u64,
+    ) -> Result<(Vec<ClientCertificate>, Option<u64>)> {
+        let size = u64::from(self.page_size);
+        let window = Window {
+            start: (number - 1) * size,
+            size,
+            by: Addressing::Page,
+        };
+        let filter = self.filter;
+        let (records, _) = fetch(self, filter, window).await?;
+        let certificates = records.records.into_iter().flatten().collect();
+        Ok((certificates, records.total_count))
+    }
+
     /// How often and how long each call is tried, in place of the client's policy.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = Some(policy);

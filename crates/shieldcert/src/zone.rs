@@ -10,6 +10,7 @@ use crate::csr::Csr;
 use crate::error::{Call, Error, Result};
 use crate::issue::Issue;
 use crate::list::List;
+use crate::search;
 use crate::transition::{Reactivate, Revoke, Wait};
 use crate::transport::answer::{Envelope, conclude};
 use crate::transport::exchange::Exchange;
@@ -52,6 +53,33 @@ impl Zone {
     /// Issues a certificate for a CSR.
     pub fn issue(&self, csr: &Csr) -> Issue {
         Issue::new(self.clone(), csr.clone())
+    }
+
+    /// Finds the certificates that were issued for a CSR, in any status, oldest first.
+    ///
+    /// Reads the whole list: 20 requests for each 1,000 certificates. This is what to ask after an
+    /// [`Error::OutcomeUnknown`].
+    pub async fn find_by_csr(&self, csr: &Csr) -> Result<Vec<ClientCertificate>> {
+        search::everywhere(self, csr, self.client.retry()).await
+    }
+
+    /// Revokes every certificate for a CSR but one, and returns those that it revoked.
+    ///
+    /// For a clean-up after an issue whose request reached the service later than the settle window
+    /// allows for, so that a second certificate turned up afterwards. `keep` is the one that is in
+    /// use. Asking twice is safe.
+    pub async fn revoke_surplus(
+        &self,
+        csr: &Csr,
+        keep: &CertificateId,
+    ) -> Result<Vec<ClientCertificate>> {
+        let mut revoked = Vec::new();
+        for certificate in self.find_by_csr(csr).await? {
+            if certificate.id() != keep && search::may_be_active(&certificate) {
+                revoked.push(self.revoke(certificate.id()).await?);
+            }
+        }
+        Ok(revoked)
     }
 
     /// Revokes a certificate. Its quota is free at once; the edge refuses it once it is `revoked`.

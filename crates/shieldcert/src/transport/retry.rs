@@ -88,6 +88,10 @@ impl RetryPolicy {
         }
     }
 
+    pub(crate) fn most_attempts(&self) -> u32 {
+        self.attempts
+    }
+
     pub(crate) fn timeout_of_attempt(&self) -> Duration {
         self.attempt_timeout
     }
