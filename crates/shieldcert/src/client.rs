@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use crate::certificate::ZoneId;
 use crate::error::{Error, Result};
 use crate::transport::auth::{Auth, Credentials};
+use crate::transport::rate_limit::{Limiter, RateLimit};
 use crate::transport::retry::RetryPolicy;
 use crate::transport::{HttpTransport, Transport};
 use crate::zone::Zone;
@@ -21,7 +22,7 @@ pub(crate) const BASE_URL: &str = "https://api.cloudflare.com/client/v4";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A client of the API. Cheap to clone: clones share one connection pool.
+/// A client of the API. Cheap to clone: clones share one connection pool and one rate limit.
 ///
 /// ```no_run
 /// # async fn example() -> shieldcert::Result<()> {
@@ -45,6 +46,7 @@ struct Inner {
     base_url: String,
     base_path: String,
     transport: Arc<dyn Transport>,
+    limiter: Arc<Limiter>,
     retry: RetryPolicy,
 }
 
@@ -86,6 +88,10 @@ impl Client {
         self.inner.transport.clone()
     }
 
+    pub(crate) fn limiter(&self) -> Arc<Limiter> {
+        self.inner.limiter.clone()
+    }
+
     pub(crate) fn retry(&self) -> &RetryPolicy {
         &self.inner.retry
     }
@@ -121,6 +127,7 @@ pub struct ClientBuilder {
     base_url: Option<String>,
     way: Way,
     retry: RetryPolicy,
+    rate_limit: RateLimit,
 }
 
 /// What carries the requests.
@@ -229,6 +236,12 @@ impl ClientBuilder {
         self
     }
 
+    /// How much of the service's rate limit this client and its clones use, all together.
+    pub fn rate_limit(mut self, limit: RateLimit) -> Self {
+        self.rate_limit = limit;
+        self
+    }
+
     /// The client. Fails with [`Error::Input`] naming the setting that is wrong.
     pub fn build(self) -> Result<Client> {
         let credentials = match (self.token, self.email_and_key) {
@@ -257,6 +270,7 @@ impl ClientBuilder {
             }
             Way::Transport(transport) => transport,
         };
+        let is_cloudflare = base.text == BASE_URL;
         let transport = Arc::new(Auth {
             credentials,
             scheme: base.scheme,
@@ -268,6 +282,7 @@ impl ClientBuilder {
                 base_url: base.text,
                 base_path: base.path,
                 transport,
+                limiter: Arc::new(Limiter::new(self.rate_limit, is_cloudflare)),
                 retry: self.retry,
             }),
         })

@@ -26,5 +26,6 @@ pub use issue::Issued;
 #[cfg(feature = "keys")]
 pub use keys::{KeyAlgorithm, PrivateKey, Subject};
 pub use list::StatusFilter;
+pub use transport::rate_limit::RateLimit;
 pub use transport::retry::RetryPolicy;
 pub use zone::Zone;

@@ -133,6 +133,7 @@ impl Zone {
     ) -> Result<(E::Answer, Call)> {
         let exchange = Arc::new(Exchange::new(
             self.client.transport(),
+            self.client.limiter(),
             policy.clone(),
             self.client.base_path().to_owned(),
         ));

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use http::Method;
 
+use super::rate_limit::Limiter;
 use super::retry::RetryPolicy;
 use super::{BoxFuture, Transport, TransportError, TransportErrorKind};
 use crate::error::Call;
@@ -14,6 +15,7 @@ use crate::error::Call;
 /// Sends one operation's request. Made anew for every operation.
 pub(crate) struct Exchange {
     inner: Arc<dyn Transport>,
+    limiter: Arc<Limiter>,
     policy: RetryPolicy,
     base_path: String,
     record: Mutex<Option<Record>>,
@@ -27,9 +29,15 @@ pub(crate) struct Record {
 
 impl Exchange {
     /// `base_path` is what the base URL puts before every path, and is left out of what is recorded.
-    pub(crate) fn new(inner: Arc<dyn Transport>, policy: RetryPolicy, base_path: String) -> Self {
+    pub(crate) fn new(
+        inner: Arc<dyn Transport>,
+        limiter: Arc<Limiter>,
+        policy: RetryPolicy,
+        base_path: String,
+    ) -> Self {
         Self {
             inner,
+            limiter,
             policy,
             base_path,
             record: Mutex::new(None),
@@ -48,9 +56,16 @@ impl Exchange {
         &self,
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, TransportError> {
-        tokio::time::timeout(self.policy.timeout_of_attempt(), self.inner.send(request))
-            .await
-            .unwrap_or_else(|_| Err(TransportErrorKind::TimedOut.into()))
+        // Waiting for a turn is no part of the attempt, and does not time out.
+        let permit = self.limiter.acquire().await;
+        let outcome =
+            tokio::time::timeout(self.policy.timeout_of_attempt(), self.inner.send(request))
+                .await
+                .unwrap_or_else(|_| Err(TransportErrorKind::TimedOut.into()));
+        if let Ok(response) = &outcome {
+            permit.answered(response);
+        }
+        outcome
     }
 
     async fn send_until_done(

@@ -1,11 +1,12 @@
-//! The way of a request: retry → credentials → the transport itself.
+//! The way of a request: retry → rate limit → credentials → the transport itself.
 //!
-//! Each is a [`Transport`] around the next. They sit above the seam, so that a test that puts a
+//! They sit above the seam, so that a test that puts a
 //! server in the transport's place still goes through all of them.
 
 pub(crate) mod answer;
 pub(crate) mod auth;
 pub(crate) mod exchange;
+pub(crate) mod rate_limit;
 pub(crate) mod retry;
 
 pub use shieldcert_api::transport::{

@@ -138,7 +138,7 @@ fn may_send_again(
 
 /// Whole seconds. The HTTP-date form is not read: the service does not send it, and it depends on
 /// two clocks that agree.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?;
     Some(Duration::from_secs(seconds.trim().parse().ok()?))
 }
