@@ -8,7 +8,7 @@
 //!   answered, since the service may have counted it at any time in between.
 //! - *What the service says is left*, which is less where others use the same token: what it said last,
 //!   less what is under way, and less a margin for what those others send meanwhile. When that is used
-//!   up, requests wait until the window's end.
+//!   up, requests wait until the window's end. After a pause one request goes ahead and asks.
 //!
 //! Requests go in the order in which they came. After a 429 all of them wait as long as it says, once.
 
@@ -85,6 +85,9 @@ struct State {
     policies: Vec<Policy>,
     /// Whether the service has stated its policies, or they are assumed.
     is_stated: bool,
+    /// When the service last said what is left, if it ever did.
+    heard_at: Option<Instant>,
+    last_sent_at: Instant,
     under_way: u64,
     blocked_until: Option<Instant>,
 }
@@ -108,6 +111,8 @@ impl Limiter {
             state: Mutex::new(State {
                 policies,
                 is_stated: false,
+                heard_at: None,
+                last_sent_at: Instant::now(),
                 under_way: 0,
                 blocked_until: None,
             }),
@@ -193,6 +198,11 @@ impl State {
             }
             self.blocked_until = None;
         }
+        // One goes ahead to ask, and another each second in case its answer does not come.
+        let is_stale = self.heard_at.is_some_and(|heard| now > heard + STALE);
+        if is_stale && self.under_way > 0 && now < self.last_sent_at + STALE {
+            return Err(Some(self.last_sent_at + STALE));
+        }
         let mut latest = None;
         for policy in &mut self.policies {
             if let Err(until) = policy.room(now, self.under_way, left_for_others) {
@@ -209,6 +219,7 @@ impl State {
             return Err(until);
         }
         self.under_way += 1;
+        self.last_sent_at = now;
         Ok(())
     }
 
@@ -243,6 +254,7 @@ impl State {
                 .find(|policy| policy.name == item.name)
             {
                 policy.hear(now, left, Duration::from_secs(resets_in));
+                self.heard_at = Some(now);
             }
         }
     }
@@ -311,23 +323,34 @@ struct Left {
     /// With everything counted that was answered, and what is under way perhaps not.
     requests: u64,
     resets_at: Instant,
-    /// What was left when the window was first heard of.
+    heard_at: Instant,
+    /// What was left when the window was first heard of, and when that was.
     at_first: u64,
+    first_at: Instant,
     /// How many requests of this client ended since then.
     ours: u64,
 }
 
 impl Left {
-    /// How many requests to keep back for what others send between an answer and the next request:
-    /// twice what they seem to send for each request of this client.
-    fn margin(&self, quota: u64, under_way: u64) -> u64 {
+    /// How many requests to keep back for what others send between the last answer and the arrival of
+    /// a request sent now: twice what they sent in as much time so far.
+    fn margin(&self, now: Instant, under_way: u64) -> u64 {
         let others = (self.at_first - self.requests).saturating_sub(self.ours + under_way);
         if others == 0 {
             return 0;
         }
-        (2 + 2 * others / self.ours.max(1)).min(quota / 20)
+        let unheard = now.saturating_duration_since(self.heard_at) + NOMINAL_ROUND_TRIP;
+        let observed = self.heard_at.saturating_duration_since(self.first_at) + NOMINAL_ROUND_TRIP;
+        let expected = others as f64 * unheard.as_secs_f64() / observed.as_secs_f64();
+        2 + (2.0 * expected).ceil() as u64
     }
 }
+
+/// For what is not measured: how long a request and its answer are on their way.
+const NOMINAL_ROUND_TRIP: Duration = Duration::from_millis(100);
+
+/// What the service said so long ago is not believed without asking again.
+const STALE: Duration = Duration::from_secs(1);
 
 impl Policy {
     /// A step is this part of a window: what waiting for the end of a step can cost.
@@ -376,7 +399,9 @@ impl Policy {
         if let Some(left) = self.left {
             if now >= left.resets_at {
                 self.left = None;
-            } else if left.requests <= reserved + left.margin(self.quota, under_way) + under_way {
+            } else if left.requests
+                <= reserved + left.margin(now, under_way).min(self.quota / 20) + under_way
+            {
                 // What is under way may turn out to have been counted already.
                 return Err((under_way == 0).then_some(left.resets_at));
             }
@@ -404,12 +429,15 @@ impl Policy {
             // Answers overtake each other; within a window less is left, never more.
             Some(known) => Left {
                 requests: known.requests.min(requests),
+                heard_at: now,
                 ..known
             },
             None => Left {
                 requests,
                 resets_at,
+                heard_at: now,
                 at_first: requests,
+                first_at: now,
                 ours: 0,
             },
         });
