@@ -11,9 +11,11 @@ use secrecy::SecretString;
 
 use crate::certificate::ZoneId;
 use crate::error::{Error, Result};
+use crate::lookout::Lookout;
 use crate::transport::auth::{Auth, Credentials};
+use crate::transport::exchange::Limits;
 use crate::transport::rate_limit::{Limiter, RateLimit};
-use crate::transport::retry::RetryPolicy;
+use crate::transport::retry::{RetryBudget, RetryPolicy};
 use crate::transport::{HttpTransport, Transport};
 use crate::zone::Zone;
 
@@ -46,7 +48,8 @@ struct Inner {
     base_url: String,
     base_path: String,
     transport: Arc<dyn Transport>,
-    limiter: Arc<Limiter>,
+    limits: Arc<Limits>,
+    lookout: Lookout,
     retry: RetryPolicy,
 }
 
@@ -88,8 +91,12 @@ impl Client {
         self.inner.transport.clone()
     }
 
-    pub(crate) fn limiter(&self) -> Arc<Limiter> {
-        self.inner.limiter.clone()
+    pub(crate) fn lookout(&self) -> &Lookout {
+        &self.inner.lookout
+    }
+
+    pub(crate) fn limits(&self) -> Arc<Limits> {
+        self.inner.limits.clone()
     }
 
     pub(crate) fn retry(&self) -> &RetryPolicy {
@@ -282,7 +289,11 @@ impl ClientBuilder {
                 base_url: base.text,
                 base_path: base.path,
                 transport,
-                limiter: Arc::new(Limiter::new(self.rate_limit, is_cloudflare)),
+                lookout: Lookout::new(),
+                limits: Arc::new(Limits {
+                    rate: Limiter::new(self.rate_limit, is_cloudflare),
+                    retries: RetryBudget::new(),
+                }),
                 retry: self.retry,
             }),
         })

@@ -10,6 +10,7 @@ pub mod issue;
 #[cfg(feature = "keys")]
 pub mod keys;
 pub mod list;
+mod lookout;
 mod search;
 pub mod transition;
 pub mod transport;

@@ -150,6 +150,9 @@ impl Transition {
 /// - an error that [`is_not_found`](Error::is_not_found): there is no such certificate (any more).
 ///
 /// A failure that may pass, such as a 502, does not end it. Dropping the future does.
+///
+/// Many waits of one client in one zone share what they ask: a few pages of a list, where that is
+/// cheaper than a request for each of them.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is sent until it is awaited"]
 pub struct Wait {
@@ -217,7 +220,7 @@ impl Wait {
                             seen: certificate.status().clone(),
                         });
                     }
-                    Verdict::Underway => pause(&mut delay, deadline).await,
+                    Verdict::Underway => self.pause(&mut delay, deadline).await,
                 }
             }
             // An answer that is always ready would never let a time-out have its turn.
@@ -225,14 +228,14 @@ impl Wait {
                 if Instant::now() >= deadline {
                     std::future::pending::<()>().await;
                 }
-                let policy = self.zone.client().retry();
-                self.zone.get_with(&self.id, policy).await
+                let lookout = self.zone.client().lookout();
+                lookout.look(&self.zone, &self.id).await
             };
             match timeout_at(deadline, polled).await {
                 Ok(Ok(certificate)) => next = Some(certificate),
                 Ok(Err(error)) if error.is_retryable() => {
                     tracing::debug!(%error, "no news");
-                    pause(&mut delay, deadline).await;
+                    self.pause(&mut delay, deadline).await;
                 }
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
@@ -246,21 +249,21 @@ impl Wait {
             }
         }
     }
-}
 
-/// Waits before the next look, longer each time. The last look is taken shortly before the deadline
-/// rather than one delay too early.
-async fn pause(delay: &mut Duration, deadline: Instant) {
-    let last_look =
-        deadline - Wait::FIRST_DELAY.min(deadline.saturating_duration_since(Instant::now()));
-    let next_look = Instant::now() + *delay;
-    let until = if Instant::now() < last_look {
-        next_look.min(last_look)
-    } else {
-        deadline
-    };
-    sleep_until(until).await;
-    *delay = (*delay * 3 / 2).min(Wait::LONGEST_DELAY);
+    /// Waits before the next look, longer each time. The last look is taken shortly before the deadline
+    /// rather than one delay too early.
+    async fn pause(&self, delay: &mut Duration, deadline: Instant) {
+        let now = Instant::now();
+        let last_look = deadline - Self::FIRST_DELAY.min(deadline.saturating_duration_since(now));
+        let next_look = self.zone.client().lookout().next_look(*delay);
+        let until = if now < last_look {
+            next_look.min(last_look)
+        } else {
+            deadline
+        };
+        sleep_until(until).await;
+        *delay = (*delay * 3 / 2).min(Self::LONGEST_DELAY);
+    }
 }
 
 impl IntoFuture for Wait {

@@ -46,8 +46,23 @@ impl Zone {
     /// Gets one certificate.
     ///
     /// Fails with an error that [`is_not_found`](Error::is_not_found) where there is none.
+    #[tracing::instrument(
+        name = "shieldcert.get",
+        skip_all,
+        fields(zone = %self.id, certificate = %id),
+        err(level = "debug")
+    )]
     pub async fn get(&self, id: &CertificateId) -> Result<ClientCertificate> {
-        self.get_with(id, self.client.retry()).await
+        let (certificate, _) = self
+            .call(self.client.retry(), async |api| {
+                api.get_client_certificate()
+                    .zone_id(self.wire_id())
+                    .client_certificate_id(id.to_string())
+                    .send()
+                    .await
+            })
+            .await?;
+        Ok(certificate)
     }
 
     /// Issues a certificate for a CSR.
@@ -97,29 +112,6 @@ impl Zone {
         Wait::until_settled(self.clone(), id.clone())
     }
 
-    #[tracing::instrument(
-        name = "shieldcert.get",
-        skip_all,
-        fields(zone = %self.id, certificate = %id),
-        err(level = "debug")
-    )]
-    pub(crate) async fn get_with(
-        &self,
-        id: &CertificateId,
-        policy: &RetryPolicy,
-    ) -> Result<ClientCertificate> {
-        let (certificate, _) = self
-            .call(policy, async |api| {
-                api.get_client_certificate()
-                    .zone_id(self.wire_id())
-                    .client_certificate_id(id.to_string())
-                    .send()
-                    .await
-            })
-            .await?;
-        Ok(certificate)
-    }
-
     /// Makes one operation's call and reads its answer.
     pub(crate) async fn call<E: Envelope>(
         &self,
@@ -133,7 +125,7 @@ impl Zone {
     ) -> Result<(E::Answer, Call)> {
         let exchange = Arc::new(Exchange::new(
             self.client.transport(),
-            self.client.limiter(),
+            self.client.limits(),
             policy.clone(),
             self.client.base_path().to_owned(),
         ));

@@ -6,16 +6,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::Method;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::rate_limit::Limiter;
-use super::retry::RetryPolicy;
+use super::retry::{RetryBudget, RetryPolicy};
 use super::{BoxFuture, Transport, TransportError, TransportErrorKind};
-use crate::error::Call;
+use crate::error::{Call, is_passing};
+
+/// What all the operations of a client share.
+pub(crate) struct Limits {
+    pub(crate) rate: Limiter,
+    pub(crate) retries: RetryBudget,
+}
 
 /// Sends one operation's request. Made anew for every operation.
 pub(crate) struct Exchange {
     inner: Arc<dyn Transport>,
-    limiter: Arc<Limiter>,
+    limits: Arc<Limits>,
     policy: RetryPolicy,
     base_path: String,
     record: Mutex<Option<Record>>,
@@ -31,13 +38,13 @@ impl Exchange {
     /// `base_path` is what the base URL puts before every path, and is left out of what is recorded.
     pub(crate) fn new(
         inner: Arc<dyn Transport>,
-        limiter: Arc<Limiter>,
+        limits: Arc<Limits>,
         policy: RetryPolicy,
         base_path: String,
     ) -> Self {
         Self {
             inner,
-            limiter,
+            limits,
             policy,
             base_path,
             record: Mutex::new(None),
@@ -57,11 +64,10 @@ impl Exchange {
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, TransportError> {
         // Waiting for a turn is no part of the attempt, and does not time out.
-        let permit = self.limiter.acquire().await;
-        let outcome =
-            tokio::time::timeout(self.policy.timeout_of_attempt(), self.inner.send(request))
-                .await
-                .unwrap_or_else(|_| Err(TransportErrorKind::TimedOut.into()));
+        let permit = self.limits.rate.acquire().await;
+        let outcome = timeout(self.policy.timeout_of_attempt(), self.inner.send(request))
+            .await
+            .unwrap_or_else(|_| Err(TransportErrorKind::TimedOut.into()));
         if let Ok(response) = &outcome {
             permit.answered(response);
         }
@@ -79,12 +85,32 @@ impl Exchange {
             .unwrap_or(path)
             .to_owned();
         let mut attempts = 0;
+        let deadline = self
+            .policy
+            .limit_of_time()
+            .map(|limit| Instant::now() + limit);
         let outcome = loop {
             attempts += 1;
-            let outcome = self.attempt(request.clone()).await;
+            let outcome = match deadline {
+                None => self.attempt(request.clone()).await,
+                Some(deadline) => timeout_at(deadline, self.attempt(request.clone()))
+                    .await
+                    .unwrap_or_else(|_| Err(TransportErrorKind::TimedOut.into())),
+            };
+            if outcome
+                .as_ref()
+                .is_ok_and(|response| !is_passing(response.status()))
+            {
+                self.limits.retries.earn();
+                break outcome;
+            }
             let Some(delay) = self.policy.next_delay(attempts, &method, &outcome) else {
                 break outcome;
             };
+            let is_too_late = deadline.is_some_and(|deadline| Instant::now() + delay >= deadline);
+            if is_too_late || !self.limits.retries.allows(&outcome) {
+                break outcome;
+            }
             tracing::debug!(
                 %method,
                 path,
@@ -93,7 +119,7 @@ impl Exchange {
                 failure = %failure(&outcome),
                 "trying again after a delay"
             );
-            tokio::time::sleep(delay).await;
+            sleep(delay).await;
         };
         self.keep(method, path, attempts, outcome)
     }

@@ -1,5 +1,9 @@
 //! When a call is sent again, and when it is given up.
+//!
+//! Three bounds hold at once: a policy's attempts, its time limit, and a budget that all the calls of a
+//! client share, so that an outage is not made worse by everybody trying again.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,8 +15,8 @@ use crate::error::is_passing;
 /// How often and how long a call is tried.
 ///
 /// A call is sent again where that can't do anything twice: when the service has certainly not acted
-/// on it (no connection was made, or it answered 429), and for calls that only read after any failure
-/// that may pass (a time-out, a broken connection, a 5XX).
+/// on it (no connection was made, or it answered 429); and after any failure that may pass (a time-out,
+/// a broken connection, a 5XX) for all calls but issuing, which looks before it sends again.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,6 +33,7 @@ pub struct RetryPolicy {
     first_delay: Duration,
     longest_delay: Duration,
     longest_wait: Duration,
+    time_limit: Option<Duration>,
 }
 
 impl Default for RetryPolicy {
@@ -41,6 +46,7 @@ impl Default for RetryPolicy {
             first_delay: Duration::from_millis(500),
             longest_delay: Duration::from_secs(8),
             longest_wait: Duration::from_secs(360),
+            time_limit: None,
         }
     }
 }
@@ -88,6 +94,21 @@ impl RetryPolicy {
         }
     }
 
+    /// The most time a call may take, with everything it waits for; none unless set.
+    ///
+    /// What is under way when it is over is given up, and the error is a time-out. For issuing it bounds
+    /// each request, not the search for a lost certificate.
+    pub fn time_limit(self, limit: Duration) -> Self {
+        Self {
+            time_limit: Some(limit),
+            ..self
+        }
+    }
+
+    pub(crate) fn limit_of_time(&self) -> Option<Duration> {
+        self.time_limit
+    }
+
     pub(crate) fn most_attempts(&self) -> u32 {
         self.attempts
     }
@@ -124,13 +145,14 @@ fn may_send_again(
     method: &Method,
     outcome: &Result<http::Response<Bytes>, TransportError>,
 ) -> bool {
-    let only_reads = *method == Method::GET;
+    // To revoke or to reactivate twice is to do it once; to issue twice is not.
+    let is_repeatable = *method != Method::POST;
     match outcome {
         Ok(response) if response.status() == StatusCode::TOO_MANY_REQUESTS => true,
-        Ok(response) => only_reads && is_passing(response.status()),
+        Ok(response) => is_repeatable && is_passing(response.status()),
         Err(error) => match error.kind() {
             TransportErrorKind::NotConnected => true,
-            TransportErrorKind::TimedOut | TransportErrorKind::Interrupted => only_reads,
+            TransportErrorKind::TimedOut | TransportErrorKind::Interrupted => is_repeatable,
             _ => false,
         },
     }
@@ -143,9 +165,66 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds.trim().parse().ok()?))
 }
 
+/// What all the calls of a client may spend on trying again.
+///
+/// Each retry after a failure costs one; each success earns a tenth, up to the most. In an outage the
+/// service so gets little more than the calls themselves. A wait that the service asked for is free: it
+/// said when to come back.
+pub(crate) struct RetryBudget(Mutex<f64>);
+
+impl RetryBudget {
+    const MOST: f64 = 100.0;
+    const EARNED: f64 = 0.1;
+
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(Self::MOST))
+    }
+
+    /// Whether there is enough left to try again after this outcome.
+    pub(crate) fn allows(&self, outcome: &Result<http::Response<Bytes>, TransportError>) -> bool {
+        let is_asked_for = outcome
+            .as_ref()
+            .is_ok_and(|response| retry_after(response.headers()).is_some());
+        if is_asked_for {
+            return true;
+        }
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *left < 1.0 {
+            return false;
+        }
+        *left -= 1.0;
+        true
+    }
+
+    pub(crate) fn earn(&self) {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *left = (*left + Self::EARNED).min(Self::MOST);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_outage_is_not_amplified() {
+        let budget = RetryBudget::new();
+        let failure = answered(502, None);
+        let retries = (0..10_000).filter(|_| budget.allows(&failure)).count();
+        assert_eq!(retries, 100);
+        assert!(
+            budget.allows(&answered(429, Some("1"))),
+            "what the service asks for is free"
+        );
+        for _ in 0..25 {
+            budget.earn();
+        }
+        assert_eq!((0..100).filter(|_| budget.allows(&failure)).count(), 2);
+        for _ in 0..100_000 {
+            budget.earn();
+        }
+        assert_eq!((0..10_000).filter(|_| budget.allows(&failure)).count(), 100);
+    }
 
     type Outcome = Result<http::Response<Bytes>, TransportError>;
 
@@ -164,7 +243,7 @@ mod tests {
     #[test]
     fn a_call_is_sent_again_only_where_nothing_can_happen_twice() {
         use TransportErrorKind::*;
-        for (outcome, reads, writes) in [
+        for (outcome, others, issuing) in [
             (answered(200, None), false, false),
             (answered(400, None), false, false),
             (answered(403, None), false, false),
@@ -178,18 +257,18 @@ mod tests {
             (failed(TooLarge(1)), false, false),
         ] {
             let policy = RetryPolicy::default();
-            assert_eq!(
-                policy.next_delay(1, &Method::GET, &outcome).is_some(),
-                reads,
-                "{outcome:?}"
-            );
-            for method in [Method::POST, Method::PATCH, Method::DELETE] {
+            for method in [Method::GET, Method::PATCH, Method::DELETE] {
                 assert_eq!(
                     policy.next_delay(1, &method, &outcome).is_some(),
-                    writes,
+                    others,
                     "{method} {outcome:?}"
                 );
             }
+            assert_eq!(
+                policy.next_delay(1, &Method::POST, &outcome).is_some(),
+                issuing,
+                "{outcome:?}"
+            );
         }
     }
 
