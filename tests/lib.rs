@@ -1,6 +1,8 @@
 //! Tests that hold client, emulator and spec together; see the test targets of this package. This is
 //! what several of them need.
 
+pub mod simulation;
+
 use std::sync::Arc;
 
 use shieldcert::transport::Transport;

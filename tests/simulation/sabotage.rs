@@ -1,0 +1,169 @@
+//! Clients that are broken on purpose, from outside: each sabotage undoes what keeps one promise.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::Value;
+use shieldcert::transport::{BoxFuture, Transport, TransportError, TransportErrorKind};
+
+use super::network::{Line, answered};
+
+/// A way to break a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// A request to issue is sent again after any failure.
+    RetryBlindly,
+    /// Looking for a lost certificate finds nothing.
+    DropLookUp,
+    /// A list that moved looks like one that did not.
+    IgnoreDrift,
+    /// `Retry-After` is not seen.
+    IgnoreRetryAfter,
+}
+
+impl Sabotage {
+    /// Every one.
+    pub const ALL: [Self; 4] = [
+        Self::RetryBlindly,
+        Self::DropLookUp,
+        Self::IgnoreDrift,
+        Self::IgnoreRetryAfter,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::RetryBlindly => "retry-blindly",
+            Self::DropLookUp => "drop-look-up",
+            Self::IgnoreDrift => "ignore-drift",
+            Self::IgnoreRetryAfter => "ignore-retry-after",
+        }
+    }
+
+    /// A look-up is a list: with clients that list too, breaking it would break that.
+    pub(super) fn shows_in_issues_alone(self) -> bool {
+        self == Self::DropLookUp
+    }
+}
+
+impl fmt::Display for Sabotage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Sabotage {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL
+            .into_iter()
+            .find(|sabotage| sabotage.name() == text);
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("{text:?} is no sabotage; there are {names}")
+        })
+    }
+}
+
+/// Stands between a client and its network.
+pub(super) struct Saboteur {
+    sabotage: Sabotage,
+    line: Line,
+    /// The last record of the last list that was answered.
+    last: Arc<Mutex<Option<Value>>>,
+}
+
+impl Saboteur {
+    pub(super) fn new(sabotage: Sabotage, line: Line) -> Self {
+        Self {
+            sabotage,
+            line,
+            last: Arc::default(),
+        }
+    }
+
+    async fn retry_blindly(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<Bytes>, TransportError> {
+        for _ in 0..2 {
+            match self.line.send(request.clone()).await {
+                Ok(response) if response.status().is_server_error() => {}
+                Err(error) if error.kind() != TransportErrorKind::NotSent => {}
+                outcome => return outcome,
+            }
+        }
+        self.line.send(request).await
+    }
+
+    /// Takes the overlap out of what is asked for and puts it into what is answered, and hides totals
+    /// that would tell an older list from a newer one.
+    async fn ignore_drift(
+        &self,
+        mut request: http::Request<Bytes>,
+    ) -> Result<http::Response<Bytes>, TransportError> {
+        let uri = request.uri().to_string();
+        let (base, query) = uri.split_once('?').unwrap_or((&uri, ""));
+        let mut is_overlapping = false;
+        let parameters = query
+            .split('&')
+            .map(|parameter| match parameter.split_once('=') {
+                Some(("offset", value)) => {
+                    is_overlapping = true;
+                    format!("offset={}", value.parse::<u64>().unwrap_or(0) + 1)
+                }
+                Some(("limit", value)) => {
+                    format!("limit={}", value.parse::<u64>().unwrap_or(2) - 1)
+                }
+                _ => parameter.to_owned(),
+            });
+        let query = parameters.collect::<Vec<_>>().join("&");
+        *request.uri_mut() = format!("{base}?{query}").parse().expect("a URI");
+        let response = self.line.send(request).await?;
+        let (parts, body) = response.into_parts();
+        let Ok(mut answer) = serde_json::from_slice::<Value>(&body) else {
+            return Ok(http::Response::from_parts(parts, body));
+        };
+        if let Some(records) = answer["result"].as_array_mut() {
+            let mut last = self.last.lock().expect("not poisoned");
+            if is_overlapping && let Some(anchor) = last.clone() {
+                records.insert(0, anchor);
+            }
+            *last = records.last().cloned();
+            answer["result_info"]["total_count"] = 1_000_000.into();
+        }
+        Ok(http::Response::from_parts(parts, answer.to_string().into()))
+    }
+}
+
+impl Transport for Saboteur {
+    fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
+        let is_list = request.uri().query().is_some();
+        match self.sabotage {
+            Sabotage::RetryBlindly if request.method() == Method::POST => {
+                Box::pin(self.retry_blindly(request))
+            }
+            Sabotage::DropLookUp if is_list => Box::pin(async {
+                Ok(answered(
+                    200,
+                    br#"{"success":true,"result":[],"result_info":{"total_count":0}}"#,
+                ))
+            }),
+            Sabotage::IgnoreDrift if is_list => Box::pin(self.ignore_drift(request)),
+            Sabotage::IgnoreRetryAfter => Box::pin(async {
+                let mut response = self.line.send(request).await?;
+                for header in ["retry-after", "ratelimit", "ratelimit-policy"] {
+                    response.headers_mut().remove(header);
+                }
+                Ok(response)
+            }),
+            _ => self.line.send(request),
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! A zone, several clients, and what they do.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fastrand::Rng;
+use shieldcert::{
+    CertificateId, Client, ClientCertificate, Csr, Error, KeyAlgorithm, PrivateKey, Status,
+    StatusFilter, Subject, Zone,
+};
+use shieldcert_emulator::{Emulator, EmulatorTransport, IdStyle, Order, TotalCount};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::network::{History, Line, Network, Weather};
+use super::sabotage::{Sabotage, Saboteur};
+use super::secrets::TOKEN;
+use super::{Outcome, promises};
+
+/// Longer than any operation may take.
+const FOR_EVER: Duration = Duration::from_secs(4 * 3600);
+
+/// What one attempt to issue came to.
+pub(super) struct Issuing {
+    pub(super) csr: Csr,
+    pub(super) end: IssuingEnd,
+}
+
+#[derive(Debug)]
+pub(super) enum IssuingEnd {
+    Issued(CertificateId),
+    /// An error that says that nothing was issued.
+    CleanFailure(String),
+    /// An error that says that it is not known.
+    Unknown,
+    Dropped,
+}
+
+/// What one listing came to.
+pub(super) struct Listing {
+    pub(super) filter: StatusFilter,
+    /// What was there, matched, and nobody touches.
+    pub(super) lasting: HashSet<CertificateId>,
+    pub(super) listed: Vec<CertificateId>,
+}
+
+/// What happened, as far as the clients know.
+#[derive(Default)]
+pub(super) struct Record {
+    pub(super) issuings: Vec<Issuing>,
+    pub(super) listings: Vec<Listing>,
+    pub(super) tally: BTreeMap<String, u32>,
+}
+
+impl Record {
+    fn count(&mut self, kind: &str, end: &str) {
+        *self.tally.entry(format!("{kind}: {end}")).or_default() += 1;
+    }
+}
+
+/// What all clients share.
+struct World {
+    /// The service itself, with nothing in between.
+    truth: Zone,
+    history: History,
+    record: Mutex<Record>,
+    /// Certificates that clients revoke and reactivate.
+    pool: Vec<CertificateId>,
+    /// Certificates that nobody touches, with the status that they keep.
+    fixed: Mutex<HashMap<CertificateId, Status>>,
+    csr: Csr,
+}
+
+impl World {
+    fn record(&self) -> std::sync::MutexGuard<'_, Record> {
+        self.record.lock().expect("not poisoned")
+    }
+
+    fn lasting(&self, filter: StatusFilter) -> HashSet<CertificateId> {
+        let fixed = self.fixed.lock().expect("not poisoned");
+        let mut lasting: HashSet<_> = fixed
+            .iter()
+            .filter(|(_, status)| {
+                filter == StatusFilter::All || status.as_str() == filter.to_string()
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        if filter == StatusFilter::All {
+            lasting.extend(self.pool.iter().cloned());
+        }
+        lasting
+    }
+}
+
+fn zone_through(transport: Arc<dyn shieldcert::transport::Transport>) -> Zone {
+    let client = Client::builder()
+        .token(TOKEN)
+        .base_url(EmulatorTransport::BASE_URL)
+        .transport(transport)
+        .build()
+        .expect("a client");
+    client.zone(crate::ZONE.parse().expect("a zone id"))
+}
+
+/// A key takes long to make, and what a key is does not matter here. The names differ.
+fn csr(number: usize) -> Csr {
+    thread_local! {
+        static KEY: PrivateKey = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
+        static CSRS: std::cell::RefCell<Vec<Csr>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+    CSRS.with_borrow_mut(|csrs| {
+        while csrs.len() <= number {
+            let subject = Subject::common_name(format!("sensor-{}", csrs.len()));
+            csrs.push(KEY.with(|key| key.csr(&subject)).expect("a CSR"));
+        }
+        csrs[number].clone()
+    })
+}
+
+/// Plays a seed out and checks the promises.
+pub(super) async fn play(seed: u64, sabotage: Option<Sabotage>) -> Outcome {
+    let mut random = Rng::with_seed(seed);
+    let history = History::new();
+    let whole_seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs());
+    let emulator = Emulator::builder()
+        .token(TOKEN)
+        .seed(seed)
+        .sign_inline(true)
+        .clock_start(UNIX_EPOCH + Duration::from_secs(whole_seconds))
+        .order(pick(
+            &mut random,
+            &[Order::NewestFirst, Order::OldestFirst, Order::ById],
+        ))
+        .total_count(pick(
+            &mut random,
+            &[TotalCount::Unfiltered, TotalCount::Filtered],
+        ))
+        .ids(pick(&mut random, &[IdStyle::Hyphenated, IdStyle::Hex]))
+        .transition_delay(Duration::from_millis(random.u64(0..20_000)))
+        .build()
+        .expect("builds");
+    let truth = zone_through(Arc::new(emulator.transport()));
+
+    let size = random.usize(0..25);
+    let mut pool = Vec::new();
+    let mut fixed = HashMap::new();
+    for number in 0..size {
+        let id = truth
+            .issue(&csr(0))
+            .await
+            .expect("is issued")
+            .certificate
+            .id()
+            .clone();
+        if random.bool() {
+            truth.revoke(&id).await.expect("is revoked");
+        }
+        if random.u8(0..3) == 0 {
+            pool.push(id);
+        } else {
+            fixed.insert(id, number);
+        }
+    }
+    sleep(Duration::from_secs(30)).await;
+    let mut statuses = HashMap::new();
+    for id in fixed.into_keys() {
+        let status = truth.get(&id).await.expect("is there").status().clone();
+        statuses.insert(id, status);
+    }
+    let world = Arc::new(World {
+        truth,
+        history: history.clone(),
+        record: Mutex::default(),
+        pool,
+        fixed: Mutex::new(statuses),
+        csr: csr(0),
+    });
+
+    let weather = Weather {
+        faults: pick(&mut random, &[0, 5, 15, 30, 50]),
+        storms: pick(&mut random, &[0, 0, 1, 4]),
+        quota: pick(&mut random, &[0, 0, 10]),
+    };
+    let mut clients = Vec::new();
+    let mut csrs = 1;
+    for client in 0..random.usize(1..=3) {
+        let network = Network::new(
+            emulator.transport(),
+            client,
+            weather,
+            &mut random,
+            history.clone(),
+        );
+        let line: Arc<dyn shieldcert::transport::Transport> = match sabotage {
+            None => Arc::new(Line(network)),
+            Some(sabotage) => Arc::new(Saboteur::new(sabotage, Line(network))),
+        };
+        let zone = zone_through(line);
+        for _ in 0..random.usize(1..=3) {
+            let task = Task {
+                world: world.clone(),
+                zone: zone.clone(),
+                client,
+                random: random.fork(),
+                csrs: csrs..csrs + 4,
+                steps: random.usize(1..=3),
+                sabotage,
+            };
+            csrs += 4;
+            clients.push(tokio::spawn(task.run()));
+        }
+    }
+    for client in clients {
+        match timeout(FOR_EVER, client).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => history.broken(format_args!("a client panicked: {error}")),
+            Err(_) => history.broken("an operation does not end"),
+        }
+    }
+    // What is late arrives.
+    sleep(Duration::from_secs(120)).await;
+    let record = std::mem::take(&mut *world.record());
+    promises::check(&world.truth, &record, &history).await;
+    let (history, broken) = history.take();
+    Outcome {
+        broken,
+        history,
+        tally: record.tally,
+    }
+}
+
+fn pick<T: Copy>(random: &mut Rng, choices: &[T]) -> T {
+    choices[random.usize(0..choices.len())]
+}
+
+/// One after the other, what one user of a client does.
+struct Task {
+    world: Arc<World>,
+    zone: Zone,
+    client: usize,
+    random: Rng,
+    csrs: std::ops::Range<usize>,
+    steps: usize,
+    sabotage: Option<Sabotage>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        for _ in 0..self.steps {
+            let before = self.random.u64(0..5_000);
+            sleep(Duration::from_millis(before)).await;
+            match self.random.u8(0..8) {
+                _ if self.sabotage.is_some_and(Sabotage::shows_in_issues_alone) => {
+                    self.issue().await
+                }
+                0..3 => self.issue().await,
+                3..5 => self.list().await,
+                _ => self.transition().await,
+            }
+        }
+    }
+
+    /// Runs an operation, or drops it somewhere in the middle.
+    async fn perhaps_dropped<T>(&mut self, operation: impl Future<Output = T>) -> Option<T> {
+        if self.random.u8(0..6) > 0 {
+            return Some(operation.await);
+        }
+        let after = Duration::from_millis(self.random.u64(0..40_000));
+        timeout(after, operation).await.ok()
+    }
+
+    async fn issue(&mut self) {
+        let Some(number) = self.csrs.next() else {
+            return;
+        };
+        let csr = csr(number);
+        let issue = self.zone.issue(&csr).validity_days(30).into_future();
+        let name = format!("client {} issues sensor-{number}", self.client);
+        self.world.history.add(&name);
+        let end = match self.perhaps_dropped(issue).await {
+            None => IssuingEnd::Dropped,
+            Some(Ok(issued)) => {
+                let id = issued.certificate.id().clone();
+                let mut fixed = self.world.fixed.lock().expect("not poisoned");
+                fixed.insert(id.clone(), Status::Active);
+                IssuingEnd::Issued(id)
+            }
+            Some(Err(Error::OutcomeUnknown { .. })) => IssuingEnd::Unknown,
+            Some(Err(error)) => IssuingEnd::CleanFailure(error.to_string()),
+        };
+        self.world.history.add(format_args!("{name} → {end:?}"));
+        let kind = match &end {
+            IssuingEnd::Issued(_) => "issued",
+            IssuingEnd::CleanFailure(_) => "clean failure",
+            IssuingEnd::Unknown => "unknown",
+            IssuingEnd::Dropped => "dropped",
+        };
+        let mut record = self.world.record();
+        record.count("issue", kind);
+        record.issuings.push(Issuing { csr, end });
+    }
+
+    async fn list(&mut self) {
+        let filter = pick(
+            &mut self.random,
+            &[
+                StatusFilter::All,
+                StatusFilter::Active,
+                StatusFilter::Revoked,
+            ],
+        );
+        let (size, prefetch) = (self.random.u32(5..=12), self.random.u32(1..=4));
+        let lasting = self.world.lasting(filter);
+        let mut stream = self
+            .zone
+            .list()
+            .status(filter)
+            .page_size(size)
+            .prefetch(prefetch)
+            .stream();
+        let name = format!("client {} lists {filter} by {size}", self.client);
+        self.world.history.add(&name);
+        let mut listed: Vec<ClientCertificate> = Vec::new();
+        let collect = async {
+            while let Some(certificate) = stream.try_next().await? {
+                listed.push(certificate);
+            }
+            Ok::<_, Error>(())
+        };
+        let outcome = self.perhaps_dropped(collect).await;
+        let end = match outcome {
+            None => "dropped",
+            Some(Err(_)) => "failed",
+            Some(Ok(())) => "complete",
+        };
+        self.world
+            .history
+            .add(format_args!("{name} → {end}, {}", listed.len()));
+        let mut record = self.world.record();
+        record.count("list", end);
+        if end == "complete" {
+            record.listings.push(Listing {
+                filter,
+                lasting,
+                listed: listed
+                    .iter()
+                    .map(|certificate| certificate.id().clone())
+                    .collect(),
+            });
+        }
+    }
+
+    async fn transition(&mut self) {
+        // Others do the same to the same ones; one in a while, somebody outside issues too.
+        if self.sabotage.is_some() || self.random.u8(0..3) == 0 {
+            for _ in 0..self.random.usize(0..12) {
+                let _ = self.world.truth.issue(&self.world.csr).await;
+            }
+        }
+        let Some(id) = self.random.choice(&self.world.pool).cloned() else {
+            return;
+        };
+        let (wanted, request) = if self.random.bool() {
+            (Status::Revoked, self.zone.revoke(&id).until_settled())
+        } else {
+            (Status::Active, self.zone.reactivate(&id).until_settled())
+        };
+        let limit = Duration::from_secs(self.random.u64(1..=400));
+        let name = format!("client {} moves {id} to {wanted}", self.client);
+        self.world.history.add(&name);
+        let started = Instant::now();
+        let wait = request.timeout(limit).into_future();
+        let end = match self.perhaps_dropped(wait).await {
+            None => "dropped",
+            Some(Ok(certificate)) if *certificate.status() == wanted => "settled",
+            Some(Ok(certificate)) => {
+                let seen = certificate.status();
+                let broken = format_args!("promise 4: {name} returned {seen}").to_string();
+                self.world.history.broken(broken);
+                "wrong"
+            }
+            Some(Err(Error::Overtaken { .. })) => "overtaken",
+            Some(Err(Error::NotSettled { .. })) => "not settled",
+            Some(Err(_)) => "failed",
+        };
+        self.world
+            .history
+            .add(format_args!("{name} → {end} after {:?}", started.elapsed()));
+        self.world.record().count("transition", end);
+    }
+}
