@@ -1,7 +1,8 @@
 //! The workspace's own tasks. `cargo xtask --help` lists them.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 mod document;
@@ -28,12 +29,41 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Play the client against the emulator through a network that loses, delays and lies
+    #[command(disable_help_flag = true)]
+    Simulate {
+        /// What the simulation is told; `--help` lists it
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+/// The simulation is a program of the tests' package, so that this one stays quick to build.
+fn simulate(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let status = Command::new(env!("CARGO"))
+        .args([
+            "run",
+            "--quiet",
+            "--release",
+            "--package",
+            "shieldcert-tests",
+        ])
+        .args(["--bin", "simulate", "--"])
+        .args(arguments)
+        .status()
+        .context("can't run cargo")?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn main() -> ExitCode {
     let Arguments { task } = Arguments::parse();
     let outcome = match task {
         Task::Regen { check } => regen::run(check),
+        Task::Simulate { arguments } => simulate(&arguments),
     };
     match outcome {
         Ok(code) => code,

@@ -9,7 +9,7 @@ use http::Method;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::rate_limit::Limiter;
-use super::retry::{RetryBudget, RetryPolicy};
+use super::retry::{RetryBudget, RetryPolicy, is_garbled};
 use super::{BoxFuture, Transport, TransportError, TransportErrorKind};
 use crate::error::{Call, is_passing};
 
@@ -97,10 +97,10 @@ impl Exchange {
                     .await
                     .unwrap_or_else(|_| Err(TransportErrorKind::TimedOut.into())),
             };
-            if outcome
-                .as_ref()
-                .is_ok_and(|response| !is_passing(response.status()))
-            {
+            let is_good = |response: &http::Response<Bytes>| {
+                !is_passing(response.status()) && !is_garbled(response)
+            };
+            if outcome.as_ref().is_ok_and(is_good) {
                 self.limits.retries.earn();
                 break outcome;
             }

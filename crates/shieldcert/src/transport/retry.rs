@@ -16,7 +16,8 @@ use crate::error::is_passing;
 ///
 /// A call is sent again where that can't do anything twice: when the service has certainly not acted
 /// on it (no connection was made, or it answered 429); and after any failure that may pass (a time-out,
-/// a broken connection, a 5XX) for all calls but issuing, which looks before it sends again.
+/// a broken connection, a 5XX, a garbled answer) for all calls but issuing, which looks before it sends
+/// again.
 ///
 /// ```
 /// use std::time::Duration;
@@ -149,13 +150,19 @@ fn may_send_again(
     let is_repeatable = *method != Method::POST;
     match outcome {
         Ok(response) if response.status() == StatusCode::TOO_MANY_REQUESTS => true,
-        Ok(response) => is_repeatable && is_passing(response.status()),
+        Ok(response) => is_repeatable && (is_passing(response.status()) || is_garbled(response)),
         Err(error) => match error.kind() {
             TransportErrorKind::NotConnected => true,
             TransportErrorKind::TimedOut | TransportErrorKind::Interrupted => is_repeatable,
             _ => false,
         },
     }
+}
+
+/// A success that is no JSON object from its first byte to its last: cut off, or a gateway's.
+pub(super) fn is_garbled(response: &http::Response<Bytes>) -> bool {
+    let body = response.body().trim_ascii();
+    response.status().is_success() && !(body.starts_with(b"{") && body.ends_with(b"}"))
 }
 
 /// Whole seconds. The HTTP-date form is not read: the service does not send it, and it depends on
@@ -233,7 +240,13 @@ mod tests {
         if let Some(value) = retry_after {
             response = response.header("retry-after", value);
         }
-        Ok(response.body(Bytes::new()).expect("a response"))
+        Ok(response
+            .body(Bytes::from_static(b"{}"))
+            .expect("a response"))
+    }
+
+    fn garbled(body: &'static str) -> Outcome {
+        Ok(http::Response::new(Bytes::from_static(body.as_bytes())))
     }
 
     fn failed(kind: TransportErrorKind) -> Outcome {
@@ -245,6 +258,9 @@ mod tests {
         use TransportErrorKind::*;
         for (outcome, others, issuing) in [
             (answered(200, None), false, false),
+            (garbled("<html>"), true, false),
+            (garbled("{\"success\":tr"), true, false),
+            (garbled(""), true, false),
             (answered(400, None), false, false),
             (answered(403, None), false, false),
             (answered(429, None), true, true),
