@@ -138,3 +138,77 @@ async fn a_redirect_is_not_followed() {
     }
     caught.assert_calls(0);
 }
+
+/// A gateway's page for debugging may repeat the request with all its headers.
+#[tokio::test]
+async fn an_answer_that_repeats_the_token_does_not_put_it_into_the_error() {
+    let server = MockServer::start_async().await;
+    server.mock(|_, then| {
+        then.status(500)
+            .body(format!("<pre>Authorization: Bearer {OTHER_TOKEN}</pre>"));
+    });
+    let builder = Client::builder()
+        .token(OTHER_TOKEN)
+        .base_url(server.base_url());
+    let zone = shieldcert_tests::zone(builder.retry(RetryPolicy::never()));
+    let error = zone.list().await.expect_err("is a 500");
+    let shown = format!("{error} {error:?}");
+    assert!(
+        shown.contains("(redacted)") && !shown.contains(OTHER_TOKEN),
+        "{shown}"
+    );
+}
+
+const WRITES_TO: &str = "SHIELDCERT_TEST_WRITES_TO";
+
+/// Not a test by itself: the process that [`a_crash_leaves_the_old_file_or_the_new_one`] kills.
+#[tokio::test]
+async fn writes_until_it_is_killed() {
+    let Some(path) = std::env::var_os(WRITES_TO) else {
+        return;
+    };
+    let emulator = Emulator::builder().build().expect("builds");
+    let zone = shieldcert_tests::zone_through(emulator.transport());
+    let (key, csr) = shieldcert_tests::key_and_csr("sensor-001");
+    let issued = zone.issue(&csr).await.expect("is issued");
+    let identity = Identity::new(issued.certificate, key).expect("they belong together");
+    loop {
+        identity.write_pem(&path).expect("writes");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_crash_leaves_the_old_file_or_the_new_one() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("identity.pem");
+    let this = std::env::current_exe().expect("this program");
+    for round in 0..20 {
+        let mut writer = std::process::Command::new(&this)
+            .args(["--exact", "writes_until_it_is_killed"])
+            .env(WRITES_TO, &path)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("starts");
+        // It writes thousands of times a second; any moment will do once it has begun.
+        while !path.exists() {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(std::time::Duration::from_micros(731 * round));
+        writer.kill().expect("is killed");
+        writer.wait().expect("ends");
+        let text = std::fs::read_to_string(&path).expect("is whole");
+        shieldcert::PrivateKey::from_pem(&text).expect("holds the key");
+        assert!(text.starts_with("-----BEGIN CERTIFICATE-----"));
+        for file in std::fs::read_dir(folder.path()).expect("reads") {
+            let metadata = file.expect("a file").metadata().expect("exists");
+            assert_eq!(
+                metadata.permissions().mode() & 0o777,
+                0o600,
+                "of whatever a crash leaves"
+            );
+        }
+    }
+}

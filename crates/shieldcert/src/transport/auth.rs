@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, Scheme};
+use memchr::memmem;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{BoxFuture, Transport, TransportError, TransportErrorKind};
@@ -50,6 +51,27 @@ impl Credentials {
             }
         }
         Ok(())
+    }
+}
+
+impl Credentials {
+    /// The body without the secret, should whoever answered repeat it: what is answered ends up in
+    /// errors and logs.
+    fn redacted(&self, body: Bytes) -> Bytes {
+        let (Self::Token(secret) | Self::EmailAndKey { key: secret, .. }) = self;
+        let secret = secret.expose_secret().as_bytes();
+        if memmem::find(&body, secret).is_none() {
+            return body;
+        }
+        let mut redacted = Vec::with_capacity(body.len());
+        let mut rest = 0;
+        for place in memmem::find_iter(&body, secret) {
+            redacted.extend_from_slice(&body[rest..place]);
+            redacted.extend_from_slice(b"(redacted)");
+            rest = place + secret.len();
+        }
+        redacted.extend_from_slice(&body[rest..]);
+        redacted.into()
     }
 }
 
@@ -100,7 +122,10 @@ impl<T: Transport> Transport for Auth<T> {
         if let Err(error) = self.credentials.add_to(request.headers_mut()) {
             return Box::pin(async { Err(error) });
         }
-        self.inner.send(request)
+        Box::pin(async {
+            let response = self.inner.send(request).await?;
+            Ok(response.map(|body| self.credentials.redacted(body)))
+        })
     }
 }
 
@@ -131,6 +156,25 @@ mod tests {
         let error = Credentials::email_and_key("a@b.c".into(), "k\n".into()).expect_err("key");
         assert!(error.to_string().starts_with("API key: "), "{error}");
         assert!(Credentials::email_and_key(String::new(), "k".into()).is_err());
+    }
+
+    #[test]
+    fn an_answer_that_repeats_the_secret_is_redacted() {
+        let token = Credentials::token("s3cret".into()).expect("a token");
+        for (body, expected) in [
+            ("", ""),
+            ("nothing here", "nothing here"),
+            ("s3cret", "(redacted)"),
+            (
+                "<p>Bearer s3cret</p> s3crets3cret s3cre",
+                "<p>Bearer (redacted)</p> (redacted)(redacted) s3cre",
+            ),
+        ] {
+            assert_eq!(
+                token.redacted(Bytes::from_static(body.as_bytes())),
+                expected
+            );
+        }
     }
 
     #[test]
