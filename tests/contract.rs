@@ -157,7 +157,7 @@ async fn revoke_and_reactivate_ask_as_the_spec_says() {
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_key_is_not_what_was_asked_for() {
+async fn promise_7_a_certificate_for_another_key_is_not_what_was_asked_for() {
     let server = MockServer::start_async().await;
     let (_, csr) = key_and_csr("sensor-001");
     let mock = server.create_client_certificate(|when, then| {
@@ -196,7 +196,7 @@ async fn list_answered(
 }
 
 #[tokio::test]
-async fn answers_that_break_the_spec_are_read_all_the_same() {
+async fn promise_3_answers_that_break_the_spec_are_read_all_the_same() {
     let uuid = json!({ "id": ID, "status": "active" });
     let other = |member: Value| {
         let mut record = json!({ "id": "023e105f4ecef8ad9ca31a8372d0c353" });
@@ -234,7 +234,7 @@ async fn answers_that_break_the_spec_are_read_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_record_that_is_no_certificate_is_an_error_in_its_place_alone() {
+async fn promise_3_a_record_that_is_no_certificate_is_an_error_in_its_place_alone() {
     let server = MockServer::start_async().await;
     let body = json!({ "success": true, "result": [{ "id": ID }, "odd", { "status": "active" }] });
     server.mock(|_, then| {
@@ -257,7 +257,7 @@ async fn a_record_that_is_no_certificate_is_an_error_in_its_place_alone() {
 }
 
 #[tokio::test]
-async fn answers_that_can_not_be_understood_are_named_with_status_ray_and_start() {
+async fn promise_3_answers_that_can_not_be_understood_are_named_with_status_ray_and_start() {
     for (status, body, expected) in [
         (502, "<html>bad gateway</html>", "HTML"),
         (200, "<html>hello</html>", "HTML"),
@@ -282,6 +282,20 @@ async fn answers_that_can_not_be_understood_are_named_with_status_ray_and_start(
         let error = list_answered(status, body).await.expect_err("is refused");
         assert!(error.is_not_allowed() && error.has_code(10000), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_hostile_answer_does_not_take_the_memory() {
+    let server = MockServer::start_async().await;
+    server.mock(|_, then| {
+        then.status(200).body("x".repeat(9 << 20));
+    });
+    let error = zone(&server).get(&id()).await.expect_err("is too large");
+    assert!(
+        error.to_string().contains("larger than 8388608 bytes"),
+        "{error}"
+    );
+    assert!(!error.is_retryable(), "{error}");
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ impl Capture {
 }
 
 #[tokio::test]
-async fn a_full_trace_of_a_lifecycle_holds_neither_token_nor_key() {
+async fn promise_6_a_full_trace_of_a_lifecycle_holds_neither_token_nor_key() {
     let capture = Capture::start();
     let emulator = Emulator::builder()
         .token(TOKEN)
@@ -109,7 +109,7 @@ async fn a_full_trace_of_a_lifecycle_holds_neither_token_nor_key() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
+async fn promise_6_a_redirect_is_not_followed() {
     let elsewhere = MockServer::start_async().await;
     let caught = elsewhere.mock(|_, then| {
         then.status(200).body(r#"{"success":true,"result":[]}"#);
@@ -141,7 +141,7 @@ async fn a_redirect_is_not_followed() {
 
 /// A gateway's page for debugging may repeat the request with all its headers.
 #[tokio::test]
-async fn an_answer_that_repeats_the_token_does_not_put_it_into_the_error() {
+async fn promise_6_an_answer_that_repeats_the_token_does_not_put_it_into_the_error() {
     let server = MockServer::start_async().await;
     server.mock(|_, then| {
         then.status(500)
@@ -161,7 +161,7 @@ async fn an_answer_that_repeats_the_token_does_not_put_it_into_the_error() {
 
 const WRITES_TO: &str = "SHIELDCERT_TEST_WRITES_TO";
 
-/// Not a test by itself: the process that [`a_crash_leaves_the_old_file_or_the_new_one`] kills.
+/// Not a test by itself: the process that [`promise_6_a_crash_leaves_the_old_file_or_the_new_one`] kills.
 #[tokio::test]
 async fn writes_until_it_is_killed() {
     let Some(path) = std::env::var_os(WRITES_TO) else {
@@ -179,7 +179,7 @@ async fn writes_until_it_is_killed() {
 
 #[cfg(unix)]
 #[test]
-fn a_crash_leaves_the_old_file_or_the_new_one() {
+fn promise_6_a_crash_leaves_the_old_file_or_the_new_one() {
     use std::os::unix::fs::PermissionsExt;
 
     let folder = tempfile::tempdir().expect("a folder");

@@ -48,6 +48,12 @@ fn every_promise_is_kept_in_2000_seeds() {
     for (seed, broken) in failed.iter().take(5) {
         println!("{}\n  {}", replay(*seed, None), broken.join("\n  "));
     }
+    if let Some((seed, _)) = failed.first() {
+        println!(
+            "what happened in seed {seed}:\n{}",
+            run(*seed, None).history.join("\n")
+        );
+    }
     assert!(
         failed.is_empty(),
         "{} seeds broke a promise; the first ones are above",

@@ -408,7 +408,10 @@ impl Error {
     /// The same call can succeed later, as it is.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Transport { source, .. } => source.kind() != TransportErrorKind::NotSent,
+            Self::Transport { source, .. } => !matches!(
+                source.kind(),
+                TransportErrorKind::NotSent | TransportErrorKind::TooLarge(_)
+            ),
             Self::Api { call, .. } | Self::Answer { call, .. } => {
                 call.status.is_some_and(is_passing)
             }

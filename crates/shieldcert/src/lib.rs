@@ -4,6 +4,7 @@ pub mod certificate;
 pub mod client;
 pub mod csr;
 pub mod error;
+pub mod get;
 #[cfg(feature = "keys")]
 pub mod identity;
 pub mod issue;

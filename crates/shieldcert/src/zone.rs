@@ -8,6 +8,7 @@ use crate::certificate::{CertificateId, ClientCertificate, ZoneId};
 use crate::client::Client;
 use crate::csr::Csr;
 use crate::error::{Call, Error, Result};
+use crate::get::Get;
 use crate::issue::Issue;
 use crate::list::List;
 use crate::search;
@@ -44,25 +45,8 @@ impl Zone {
     }
 
     /// Gets one certificate.
-    ///
-    /// Fails with an error that [`is_not_found`](Error::is_not_found) where there is none.
-    #[tracing::instrument(
-        name = "shieldcert.get",
-        skip_all,
-        fields(zone = %self.id, certificate = %id),
-        err(level = "debug")
-    )]
-    pub async fn get(&self, id: &CertificateId) -> Result<ClientCertificate> {
-        let (certificate, _) = self
-            .call(self.client.retry(), async |api| {
-                api.get_client_certificate()
-                    .zone_id(self.wire_id())
-                    .client_certificate_id(id.to_string())
-                    .send()
-                    .await
-            })
-            .await?;
-        Ok(certificate)
+    pub fn get(&self, id: &CertificateId) -> Get {
+        Get::new(self.clone(), id.clone())
     }
 
     /// Issues a certificate for a CSR.
