@@ -1,10 +1,10 @@
 //! The real client against the emulator through a network that loses, delays, repeats and lies, on a
 //! clock that does not wait. Everything is drawn from one seed, and so can be replayed.
 //!
-//! - [`network`]: what lies between a client and the service, and the history of what passed.
-//! - [`world`]: a zone, several clients, and what they do.
-//! - [`promises`]: what must hold afterwards.
-//! - [`sabotage`]: clients broken on purpose, to prove that the simulation notices.
+//! - `network`: what lies between a client and the service, and the history of what passed.
+//! - `world`: a zone, several clients, and what they do.
+//! - `promises`: what must hold afterwards.
+//! - `sabotage`: clients broken on purpose, to prove that the simulation notices.
 
 mod network;
 mod promises;
