@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
+mod diff;
 mod document;
 mod generate;
 mod overlay;
