@@ -8,8 +8,10 @@ use clap::{Parser, Subcommand};
 mod diff;
 mod document;
 mod generate;
+mod import;
 mod overlay;
 mod regen;
+mod spec;
 
 #[derive(Parser)]
 #[command(
@@ -29,6 +31,11 @@ enum Task {
         /// Write nothing; print what differs and fail if anything does
         #[arg(long)]
         check: bool,
+    },
+    /// Take in a new document of upstream, or say what a change means
+    Spec {
+        #[command(subcommand)]
+        task: spec::Task,
     },
     /// Play the client against the emulator through a network that loses, delays and lies
     #[command(disable_help_flag = true)]
@@ -64,6 +71,7 @@ fn main() -> ExitCode {
     let Arguments { task } = Arguments::parse();
     let outcome = match task {
         Task::Regen { check } => regen::run(check),
+        Task::Spec { task } => spec::run(task),
         Task::Simulate { arguments } => simulate(&arguments),
     };
     match outcome {

@@ -13,7 +13,7 @@ use similar::TextDiff;
 use crate::overlay::Overlay;
 use crate::{document, generate};
 
-const SPEC: &str = "spec/client_certificates.yaml";
+pub(crate) const SPEC: &str = "spec/client_certificates.yaml";
 const OVERLAY: &str = "spec/overlay.yaml";
 const API: &str = "crates/shieldcert-api/src/generated.rs";
 const HTTPMOCK: &str = "crates/shieldcert-httpmock/src/generated.rs";
@@ -23,9 +23,7 @@ const DIFF_LINES: usize = 200;
 
 /// Regenerates, or with `check` says what regenerating would change and fails if it is anything.
 pub(crate) fn run(check: bool) -> Result<ExitCode> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("xtask lies in the workspace")?;
+    let root = root()?;
     let mut stale = 0;
     for file in generate(&read(&root.join(SPEC))?, &read(&root.join(OVERLAY))?)? {
         let path = root.join(file.path);
@@ -53,6 +51,13 @@ pub(crate) fn run(check: bool) -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The workspace.
+pub(crate) fn root() -> Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("xtask lies in the workspace")
 }
 
 struct GeneratedFile {
@@ -126,7 +131,7 @@ fn read(path: &Path) -> Result<String> {
 }
 
 /// Written beside and renamed over, so that an interrupted run leaves the old file whole.
-fn replace(path: &Path, contents: &str) -> Result<()> {
+pub(crate) fn replace(path: &Path, contents: &str) -> Result<()> {
     let beside = PathBuf::from(format!("{}.new", path.display()));
     fs::write(&beside, contents)?;
     fs::rename(&beside, path)?;

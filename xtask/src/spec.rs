@@ -1,0 +1,201 @@
+//! `cargo xtask spec`: takes a new document of upstream in, and says what a change means.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::diff::{self, Change, Class};
+use crate::regen::{self, SPEC};
+use crate::{document, import};
+
+#[derive(Subcommand)]
+pub(crate) enum Task {
+    /// Pick the client_certificates paths out of a full document and show the difference from the checked-in fragment
+    Import {
+        /// A full OpenAPI 3.0 document of the API, JSON or YAML
+        full: PathBuf,
+        /// Replace the checked-in fragment
+        #[arg(long)]
+        write: bool,
+    },
+    /// Say what differs between two documents and what that means for those who use the client
+    ///
+    /// Exit code: 0 no difference, 1 additive, 2 risky, 3 breaking; 4 where a document can't be read.
+    Diff {
+        old: PathBuf,
+        new: PathBuf,
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Format {
+    /// For a terminal
+    Text,
+    /// For a program
+    Json,
+    /// For a pull request
+    Markdown,
+}
+
+/// The crates' version, which this package shares with them.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Where a document can't be read: beyond the codes that say what was found.
+const UNREADABLE: u8 = 4;
+
+pub(crate) fn run(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Import { full, write } => import(&full, write),
+        Task::Diff { old, new, format } => Ok(match differences(&old, &new) {
+            Ok(changes) => {
+                print!("{}", report(&changes, format));
+                ExitCode::from(code(&changes))
+            }
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::from(UNREADABLE)
+            }
+        }),
+    }
+}
+
+fn differences(old: &Path, new: &Path) -> Result<Vec<Change>> {
+    Ok(diff::compare(&read_document(old)?, &read_document(new)?))
+}
+
+fn code(changes: &[Change]) -> u8 {
+    match diff::worst(changes) {
+        None => 0,
+        Some(Class::Additive) => 1,
+        Some(Class::Risky) => 2,
+        Some(Class::Breaking) => 3,
+    }
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))
+}
+
+fn read_document(path: &Path) -> Result<Value> {
+    let value = document::parse(&read(path)?).with_context(|| path.display().to_string())?;
+    document::check(&value).with_context(|| path.display().to_string())?;
+    Ok(value)
+}
+
+fn import(path: &Path, write: bool) -> Result<ExitCode> {
+    let full = read(path)?;
+    let target = regen::root()?.join(SPEC);
+    let current_text = read(&target)?;
+    let current = document::parse(&current_text).context(SPEC)?;
+    let fragment =
+        import::fragment(&full, Some(&current)).with_context(|| path.display().to_string())?;
+    let changes = diff::compare(&current, &fragment);
+    print!("{}", report(&changes, Format::Text));
+    if write {
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy())
+            .unwrap_or_default();
+        let sum: String = Sha256::digest(&full)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let yaml = import::to_yaml(&fragment, &current_text, &format!("{name}, sha256 {sum}"))?;
+        regen::replace(&target, &yaml).with_context(|| format!("can't write {SPEC}"))?;
+        println!("{SPEC}: written; now `cargo xtask regen`");
+    } else if !changes.is_empty() {
+        println!("nothing is written without --write");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What changed, and the version that follows.
+pub(crate) fn report(changes: &[Change], format: Format) -> String {
+    let current = VERSION;
+    let worst = diff::worst(changes);
+    let next = worst.and_then(|class| diff::next_version(current, class));
+    match format {
+        Format::Json => {
+            let report = json!({ "class": worst, "next_version": next, "changes": changes });
+            format!("{report:#}\n")
+        }
+        Format::Text => {
+            let Some(worst) = worst else {
+                return "no difference\n".into();
+            };
+            let mut text = String::new();
+            for Change { class, at, what } in changes {
+                text.push_str(&format!("{class:<9} {at}: {what}\n"));
+            }
+            text.push_str(&format!("{} changes, {worst} at the worst", changes.len()));
+            if let Some(next) = next {
+                text.push_str(&format!("; after {current} follows {next}"));
+            }
+            text + "\n"
+        }
+        Format::Markdown => {
+            let Some(worst) = worst else {
+                return "No difference.\n".into();
+            };
+            let mut text = String::from("| class | where | what |\n| --- | --- | --- |\n");
+            for Change { class, at, what } in changes {
+                let cell = |text: &str| text.replace('|', "\\|");
+                text.push_str(&format!("| {class} | {} | {} |\n", cell(at), cell(what)));
+            }
+            if let Some(next) = next {
+                text.push_str(&format!(
+                    "\n{worst} at the worst; after {current} follows {next}.\n"
+                ));
+            }
+            text
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(class: Class) -> Change {
+        Change {
+            class,
+            at: "GET /a".into(),
+            what: "is | odd".into(),
+        }
+    }
+
+    #[test]
+    fn exit_codes_rank_the_classes() {
+        assert_eq!(code(&[]), 0);
+        assert_eq!(code(&[change(Class::Additive)]), 1);
+        assert_eq!(code(&[change(Class::Additive), change(Class::Risky)]), 2);
+        assert_eq!(code(&[change(Class::Breaking), change(Class::Risky)]), 3);
+    }
+
+    #[test]
+    fn every_format_says_what_and_what_follows() {
+        let changes = [change(Class::Breaking)];
+        let text = report(&changes, Format::Text);
+        assert!(text.starts_with("breaking  GET /a: is | odd\n"), "{text}");
+        assert!(text.contains("follows 0."), "{text}");
+        let json: Value = serde_json::from_str(&report(&changes, Format::Json)).expect("JSON");
+        assert_eq!(json["class"], "breaking");
+        assert!(report(&changes, Format::Markdown).contains("| breaking | GET /a | is \\| odd |"));
+        for format in [Format::Text, Format::Json, Format::Markdown] {
+            assert!(report(&[], format).to_lowercase().contains(
+                if matches!(format, Format::Json) {
+                    "null"
+                } else {
+                    "no difference"
+                }
+            ));
+        }
+    }
+}
