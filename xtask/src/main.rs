@@ -1,5 +1,6 @@
 //! The workspace's own tasks. `cargo xtask --help` lists them.
 
+use std::io::Write;
 use std::process::{Command, ExitCode};
 
 use anyhow::Context;
@@ -44,6 +45,11 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+}
+
+/// Prints a line. Whoever reads may have seen enough and be gone.
+pub(crate) fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// The simulation is a program of the tests' package, so that this one stays quick to build.

@@ -7,16 +7,21 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use similar::TextDiff;
 
 use crate::overlay::Overlay;
-use crate::{document, generate};
+use crate::say;
+use crate::spec::{Format, report};
+use crate::{diff, document, generate};
 
 pub(crate) const SPEC: &str = "spec/client_certificates.yaml";
 const OVERLAY: &str = "spec/overlay.yaml";
 const API: &str = "crates/shieldcert-api/src/generated.rs";
 const HTTPMOCK: &str = "crates/shieldcert-httpmock/src/generated.rs";
+/// The spec with the overlay applied: what the two others are generated from.
+const OPENAPI: &str = "crates/shieldcert-api/openapi.json";
 
 /// More of a diff than this helps nobody.
 const DIFF_LINES: usize = 200;
@@ -25,6 +30,7 @@ const DIFF_LINES: usize = 200;
 pub(crate) fn run(check: bool) -> Result<ExitCode> {
     let root = root()?;
     let mut stale = 0;
+    let before = fs::read_to_string(root.join(OPENAPI)).unwrap_or_default();
     for file in generate(&read(&root.join(SPEC))?, &read(&root.join(OVERLAY))?)? {
         let path = root.join(file.path);
         let current = match fs::read_to_string(&path) {
@@ -32,22 +38,28 @@ pub(crate) fn run(check: bool) -> Result<ExitCode> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error).with_context(|| format!("can't read {}", file.path)),
         };
+        if file.path == OPENAPI && current != file.contents {
+            say(format_args!(
+                "for those who use the client:\n{}",
+                changes(&before, &file.contents)?
+            ));
+        }
         if current == file.contents {
-            println!("{}: up to date", file.path);
+            say(format_args!("{}: up to date", file.path));
         } else if check {
             stale += 1;
             print_diff(file.path, &current, &file.contents);
         } else {
             replace(&path, &file.contents).with_context(|| format!("can't write {}", file.path))?;
-            println!("{}: regenerated", file.path);
+            say(format_args!("{}: regenerated", file.path));
         }
     }
     if stale > 0 {
-        eprintln!(
+        esay(format_args!(
             "error: {stale} generated file{} not what the spec, the overlay and progenitor give. \
              Run `cargo xtask regen` and commit the outcome; a generated file is never edited.",
             if stale == 1 { " is" } else { "s are" }
-        );
+        ));
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
@@ -60,12 +72,19 @@ pub(crate) fn root() -> Result<&'static Path> {
         .context("xtask lies in the workspace")
 }
 
+/// What the change means. Where there was nothing before, or nothing that can be read, everything is new.
+fn changes(before: &str, after: &str) -> Result<String> {
+    let before = serde_json::from_str(before).unwrap_or(Value::Null);
+    let after = serde_json::from_str(after).context(OPENAPI)?;
+    Ok(report(&diff::compare(&before, &after), Format::Text))
+}
+
 struct GeneratedFile {
     path: &'static str,
     contents: String,
 }
 
-fn generate(spec: &str, overlay: &str) -> Result<[GeneratedFile; 2]> {
+fn generate(spec: &str, overlay: &str) -> Result<[GeneratedFile; 3]> {
     let mut value = document::parse(spec).context(SPEC)?;
     document::check(&value).context(SPEC)?;
     Overlay::parse(overlay)
@@ -77,6 +96,10 @@ fn generate(spec: &str, overlay: &str) -> Result<[GeneratedFile; 2]> {
     let sources = generate::sources(&openapi)?;
     let header = header(spec, overlay)?;
     Ok([
+        GeneratedFile {
+            path: OPENAPI,
+            contents: format!("{value:#}\n"),
+        },
         GeneratedFile {
             path: API,
             contents: format!("{header}{}", sources.api),
@@ -150,10 +173,13 @@ fn print_diff(name: &str, current: &str, regenerated: &str) {
         .to_string();
     let lines: Vec<&str> = text.lines().collect();
     for line in lines.iter().take(DIFF_LINES) {
-        println!("{line}");
+        say(format_args!("{line}"));
     }
     if lines.len() > DIFF_LINES {
-        println!("… and {} more lines", lines.len() - DIFF_LINES);
+        say(format_args!(
+            "… and {} more lines",
+            lines.len() - DIFF_LINES
+        ));
     }
 }
 
@@ -169,6 +195,7 @@ mod tests {
         let once = generate(SPEC_TEXT, OVERLAY_TEXT).expect("generates");
         let twice = generate(SPEC_TEXT, OVERLAY_TEXT).expect("generates");
         let checked_in = [
+            include_str!("../../crates/shieldcert-api/openapi.json"),
             include_str!("../../crates/shieldcert-api/src/generated.rs"),
             include_str!("../../crates/shieldcert-httpmock/src/generated.rs"),
         ];
@@ -184,7 +211,11 @@ mod tests {
         assert_ne!(tightened, SPEC_TEXT);
         let before = generate(SPEC_TEXT, OVERLAY_TEXT).expect("generates");
         let after = generate(&tightened, OVERLAY_TEXT).expect("generates");
-        assert_ne!(before[0].contents, after[0].contents);
+        for (before, after) in before.iter().zip(&after) {
+            assert_ne!(before.contents, after.contents, "{}", before.path);
+        }
+        let told = changes(&before[0].contents, &after[0].contents).expect("both are documents");
+        assert!(told.starts_with("breaking  GET /zones/{zone_id}/client_certificates › query per_page: `maximum` is tighter: 50 before, 40 now"), "{told}");
     }
 
     #[test]
@@ -192,7 +223,9 @@ mod tests {
         let crlf = |text: &str| text.replace('\n', "\r\n");
         let lf = generate(SPEC_TEXT, OVERLAY_TEXT).expect("generates");
         let crlf = generate(&crlf(SPEC_TEXT), &crlf(OVERLAY_TEXT)).expect("generates");
-        assert!(lf[0].contents == crlf[0].contents);
+        for (lf, crlf) in lf.iter().zip(&crlf) {
+            assert!(lf.contents == crlf.contents, "{}", lf.path);
+        }
     }
 
     #[test]

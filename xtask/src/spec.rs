@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::diff::{self, Change, Class};
 use crate::regen::{self, SPEC};
-use crate::{document, import};
+use crate::{document, import, say};
 
 #[derive(Subcommand)]
 pub(crate) enum Task {
@@ -55,7 +55,7 @@ pub(crate) fn run(task: Task) -> Result<ExitCode> {
         Task::Import { full, write } => import(&full, write),
         Task::Diff { old, new, format } => Ok(match differences(&old, &new) {
             Ok(changes) => {
-                print!("{}", report(&changes, format));
+                say(report(&changes, format).trim_end());
                 ExitCode::from(code(&changes))
             }
             Err(error) => {
@@ -97,7 +97,7 @@ fn import(path: &Path, write: bool) -> Result<ExitCode> {
     let fragment =
         import::fragment(&full, Some(&current)).with_context(|| path.display().to_string())?;
     let changes = diff::compare(&current, &fragment);
-    print!("{}", report(&changes, Format::Text));
+    say(report(&changes, Format::Text).trim_end());
     if write {
         let name = path
             .file_name()
@@ -109,9 +109,9 @@ fn import(path: &Path, write: bool) -> Result<ExitCode> {
             .collect();
         let yaml = import::to_yaml(&fragment, &current_text, &format!("{name}, sha256 {sum}"))?;
         regen::replace(&target, &yaml).with_context(|| format!("can't write {SPEC}"))?;
-        println!("{SPEC}: written; now `cargo xtask regen`");
+        say(format_args!("{SPEC}: written; now `cargo xtask regen`"));
     } else if !changes.is_empty() {
-        println!("nothing is written without --write");
+        say("nothing is written without --write");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -134,7 +134,11 @@ pub(crate) fn report(changes: &[Change], format: Format) -> String {
             for Change { class, at, what } in changes {
                 text.push_str(&format!("{class:<9} {at}: {what}\n"));
             }
-            text.push_str(&format!("{} changes, {worst} at the worst", changes.len()));
+            let plural = if changes.len() == 1 { "" } else { "s" };
+            text.push_str(&format!(
+                "{} change{plural}, {worst} at the worst",
+                changes.len()
+            ));
             if let Some(next) = next {
                 text.push_str(&format!("; after {current} follows {next}"));
             }

@@ -25,3 +25,7 @@ mod generated;
 pub mod transport;
 
 pub use generated::*;
+
+/// The OpenAPI document that this crate is generated from, in JSON: upstream's, with every departure
+/// from it applied.
+pub const OPENAPI: &str = include_str!("../openapi.json");
