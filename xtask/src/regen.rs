@@ -55,11 +55,11 @@ pub(crate) fn run(check: bool) -> Result<ExitCode> {
         }
     }
     if stale > 0 {
-        esay(format_args!(
+        eprintln!(
             "error: {stale} generated file{} not what the spec, the overlay and progenitor give. \
              Run `cargo xtask regen` and commit the outcome; a generated file is never edited.",
             if stale == 1 { " is" } else { "s are" }
-        ));
+        );
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
