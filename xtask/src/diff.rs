@@ -333,9 +333,6 @@ impl<'a> Differ<'a> {
             return;
         };
         let (old, new) = (merged(self.old, old), merged(self.new, new));
-        if old == new {
-            return;
-        }
         self.kind(at, &old, &new, direction);
         self.values(at, &old, &new, direction);
         self.bounds(at, &old, &new, direction);
@@ -367,8 +364,16 @@ impl<'a> Differ<'a> {
             );
         }
         for key in ["anyOf", "oneOf", "not"] {
-            if old.get(key) != new.get(key) {
-                self.add(Risky, at, format!("the choices of `{key}` change"));
+            match (old.get(key).copied(), new.get(key).copied()) {
+                (Some(Value::Array(before)), Some(Value::Array(after)))
+                    if before.len() == after.len() =>
+                {
+                    for (before, after) in before.iter().zip(after) {
+                        self.schema(at, Some(before), Some(after), direction, depth + 1);
+                    }
+                }
+                (before, after) if before == after => {}
+                _ => self.add(Risky, at, format!("the choices of `{key}` change")),
             }
         }
     }
@@ -565,7 +570,7 @@ fn operations(document: &Value) -> BTreeMap<String, Operation<'_>> {
 }
 
 /// A schema with the parts of its `allOf` brought together.
-#[derive(Default, PartialEq)]
+#[derive(Default)]
 struct Schema<'a> {
     keywords: BTreeMap<&'a str, &'a Value>,
     properties: BTreeMap<&'a str, &'a Value>,
@@ -699,12 +704,15 @@ mod tests {
                             "status": { "type": "string", "enum": ["active", "revoked"] },
                             "count": { "type": "integer", "minimum": 1 },
                             "list": { "type": "array", "items": { "type": "string" } },
+                            "inner": { "$ref": "#/components/schemas/inner" },
+                            "inners": { "type": "array", "items": { "$ref": "#/components/schemas/inner" } },
+                            "either": { "oneOf": [{ "type": "string" }, { "$ref": "#/components/schemas/inner" }] },
                         } },
                     ] } } } },
                     "4XX": { "description": "d", "content": { "application/json": { "schema": { "type": "object" } } } },
                 },
             }, "get": { "operationId": "read", "responses": { "200": { "description": "d" } } } } },
-            "components": { "schemas": { "common": { "type": "object", "properties": { "success": { "type": "boolean" } } } } },
+            "components": { "schemas": { "inner": { "type": "object", "properties": { "x": { "type": "string" } } }, "common": { "type": "object", "properties": { "success": { "type": "boolean" } } } } },
         })
     }
 
@@ -963,6 +971,21 @@ mod tests {
                 Breaking,
             ),
             (
+                "/components/schemas/inner/properties".into(),
+                json!({ "y": {} }),
+                Additive,
+            ),
+            (
+                "/components/schemas/inner/properties".into(),
+                json!({ "x": null }),
+                Breaking,
+            ),
+            (
+                at(ANSWER, "/properties/either"),
+                json!({ "oneOf": [{ "type": "string" }] }),
+                Risky,
+            ),
+            (
                 "/components/schemas/common/properties".into(),
                 json!({ "success": null }),
                 Breaking,
@@ -1006,8 +1029,11 @@ mod tests {
     #[test]
     fn where_a_schema_stands_is_no_change() {
         let mut new = document();
-        let common = new["components"]["schemas"]["common"].take();
-        new["components"]["schemas"] = json!({ "other": common });
+        let schemas = new["components"]["schemas"]
+            .as_object_mut()
+            .expect("an object");
+        let common = schemas.remove("common").expect("is there");
+        schemas.insert("other".into(), common);
         new["paths"]["/a"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]["allOf"]
             [0] = json!({ "$ref": "#/components/schemas/other" });
         assert_eq!(compare(&document(), &new), []);

@@ -76,8 +76,8 @@ fn simulate(arguments: &[String]) -> anyhow::Result<ExitCode> {
 fn main() -> ExitCode {
     let Arguments { task } = Arguments::parse();
     let outcome = match task {
-        Task::Regen { check } => regen::run(check),
-        Task::Spec { task } => spec::run(task),
+        Task::Regen { check } => regen::root().and_then(|root| regen::run(root, check)),
+        Task::Spec { task } => regen::root().and_then(|root| spec::run(root, task)),
         Task::Simulate { arguments } => simulate(&arguments),
     };
     match outcome {

@@ -27,8 +27,7 @@ const OPENAPI: &str = "crates/shieldcert-api/openapi.json";
 const DIFF_LINES: usize = 200;
 
 /// Regenerates, or with `check` says what regenerating would change and fails if it is anything.
-pub(crate) fn run(check: bool) -> Result<ExitCode> {
-    let root = root()?;
+pub(crate) fn run(root: &Path, check: bool) -> Result<ExitCode> {
     let mut stale = 0;
     let before = fs::read_to_string(root.join(OPENAPI)).unwrap_or_default();
     for file in generate(&read(&root.join(SPEC))?, &read(&root.join(OVERLAY))?)? {

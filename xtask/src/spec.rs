@@ -50,9 +50,9 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Where a document can't be read: beyond the codes that say what was found.
 const UNREADABLE: u8 = 4;
 
-pub(crate) fn run(task: Task) -> Result<ExitCode> {
+pub(crate) fn run(root: &Path, task: Task) -> Result<ExitCode> {
     match task {
-        Task::Import { full, write } => import(&full, write),
+        Task::Import { full, write } => import(root, &full, write),
         Task::Diff { old, new, format } => Ok(match differences(&old, &new) {
             Ok(changes) => {
                 say(report(&changes, format).trim_end());
@@ -89,9 +89,9 @@ fn read_document(path: &Path) -> Result<Value> {
     Ok(value)
 }
 
-fn import(path: &Path, write: bool) -> Result<ExitCode> {
+fn import(root: &Path, path: &Path, write: bool) -> Result<ExitCode> {
     let full = read(path)?;
-    let target = regen::root()?.join(SPEC);
+    let target = root.join(SPEC);
     let current_text = read(&target)?;
     let current = document::parse(&current_text).context(SPEC)?;
     let fragment =
@@ -166,6 +166,97 @@ pub(crate) fn report(changes: &[Change], format: Format) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A copy of what regenerating reads and writes.
+    fn workspace() -> tempfile::TempDir {
+        let copy = tempfile::tempdir().expect("a folder");
+        let root = regen::root().expect("the workspace");
+        for file in [
+            SPEC,
+            "spec/overlay.yaml",
+            "crates/shieldcert-api/openapi.json",
+            "crates/shieldcert-api/src/generated.rs",
+            "crates/shieldcert-httpmock/src/generated.rs",
+        ] {
+            let target = copy.path().join(file);
+            fs::create_dir_all(target.parent().expect("has one")).expect("a folder");
+            fs::copy(root.join(file), target).expect("copies");
+        }
+        copy
+    }
+
+    /// Upstream publishes a document that differs so from the fragment; the maintainer imports it.
+    fn upstream_changes(change: impl FnOnce(&mut Value)) -> (tempfile::TempDir, Vec<Change>) {
+        let copy = workspace();
+        let old = read_document(&copy.path().join(SPEC)).expect("a document");
+        let mut new = old.clone();
+        change(&mut new);
+        let full = copy.path().join("full.json");
+        fs::write(&full, new.to_string()).expect("writes");
+        import(copy.path(), &full, true).expect("imports");
+        let imported = read_document(&copy.path().join(SPEC)).expect("a document");
+        (copy, diff::compare(&old, &imported))
+    }
+
+    fn is_success(code: &ExitCode) -> bool {
+        format!("{code:?}") == format!("{:?}", ExitCode::SUCCESS)
+    }
+
+    #[test]
+    fn story_an_added_response_property() {
+        let (copy, changes) = upstream_changes(|document| {
+            document["components"]["schemas"]["client_certificate"]["properties"]["device_id"] =
+                json!({ "type": "string" });
+        });
+        assert_eq!(diff::worst(&changes), Some(Class::Additive), "{changes:#?}");
+        let stale = regen::run(copy.path(), true).expect("runs");
+        assert!(!is_success(&stale), "the generated files are stale");
+        regen::run(copy.path(), false).expect("regenerates");
+        assert!(is_success(&regen::run(copy.path(), true).expect("runs")));
+        let client =
+            read(&copy.path().join("crates/shieldcert-api/src/generated.rs")).expect("is there");
+        assert!(client.contains("pub device_id: ::std::option::Option<::std::string::String>"));
+    }
+
+    #[test]
+    fn story_a_tightened_bound() {
+        let (copy, changes) = upstream_changes(|document| {
+            let parameters =
+                &mut document["paths"]["/zones/{zone_id}/client_certificates"]["get"]["parameters"];
+            let per_page = parameters.as_array_mut().expect("a list").iter_mut();
+            let mut per_page = per_page.filter(|parameter| parameter["name"] == "per_page");
+            per_page.next().expect("is there")["schema"]["maximum"] = 40.into();
+        });
+        assert_eq!(diff::worst(&changes), Some(Class::Breaking), "{changes:#?}");
+        assert!(
+            changes[0]
+                .what
+                .contains("`maximum` is tighter: 50 before, 40 now"),
+            "{changes:#?}"
+        );
+        regen::run(copy.path(), false).expect("regenerates");
+        assert!(is_success(&regen::run(copy.path(), true).expect("runs")));
+    }
+
+    #[test]
+    fn story_a_removed_operation() {
+        let (copy, changes) = upstream_changes(|document| {
+            let path = "/zones/{zone_id}/client_certificates/{client_certificate_id}";
+            document["paths"][path]
+                .as_object_mut()
+                .expect("an object")
+                .remove("patch");
+        });
+        assert_eq!(diff::worst(&changes), Some(Class::Breaking), "{changes:#?}");
+        assert_eq!(changes[0].what, "the operation is gone");
+        let error =
+            regen::run(copy.path(), false).expect_err("an overlay action has lost its target");
+        let message = format!("{error:#}");
+        assert!(
+            message.contains("no longer applies") && message.contains(".patch"),
+            "{message}"
+        );
+    }
 
     fn change(class: Class) -> Change {
         Change {
