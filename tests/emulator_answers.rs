@@ -3,55 +3,15 @@
 
 use std::time::Duration;
 
-use jsonschema::Validator;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use shieldcert_emulator::{Emulator, IdStyle, RunningEmulator};
+use shieldcert_tests::spec::Spec;
 use shieldcert_tests::{TOKEN, ZONE, key_and_csr};
 
 const REACTIVATE: &str = r#"{"reactivate":true}"#;
 const LIST: &str = "/zones/{zone_id}/client_certificates";
 const ONE: &str = "/zones/{zone_id}/client_certificates/{client_certificate_id}";
-
-/// The spec as JSON Schema knows it.
-struct Spec(Value);
-
-impl Spec {
-    fn read() -> Self {
-        let yaml = include_str!("../spec/client_certificates.yaml");
-        let mut spec: Value = serde_saphyr::from_str(yaml).expect("the spec is YAML");
-        nullable_as_type(&mut spec);
-        Self(spec)
-    }
-
-    /// The schema of an operation's answer. It holds the whole spec, which its references point into.
-    fn answer(&self, path: &str, method: &str, answer: &str) -> Validator {
-        let mut schema = self.0.clone();
-        let path = path.replace('/', "~1");
-        let pointer =
-            format!("/paths/{path}/{method}/responses/{answer}/content/application~1json/schema");
-        assert!(schema.pointer(&pointer).is_some(), "{pointer}");
-        schema["allOf"] =
-            json!([{ "$ref": format!("#{}", pointer.replace('{', "%7B").replace('}', "%7D")) }]);
-        jsonschema::draft7::new(&schema).expect("the spec's schemas are schemas")
-    }
-}
-
-/// OpenAPI 3.0 says `nullable: true` where JSON Schema says `type: [T, null]`.
-fn nullable_as_type(node: &mut Value) {
-    match node {
-        Value::Object(members) => {
-            if members.remove("nullable") == Some(Value::Bool(true))
-                && let Some(kind) = members.get("type").cloned()
-            {
-                members.insert("type".into(), json!([kind, "null"]));
-            }
-            members.values_mut().for_each(nullable_as_type);
-        }
-        Value::Array(items) => items.iter_mut().for_each(nullable_as_type),
-        _ => {}
-    }
-}
 
 struct Peer {
     spec: Spec,
@@ -300,8 +260,8 @@ fn the_spec_still_demands_what_nothing_can_satisfy() {
 
 #[test]
 fn the_clients_page_sizes_are_the_specs() {
-    let Spec(spec) = Spec::read();
-    let parameters = spec["paths"][LIST]["get"]["parameters"]
+    let spec = Spec::read();
+    let parameters = spec.document["paths"][LIST]["get"]["parameters"]
         .as_array()
         .expect("a list");
     let per_page = parameters

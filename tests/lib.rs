@@ -2,6 +2,7 @@
 //! what several of them need.
 
 pub mod simulation;
+pub mod spec;
 
 use std::sync::Arc;
 
