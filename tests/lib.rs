@@ -1,6 +1,7 @@
 //! Tests that hold client, emulator and spec together; see the test targets of this package. This is
 //! what several of them need.
 
+pub mod fuzz_bodies;
 pub mod simulation;
 pub mod spec;
 
