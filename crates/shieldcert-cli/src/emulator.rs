@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,7 +12,7 @@ use clap::Args;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use jiff::SignedDuration;
-use shieldcert_emulator::Emulator;
+use shieldcert_emulator::{Emulator, EmulatorBuilder, RateLimit};
 
 /// Run the service on this machine, for tests in any language
 ///
@@ -31,6 +32,35 @@ pub(crate) struct Emulate {
     /// How long a revocation or reactivation stays pending, such as 2s, 500ms or 1m
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration, allow_hyphen_values = true)]
     transition_delay: Duration,
+
+    /// Refuse requests past so many in so many seconds, or `off` for no limit; the service's own is the default
+    #[arg(long, value_name = "LIMIT", default_value = "1200/300s")]
+    rate_limit: Limit,
+
+    /// Refuse to issue when a zone has so many active certificates
+    #[arg(long, value_name = "CERTIFICATES")]
+    quota: Option<usize>,
+}
+
+/// A rate limit, or none.
+#[derive(Debug, Clone, Copy)]
+enum Limit {
+    Off,
+    Of(RateLimit),
+}
+
+impl FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            limit => limit
+                .parse()
+                .map(Self::Of)
+                .map_err(|why| format!("{why}, or off")),
+        }
+    }
 }
 
 /// A token, which no Debug output shows.
@@ -44,12 +74,24 @@ impl fmt::Debug for Token {
 }
 
 impl Emulate {
+    fn limited(&self, builder: EmulatorBuilder) -> EmulatorBuilder {
+        let builder = match self.rate_limit {
+            Limit::Off => builder,
+            Limit::Of(limit) => builder.rate_limit(limit),
+        };
+        match self.quota {
+            None => builder,
+            Some(certificates) => builder.quota(certificates),
+        }
+    }
+
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         // Before the line that says it is ready: a signal right after it must stop the emulator cleanly.
         let stop = stop_signal().context("could not listen for signals")?;
         let mut builder = Emulator::builder()
             .listen(self.listen)
             .transition_delay(self.transition_delay);
+        builder = self.limited(builder);
         for Token(token) in &self.tokens {
             builder = builder.token(token);
         }

@@ -14,6 +14,9 @@
 //! - Keys may be RSA from [`MIN_RSA_BITS`] to 8,192 bits, ECDSA P-256 and P-384, and Ed25519. A CSR signed with
 //!   SHA-1 is refused.
 //! - `limit` and `offset` rule over `page` and `per_page` when either of them is given.
+//! - Every request below the API's base path counts against the rate limit, one that is refused too. A window
+//!   begins with its first request, and a block lasts a window's length from the first request past the quota.
+//! - Reactivating takes a place of the quota, as issuing does; a certificate on its way to revoked has none.
 //! - `total_pages` is `total_count` in pages of the size asked for.
 
 /// The code for a certificate that the zone does not have (HTTP 404).
@@ -32,6 +35,10 @@ pub const VALIDITY_REFUSED: i64 = 1403;
 pub const EDIT_REFUSED: i64 = 1404;
 /// The code for reactivating a revoked certificate where a setting forbids it (HTTP 409).
 pub const REACTIVATION_REFUSED: i64 = 1405;
+/// The code for a request past the rate limit (HTTP 429).
+pub const RATE_LIMITED: i64 = 10429;
+/// The HTTP status of a create, or a reactivation, past the zone's quota; the code, 1445, is known.
+pub const QUOTA_STATUS: u16 = 400;
 /// The code for a known path with a method that it does not have (HTTP 405).
 pub const METHOD_NOT_ALLOWED: i64 = 7001;
 /// The code for a path that leads nowhere (HTTP 404).

@@ -12,6 +12,7 @@ use crate::authority::Authority;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::random::Random;
+use crate::rate_limit::{Meter, RateLimit};
 use crate::routes;
 use crate::server::RunningEmulator;
 use crate::service::{Service, Settings};
@@ -115,6 +116,7 @@ pub struct EmulatorBuilder {
     credential_error: Option<&'static str>,
     seed: Option<u64>,
     clock_start: Option<SystemTime>,
+    rate_limit: Option<RateLimit>,
     settings: Settings,
 }
 
@@ -126,6 +128,7 @@ impl Default for EmulatorBuilder {
             credential_error: None,
             seed: None,
             clock_start: None,
+            rate_limit: None,
             settings: Settings {
                 transition_delay: Duration::from_secs(2),
                 reactivate_revoked: true,
@@ -133,6 +136,7 @@ impl Default for EmulatorBuilder {
                 total_count: TotalCount::default(),
                 ids: IdStyle::default(),
                 sign_inline: false,
+                quota: None,
             },
         }
     }
@@ -202,6 +206,22 @@ impl EmulatorBuilder {
         self
     }
 
+    /// Refuses requests past this limit, and says in every answer what is left of it. No limit unless set.
+    ///
+    /// [`RateLimit::default`] is the service's own: 1,200 requests in 300 seconds.
+    pub fn rate_limit(mut self, limit: RateLimit) -> Self {
+        self.rate_limit = Some(limit);
+        self
+    }
+
+    /// The most certificates of a zone that may be active at once; further ones are refused with code 1445.
+    ///
+    /// Revoking frees a place at once. No quota unless set.
+    pub fn quota(mut self, certificates: usize) -> Self {
+        self.settings.quota = Some(certificates);
+        self
+    }
+
     /// Draws ids, serial numbers and rays from this seed, so that the same calls in the same order get the same
     /// ones. Unpredictable unless set.
     ///
@@ -247,6 +267,7 @@ impl EmulatorBuilder {
             random,
             clock,
             store: Store::default(),
+            meter: self.rate_limit.map(Meter::new),
             settings: self.settings,
         });
         Ok(Emulator {

@@ -10,6 +10,7 @@ mod envelope;
 mod error;
 mod paging;
 mod random;
+mod rate_limit;
 mod routes;
 mod server;
 mod service;
@@ -19,5 +20,6 @@ mod transport;
 
 pub use emulator::{Emulator, EmulatorBuilder, IdStyle, Order, TotalCount};
 pub use error::Error;
+pub use rate_limit::RateLimit;
 pub use server::RunningEmulator;
 pub use transport::EmulatorTransport;

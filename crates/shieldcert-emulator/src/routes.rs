@@ -6,16 +6,17 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request, State};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Uri};
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::assumptions::{
     BODY_LIMIT, BODY_NOT_UNDERSTOOD, BODY_TOO_LARGE, METHOD_NOT_ALLOWED, NO_ROUTE,
-    QUERY_NOT_UNDERSTOOD,
+    QUERY_NOT_UNDERSTOOD, RATE_LIMITED,
 };
 use crate::auth::Access;
 use crate::envelope::{self, Failure};
@@ -114,15 +115,35 @@ async fn no_method(method: Method) -> Failure {
     )
 }
 
-/// Gives every answer its ray, and leaves a line about it.
+/// Counts the request, gives every answer its ray and what is left of the limit, and leaves a line about it.
 async fn answer(State(service): Shared, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let mut response = next.run(request).await;
+    let counted = service
+        .meter
+        .as_ref()
+        .map(|meter| (meter, meter.count(Instant::now())));
+    let refused_for = counted.and_then(|(_, counted)| counted.refused_for);
+    let mut response = match refused_for {
+        None => next.run(request).await,
+        Some(_) => Failure::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMITED, "Rate limited")
+            .into_response(),
+    };
+    let headers = response.headers_mut();
+    if let Some((meter, counted)) = counted {
+        headers.insert("ratelimit", visible(counted.header()));
+        headers.insert("ratelimit-policy", visible(meter.policy()));
+    }
+    if let Some(seconds) = refused_for {
+        headers.insert(http::header::RETRY_AFTER, seconds.into());
+    }
     let ray = format!("{:016x}-LCL", u64::from_be_bytes(service.random.bytes()));
     tracing::info!(%method, path, status = response.status().as_u16(), ray, "answered");
-    let ray = HeaderValue::try_from(ray).expect("hex digits and letters are visible ASCII");
-    response.headers_mut().insert("cf-ray", ray);
+    response.headers_mut().insert("cf-ray", visible(ray));
     response
+}
+
+fn visible(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("what the emulator puts into headers is visible ASCII")
 }
 
 /// The zone that the path names.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::assumptions::{
     BODY_NOT_UNDERSTOOD, CERTIFICATE_NOT_FOUND, CSR_REFUSED, EDIT_REFUSED, INTERNAL,
-    MAX_VALIDITY_DAYS, REACTIVATION_REFUSED, VALIDITY_REFUSED,
+    MAX_VALIDITY_DAYS, QUOTA_STATUS, REACTIVATION_REFUSED, VALIDITY_REFUSED,
 };
 use crate::auth::Credentials;
 use crate::authority::Authority;
@@ -24,6 +24,7 @@ use crate::envelope::Failure;
 use crate::error::BoxError;
 use crate::paging::Selection;
 use crate::random::Random;
+use crate::rate_limit::Meter;
 use crate::store::{Found, Store, ZoneId};
 use crate::transition::{Status, Target};
 
@@ -34,6 +35,7 @@ pub(crate) struct Service {
     pub(crate) random: Random,
     pub(crate) clock: Clock,
     pub(crate) store: Store,
+    pub(crate) meter: Option<Meter>,
     pub(crate) settings: Settings,
 }
 
@@ -46,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) total_count: TotalCount,
     pub(crate) ids: IdStyle,
     pub(crate) sign_inline: bool,
+    /// The most certificates of a zone that may be active at once.
+    pub(crate) quota: Option<usize>,
 }
 
 impl Service {
@@ -99,6 +103,10 @@ impl Service {
                 format!("`validity_days` must be from 1 to {MAX_VALIDITY_DAYS}"),
             ));
         }
+        // Not signed in vain; whether there is a place is decided when the certificate takes it.
+        if self.is_full(self.store.active(zone)) {
+            return Err(self.quota_reached());
+        }
         let id = self.random.uuid();
         let serial = self.random.bytes();
         let service = self.clone();
@@ -121,7 +129,12 @@ impl Service {
             IdStyle::Hex => id.simple().to_string(),
         }));
         let certificate = Arc::new(certificate);
-        self.store.insert(zone, id, certificate.clone());
+        if !self
+            .store
+            .insert(zone, id, certificate.clone(), self.settings.quota)
+        {
+            return Err(self.quota_reached());
+        }
         Ok(with_status((certificate, Status::Active)))
     }
 
@@ -149,6 +162,18 @@ impl Service {
         self.changed(zone, id, Instant::now(), Target::Revoked)
     }
 
+    fn is_full(&self, active: usize) -> bool {
+        self.settings.quota.is_some_and(|quota| active >= quota)
+    }
+
+    fn quota_reached(&self) -> Failure {
+        Failure::new(
+            StatusCode::from_u16(QUOTA_STATUS).unwrap_or(StatusCode::BAD_REQUEST),
+            1445,
+            "The zone's quota of active client certificates is reached",
+        )
+    }
+
     fn changed(
         &self,
         zone: ZoneId,
@@ -161,7 +186,10 @@ impl Service {
             reactivate_revoked,
             ..
         } = self.settings;
-        let changed = self.store.change(zone, id, now, |transition| {
+        let changed = self.store.change(zone, id, now, |transition, active| {
+            if target == Target::Active && !transition.is_towards_active() && self.is_full(active) {
+                return Err(self.quota_reached());
+            }
             let revoked = transition.status(now) == Status::Revoked;
             if target == Target::Active && revoked && !reactivate_revoked {
                 return Err(Failure::new(

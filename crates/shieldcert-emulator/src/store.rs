@@ -54,6 +54,8 @@ struct Zone {
     places: HashMap<Uuid, usize>,
     /// Places in `records`, by id, so that a page in that order is a slice too.
     by_id: Vec<(Uuid, usize)>,
+    /// How many are, or are about to be, active.
+    active: usize,
 }
 
 struct Record {
@@ -68,10 +70,20 @@ impl Record {
 }
 
 impl Store {
-    /// Keeps a certificate that has just been issued.
-    pub(crate) fn insert(&self, zone: ZoneId, id: Uuid, certificate: Arc<ClientCertificate>) {
+    /// Keeps a certificate that has just been issued, if that leaves no more active ones than `quota`.
+    pub(crate) fn insert(
+        &self,
+        zone: ZoneId,
+        id: Uuid,
+        certificate: Arc<ClientCertificate>,
+        quota: Option<usize>,
+    ) -> bool {
         let mut zones = self.lock();
         let zone = zones.entry(zone).or_default();
+        if quota.is_some_and(|quota| zone.active >= quota) {
+            return false;
+        }
+        zone.active += 1;
         let place = zone.records.len();
         zone.records.push(Record {
             certificate,
@@ -80,6 +92,12 @@ impl Store {
         zone.places.insert(id, place);
         let sorted = zone.by_id.partition_point(|(other, _)| *other < id);
         zone.by_id.insert(sorted, (id, place));
+        true
+    }
+
+    /// How many certificates of the zone are, or are about to be, active.
+    pub(crate) fn active(&self, zone: ZoneId) -> usize {
+        self.lock().get(&zone).map_or(0, |zone| zone.active)
     }
 
     /// The certificate with this id, if the zone has it.
@@ -90,19 +108,29 @@ impl Store {
         Some(zone.records[place].found(now))
     }
 
-    /// Shows the certificate's transition to `change`, and keeps what that makes of it.
+    /// Shows the certificate's transition to `change`, with how many of the zone are active, and keeps what
+    /// that makes of it.
     pub(crate) fn change<E>(
         &self,
         zone: ZoneId,
         id: Uuid,
         now: Instant,
-        change: impl FnOnce(&mut Transition) -> Result<(), E>,
+        change: impl FnOnce(&mut Transition, usize) -> Result<(), E>,
     ) -> Option<Result<Found, E>> {
         let mut zones = self.lock();
         let zone = zones.get_mut(&zone)?;
         let place = *zone.places.get(&id)?;
         let record = &mut zone.records[place];
-        Some(change(&mut record.transition).map(|()| record.found(now)))
+        let before = record.transition.is_towards_active();
+        if let Err(error) = change(&mut record.transition, zone.active) {
+            return Some(Err(error));
+        }
+        match (before, record.transition.is_towards_active()) {
+            (true, false) => zone.active -= 1,
+            (false, true) => zone.active += 1,
+            _ => {}
+        }
+        Some(Ok(record.found(now)))
     }
 
     /// One stretch of the zone's list. Without a status, its cost is the stretch's, wherever it starts.

@@ -86,6 +86,11 @@ impl Transition {
         }
     }
 
+    /// Whether it is, or is about to be, active, and so has a place of the quota.
+    pub(crate) fn is_towards_active(self) -> bool {
+        self.target == Target::Active
+    }
+
     /// Turns towards `target`; the last request wins. Nothing happens to one that is already on its way there.
     pub(crate) fn turn(&mut self, target: Target, now: Instant, delay: Duration) {
         if self.target != target {
