@@ -33,6 +33,10 @@ pub(crate) struct Emulate {
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration, allow_hyphen_values = true)]
     transition_delay: Duration,
 
+    /// Serve the mTLS edge too, which lets certificates in or blocks them; 127.0.0.1:8443 for instance
+    #[arg(long, value_name = "ADDRESS")]
+    edge: Option<SocketAddr>,
+
     /// Refuse requests past so many in so many seconds, or `off` for no limit; the service's own is the default
     #[arg(long, value_name = "LIMIT", default_value = "1200/300s")]
     rate_limit: Limit,
@@ -92,6 +96,9 @@ impl Emulate {
             .listen(self.listen)
             .transition_delay(self.transition_delay);
         builder = self.limited(builder);
+        if let Some(address) = self.edge {
+            builder = builder.edge(address);
+        }
         for Token(token) in &self.tokens {
             builder = builder.token(token);
         }
@@ -99,6 +106,12 @@ impl Emulate {
         if !emulator.address().ip().is_loopback() {
             eprintln!(
                 "warning: {} can be reached from other machines, over plain HTTP",
+                emulator.address()
+            );
+        }
+        if let Some(address) = emulator.edge_address() {
+            eprintln!(
+                "the edge is at https://{address}/, its CA at http://{}/__shieldcert/ca.pem",
                 emulator.address()
             );
         }

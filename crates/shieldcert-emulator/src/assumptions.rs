@@ -17,6 +17,8 @@
 //! - Every request below the API's base path counts against the rate limit, one that is refused too. A window
 //!   begins with its first request, and a block lasts a window's length from the first request past the quota.
 //! - Reactivating takes a place of the quota, as issuing does; a certificate on its way to revoked has none.
+//! - The edge lets a certificate in that is `pending_revocation`, and not yet one that is `pending_reactivation`: it
+//!   learns of a change once it has settled. What it answers is its own; the values are a Worker's.
 //! - `total_pages` is `total_count` in pages of the size asked for.
 
 /// The code for a certificate that the zone does not have (HTTP 404).

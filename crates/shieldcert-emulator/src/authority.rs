@@ -56,6 +56,37 @@ impl Authority {
         to_pem(self.issuer.der())
     }
 
+    /// A certificate and key, in DER, for a server on this machine. The CA signs it too, apart from the clients'
+    /// only by what it may be used for.
+    pub(crate) fn edge_certificate(&self, now: i64) -> Result<(Vec<u8>, Vec<u8>), BoxError> {
+        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        let mut params = CertificateParams::new(names)?;
+        params.distinguished_name = DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Shieldcert Emulator Edge");
+        params.not_before = at(now - DAY)?;
+        params.not_after = at(now + 365 * DAY)?;
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate()?;
+        let signed = params.signed_by(&key, &*self.issuer)?;
+        Ok((signed.der().to_vec(), key.serialize_der()))
+    }
+
+    /// Whether this CA signed a certificate for a client.
+    pub(crate) fn has_signed(&self, certificate: &X509Certificate<'_>) -> bool {
+        let Ok((_, ca)) = X509Certificate::from_der(self.issuer.der()) else {
+            return false;
+        };
+        let is_for_clients = certificate
+            .extended_key_usage()
+            .is_ok_and(|usage| usage.is_some_and(|usage| usage.value.client_auth));
+        is_for_clients && certificate.verify_signature(Some(ca.public_key())).is_ok()
+    }
+
     /// Signs a certificate for `csr`, valid from `now` for `validity_days`, and describes it.
     ///
     /// The description has no id and no status: these are not the certificate's.
@@ -145,6 +176,6 @@ fn to_pem(der: &[u8]) -> String {
     pem::encode_config(&pem::Pem::new("CERTIFICATE", der), lf)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -72,6 +72,7 @@ pub enum IdStyle {
 /// ```
 #[derive(Clone)]
 pub struct Emulator {
+    pub(crate) service: Arc<Service>,
     router: Router,
     ca_pem: Arc<str>,
 }
@@ -111,6 +112,7 @@ impl Emulator {
 #[must_use = "a builder makes nothing until `build` or `start` is called"]
 pub struct EmulatorBuilder {
     listen: SocketAddr,
+    edge: Option<SocketAddr>,
     credentials: Credentials,
     // Setters can't fail: the first credential that can't be used is reported by `build`.
     credential_error: Option<&'static str>,
@@ -124,6 +126,7 @@ impl Default for EmulatorBuilder {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            edge: None,
             credentials: Credentials::new(),
             credential_error: None,
             seed: None,
@@ -146,6 +149,16 @@ impl EmulatorBuilder {
     /// Where [`start`](Self::start) listens. 127.0.0.1 with any free port unless set.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;
+        self
+    }
+
+    /// Has [`start`](Self::start) serve the mTLS edge too, on this address.
+    ///
+    /// It asks clients for a certificate, answers with what a Worker would see of it, and answers 403 where
+    /// an API Shield rule would block. Its own certificate is for `localhost`, `127.0.0.1` and `::1`, signed
+    /// by the emulator's CA.
+    pub fn edge(mut self, address: SocketAddr) -> Self {
+        self.edge = Some(address);
         self
     }
 
@@ -271,7 +284,8 @@ impl EmulatorBuilder {
             settings: self.settings,
         });
         Ok(Emulator {
-            router: routes::router(service),
+            router: routes::router(service.clone()),
+            service,
             ca_pem,
         })
     }
@@ -281,7 +295,7 @@ impl EmulatorBuilder {
     /// # Errors
     /// As [`build`](Self::build), or the address can't be listened on.
     pub async fn start(self) -> Result<RunningEmulator, Error> {
-        let address = self.listen;
-        RunningEmulator::start(self.build()?, address).await
+        let (address, edge) = (self.listen, self.edge);
+        RunningEmulator::start(self.build()?, address, edge).await
     }
 }

@@ -25,6 +25,9 @@ pub enum Error {
     /// A credential that no request could ever present. The text says what is wrong with it, and not what it is.
     #[error("a credential can't be used: {0}")]
     Credential(&'static str),
+    /// The edge could not be set up, or stopped.
+    #[error("the edge can't be served")]
+    Edge(#[source] BoxError),
     /// The CA's key or certificate could not be made.
     #[error("could not make the CA")]
     Authority(#[source] BoxError),

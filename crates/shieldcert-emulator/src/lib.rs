@@ -5,6 +5,7 @@ mod auth;
 mod authority;
 mod clock;
 mod csr;
+mod edge;
 mod emulator;
 mod envelope;
 mod error;

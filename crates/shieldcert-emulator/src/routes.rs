@@ -38,10 +38,19 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
     Router::new()
         .route(&certificates, get(list).post(create))
         .route(&certificate, get(details).patch(edit).delete(revoke))
+        .route(CA_PATH, get(ca))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(middleware::from_fn_with_state(service.clone(), answer))
         .with_state(service)
+}
+
+/// Where the CA's certificate is to be had, without a credential.
+const CA_PATH: &str = "/__shieldcert/ca.pem";
+
+async fn ca(State(service): Shared) -> Response {
+    let pem = HeaderValue::from_static("application/x-pem-file");
+    ([(http::header::CONTENT_TYPE, pem)], service.authority.pem()).into_response()
 }
 
 // The order of a handler's arguments is the order of its checks: route, credentials, then the rest.
@@ -118,10 +127,11 @@ async fn no_method(method: Method) -> Failure {
 /// Counts the request, gives every answer its ray and what is left of the limit, and leaves a line about it.
 async fn answer(State(service): Shared, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let counted = service
+    let meter = service
         .meter
         .as_ref()
-        .map(|meter| (meter, meter.count(Instant::now())));
+        .filter(|_| path.starts_with(BASE_PATH));
+    let counted = meter.map(|meter| (meter, meter.count(Instant::now())));
     let refused_for = counted.and_then(|(_, counted)| counted.refused_for);
     let mut response = match refused_for {
         None => next.run(request).await,

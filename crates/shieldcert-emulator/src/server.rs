@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::edge;
 use crate::emulator::Emulator;
 use crate::error::Error;
 use crate::routes::BASE_PATH;
@@ -26,18 +27,57 @@ pub struct RunningEmulator {
     // Dropping it ends the server as sending through it does.
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
+    edge: Option<Edge>,
+}
+
+/// The edge's server, which ends with its handle.
+#[derive(Debug)]
+struct Edge {
+    address: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Edge {
+    async fn start(emulator: &Emulator, address: SocketAddr) -> Result<Self, Error> {
+        let (listener, address) = listen(address).await?;
+        let service = emulator.service.clone();
+        let server = tokio::spawn(async move {
+            if let Err(error) = edge::serve(listener, service).await {
+                tracing::error!(error = &error as &dyn std::error::Error, "the edge ended");
+            }
+        });
+        Ok(Self { address, server })
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let listening = async {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    listening
+        .await
+        .map_err(|source| Error::listen(address, source))
 }
 
 impl RunningEmulator {
-    pub(crate) async fn start(emulator: Emulator, address: SocketAddr) -> Result<Self, Error> {
-        let listening = async {
-            let listener = TcpListener::bind(address).await?;
-            let address = listener.local_addr()?;
-            Ok((listener, address))
+    pub(crate) async fn start(
+        emulator: Emulator,
+        address: SocketAddr,
+        edge: Option<SocketAddr>,
+    ) -> Result<Self, Error> {
+        let (listener, address) = listen(address).await?;
+        let edge = match edge {
+            Some(address) => Some(Edge::start(&emulator, address).await?),
+            None => None,
         };
-        let (listener, address) = listening
-            .await
-            .map_err(|source| Error::listen(address, source))?;
         // Answers are small: waiting to fill a packet only delays them.
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
@@ -60,6 +100,7 @@ impl RunningEmulator {
             address,
             stop,
             server,
+            edge,
         })
     }
 
@@ -71,6 +112,11 @@ impl RunningEmulator {
     /// The base URL for clients, such as `http://127.0.0.1:8787/client/v4`.
     pub fn base_url(&self) -> String {
         format!("http://{}{BASE_PATH}", self.address)
+    }
+
+    /// The address of the edge, where one is served, such as `127.0.0.1:8443`.
+    pub fn edge_address(&self) -> Option<SocketAddr> {
+        self.edge.as_ref().map(|edge| edge.address)
     }
 
     /// Stops listening, and returns once the requests under way are answered, after 5 seconds at the latest.

@@ -10,6 +10,7 @@ use shieldcert_api::types::ClientCertificate;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::authority::hex;
 use crate::emulator::Order;
 use crate::paging::Selection;
 use crate::transition::{Status, Transition};
@@ -43,7 +44,14 @@ pub(crate) struct Stretch {
 /// The certificates of every zone.
 #[derive(Default)]
 pub(crate) struct Store {
-    zones: Mutex<HashMap<ZoneId, Zone>>,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    zones: HashMap<ZoneId, Zone>,
+    /// Where the certificate with each fingerprint is.
+    fingerprints: HashMap<String, (ZoneId, usize)>,
 }
 
 #[derive(Default)]
@@ -78,13 +86,21 @@ impl Store {
         certificate: Arc<ClientCertificate>,
         quota: Option<usize>,
     ) -> bool {
-        let mut zones = self.lock();
+        let mut held = self.lock();
+        let Held {
+            zones,
+            fingerprints,
+        } = &mut *held;
+        let zone_id = zone;
         let zone = zones.entry(zone).or_default();
         if quota.is_some_and(|quota| zone.active >= quota) {
             return false;
         }
         zone.active += 1;
         let place = zone.records.len();
+        if let Some(fingerprint) = &certificate.fingerprint_sha256 {
+            fingerprints.insert(fingerprint.clone(), (zone_id, place));
+        }
         zone.records.push(Record {
             certificate,
             transition: Transition::issued(),
@@ -97,13 +113,21 @@ impl Store {
 
     /// How many certificates of the zone are, or are about to be, active.
     pub(crate) fn active(&self, zone: ZoneId) -> usize {
-        self.lock().get(&zone).map_or(0, |zone| zone.active)
+        self.lock().zones.get(&zone).map_or(0, |zone| zone.active)
+    }
+
+    /// The status of the certificate with this SHA-256, if any zone has it.
+    pub(crate) fn status_by_fingerprint(&self, sha256: &[u8], now: Instant) -> Option<Status> {
+        let held = self.lock();
+        let (zone, place) = held.fingerprints.get(&hex(sha256))?;
+        let record = held.zones.get(zone)?.records.get(*place)?;
+        Some(record.transition.status(now))
     }
 
     /// The certificate with this id, if the zone has it.
     pub(crate) fn get(&self, zone: ZoneId, id: Uuid, now: Instant) -> Option<Found> {
-        let zones = self.lock();
-        let zone = zones.get(&zone)?;
+        let held = self.lock();
+        let zone = held.zones.get(&zone)?;
         let place = *zone.places.get(&id)?;
         Some(zone.records[place].found(now))
     }
@@ -117,8 +141,8 @@ impl Store {
         now: Instant,
         change: impl FnOnce(&mut Transition, usize) -> Result<(), E>,
     ) -> Option<Result<Found, E>> {
-        let mut zones = self.lock();
-        let zone = zones.get_mut(&zone)?;
+        let mut held = self.lock();
+        let zone = held.zones.get_mut(&zone)?;
         let place = *zone.places.get(&id)?;
         let record = &mut zone.records[place];
         let before = record.transition.is_towards_active();
@@ -142,8 +166,8 @@ impl Store {
         count_matching: bool,
         now: Instant,
     ) -> Stretch {
-        let zones = self.lock();
-        let Some(zone) = zones.get(&zone) else {
+        let held = self.lock();
+        let Some(zone) = held.zones.get(&zone) else {
             return Stretch {
                 certificates: Vec::new(),
                 all: 0,
@@ -186,8 +210,8 @@ impl Store {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ZoneId, Zone>> {
+    fn lock(&self) -> MutexGuard<'_, Held> {
         // No change leaves the map half made, so one after a panic elsewhere is as good as any other.
-        self.zones.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
