@@ -12,7 +12,7 @@ use clap::Args;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use jiff::SignedDuration;
-use shieldcert_emulator::{Emulator, EmulatorBuilder, RateLimit};
+use shieldcert_emulator::{Chaos, Emulator, EmulatorBuilder, RateLimit};
 
 /// Run the service on this machine, for tests in any language
 ///
@@ -36,6 +36,22 @@ pub(crate) struct Emulate {
     /// Serve the mTLS edge too, which lets certificates in or blocks them; 127.0.0.1:8443 for instance
     #[arg(long, value_name = "ADDRESS")]
     edge: Option<SocketAddr>,
+
+    /// How long every request is on its way, there and back together, such as 30ms
+    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = duration, allow_hyphen_values = true)]
+    latency: Duration,
+
+    /// Faults and how often they strike, such as "lose-answer=5%, late=2%:1s..60s"; the README lists them
+    #[arg(long, value_name = "FAULTS", default_value = "")]
+    chaos: Chaos,
+
+    /// Draw the faults from this seed, so that the same requests meet the same ones
+    #[arg(long, value_name = "SEED")]
+    chaos_seed: Option<u64>,
+
+    /// Serve /__shieldcert/chaos and /__shieldcert/history, to set faults and read what happened
+    #[arg(long)]
+    control: bool,
 
     /// Refuse requests past so many in so many seconds, or `off` for no limit; the service's own is the default
     #[arg(long, value_name = "LIMIT", default_value = "1200/300s")]
@@ -95,7 +111,14 @@ impl Emulate {
         let mut builder = Emulator::builder()
             .listen(self.listen)
             .transition_delay(self.transition_delay);
-        builder = self.limited(builder);
+        builder = self
+            .limited(builder)
+            .latency(self.latency)
+            .chaos(self.chaos.clone())
+            .control(self.control);
+        if let Some(seed) = self.chaos_seed {
+            builder = builder.chaos_seed(seed);
+        }
         if let Some(address) = self.edge {
             builder = builder.edge(address);
         }

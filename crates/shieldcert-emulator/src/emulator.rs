@@ -2,15 +2,17 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
 
 use crate::auth::{Access, Credentials};
 use crate::authority::Authority;
+use crate::chaos::Chaos;
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::history::{Event, History};
 use crate::random::Random;
 use crate::rate_limit::{Meter, RateLimit};
 use crate::routes;
@@ -94,6 +96,16 @@ impl Emulator {
         &self.ca_pem
     }
 
+    /// The last requests, oldest first, and what became of them.
+    pub fn history(&self) -> Vec<Event> {
+        self.service.history.events()
+    }
+
+    /// Changes which faults strike from now on.
+    pub fn set_chaos(&self, chaos: Chaos) {
+        self.service.set_chaos(chaos);
+    }
+
     /// The service as an axum router, with its routes below `/client/v4`.
     pub fn router(&self) -> Router {
         self.router.clone()
@@ -119,6 +131,8 @@ pub struct EmulatorBuilder {
     seed: Option<u64>,
     clock_start: Option<SystemTime>,
     rate_limit: Option<RateLimit>,
+    chaos: Chaos,
+    chaos_seed: Option<u64>,
     settings: Settings,
 }
 
@@ -132,6 +146,8 @@ impl Default for EmulatorBuilder {
             seed: None,
             clock_start: None,
             rate_limit: None,
+            chaos: Chaos::default(),
+            chaos_seed: None,
             settings: Settings {
                 transition_delay: Duration::from_secs(2),
                 reactivate_revoked: true,
@@ -140,6 +156,8 @@ impl Default for EmulatorBuilder {
                 ids: IdStyle::default(),
                 sign_inline: false,
                 quota: None,
+                latency: Duration::ZERO,
+                control: false,
             },
         }
     }
@@ -235,6 +253,31 @@ impl EmulatorBuilder {
         self
     }
 
+    /// How long every request is on its way, there and back together. No time unless set.
+    pub fn latency(mut self, latency: Duration) -> Self {
+        self.settings.latency = latency;
+        self
+    }
+
+    /// Which faults strike requests; see [`chaos`](crate::chaos). None unless set.
+    pub fn chaos(mut self, chaos: Chaos) -> Self {
+        self.chaos = chaos;
+        self
+    }
+
+    /// Draws faults from this seed, so that the same requests in the same order meet the same ones.
+    pub fn chaos_seed(mut self, seed: u64) -> Self {
+        self.chaos_seed = Some(seed);
+        self
+    }
+
+    /// Serves `GET` and `PUT /__shieldcert/chaos` and `GET /__shieldcert/history`, to whoever can connect. Only on a
+    /// loopback address, and not unless set.
+    pub fn control(mut self, served: bool) -> Self {
+        self.settings.control = served;
+        self
+    }
+
     /// Draws ids, serial numbers and rays from this seed, so that the same calls in the same order get the same
     /// ones. Unpredictable unless set.
     ///
@@ -271,6 +314,11 @@ impl EmulatorBuilder {
             Some(seed) => Random::seeded(seed),
             None => Random::system().map_err(|_| Error::Random)?,
         };
+        let chaos_random = match self.chaos_seed.or(self.seed) {
+            // Another stream than the one that ids are drawn from.
+            Some(seed) => Random::seeded(seed ^ 0x6368_616f_7321),
+            None => Random::system().map_err(|_| Error::Random)?,
+        };
         let clock = self.clock_start.map_or(Clock::Wall, Clock::starting_at);
         let authority = Authority::new(random.uuid(), random.bytes(), clock.unix_seconds())?;
         let ca_pem = authority.pem().into();
@@ -281,6 +329,9 @@ impl EmulatorBuilder {
             clock,
             store: Store::default(),
             meter: self.rate_limit.map(Meter::new),
+            history: History::new(),
+            chaos: Mutex::new(self.chaos),
+            chaos_random,
             settings: self.settings,
         });
         Ok(Emulator {
@@ -296,6 +347,9 @@ impl EmulatorBuilder {
     /// As [`build`](Self::build), or the address can't be listened on.
     pub async fn start(self) -> Result<RunningEmulator, Error> {
         let (address, edge) = (self.listen, self.edge);
+        if self.settings.control && !address.ip().is_loopback() {
+            return Err(Error::ControlInPublic(address));
+        }
         RunningEmulator::start(self.build()?, address, edge).await
     }
 }

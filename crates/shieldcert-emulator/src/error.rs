@@ -25,6 +25,11 @@ pub enum Error {
     /// A credential that no request could ever present. The text says what is wrong with it, and not what it is.
     #[error("a credential can't be used: {0}")]
     Credential(&'static str),
+    /// The control endpoints would be reached from other machines.
+    #[error(
+        "{0} can be reached from other machines, so the control endpoints can't be served on it; listen on 127.0.0.1"
+    )]
+    ControlInPublic(SocketAddr),
     /// The edge could not be set up, or stopped.
     #[error("the edge can't be served")]
     Edge(#[source] BoxError),

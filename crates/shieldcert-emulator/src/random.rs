@@ -40,6 +40,12 @@ impl Random {
         std::array::from_fn(|i| block.as_ref()[i])
     }
 
+    /// A random number from 0 to 1, without 1.
+    pub(crate) fn fraction(&self) -> f64 {
+        // As many bits as a float has.
+        (u64::from_be_bytes(self.bytes()) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
     /// A random UUID, version 4.
     pub(crate) fn uuid(&self) -> Uuid {
         uuid::Builder::from_random_bytes(self.bytes()).into_uuid()

@@ -19,10 +19,12 @@ use crate::assumptions::{
     QUERY_NOT_UNDERSTOOD, RATE_LIMITED,
 };
 use crate::auth::Access;
+use crate::control;
 use crate::envelope::{self, Failure};
 use crate::paging::Selection;
 use crate::service::Service;
 use crate::store::ZoneId;
+use crate::trouble::trouble;
 
 /// The path that every route is below.
 pub(crate) const BASE_PATH: &str = "/client/v4";
@@ -35,6 +37,11 @@ type Shared = State<Arc<Service>>;
 pub(crate) fn router(service: Arc<Service>) -> Router {
     let certificates = format!("{BASE_PATH}/zones/{{zone_id}}/client_certificates");
     let certificate = format!("{certificates}/{{certificate_id}}");
+    let control = if service.settings.control {
+        control::router()
+    } else {
+        Router::new()
+    };
     Router::new()
         .route(&certificates, get(list).post(create))
         .route(&certificate, get(details).patch(edit).delete(revoke))
@@ -42,6 +49,8 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(middleware::from_fn_with_state(service.clone(), answer))
+        .layer(middleware::from_fn_with_state(service.clone(), trouble))
+        .merge(control)
         .with_state(service)
 }
 

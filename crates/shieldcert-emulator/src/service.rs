@@ -1,6 +1,6 @@
 //! The five operations, without HTTP: what each does, and when it refuses.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -17,11 +17,13 @@ use crate::assumptions::{
 };
 use crate::auth::Credentials;
 use crate::authority::Authority;
+use crate::chaos::{Chaos, Fault};
 use crate::clock::Clock;
 use crate::csr::Csr;
 use crate::emulator::{IdStyle, Order, TotalCount};
 use crate::envelope::Failure;
 use crate::error::BoxError;
+use crate::history::History;
 use crate::paging::Selection;
 use crate::random::Random;
 use crate::rate_limit::Meter;
@@ -36,6 +38,10 @@ pub(crate) struct Service {
     pub(crate) clock: Clock,
     pub(crate) store: Store,
     pub(crate) meter: Option<Meter>,
+    pub(crate) history: History,
+    pub(crate) chaos: Mutex<Chaos>,
+    /// What faults are drawn from, apart from everything else: setting them changes no id.
+    pub(crate) chaos_random: Random,
     pub(crate) settings: Settings,
 }
 
@@ -48,11 +54,31 @@ pub(crate) struct Settings {
     pub(crate) total_count: TotalCount,
     pub(crate) ids: IdStyle,
     pub(crate) sign_inline: bool,
+    /// How long every request is on its way.
+    pub(crate) latency: Duration,
+    pub(crate) control: bool,
     /// The most certificates of a zone that may be active at once.
     pub(crate) quota: Option<usize>,
 }
 
 impl Service {
+    /// What strikes the next request, if anything does.
+    pub(crate) fn strike(&self) -> Option<(&'static str, Fault)> {
+        self.chaos_lock().strike(&self.chaos_random)
+    }
+
+    pub(crate) fn chaos(&self) -> Chaos {
+        self.chaos_lock().clone()
+    }
+
+    pub(crate) fn set_chaos(&self, chaos: Chaos) {
+        *self.chaos_lock() = chaos;
+    }
+
+    fn chaos_lock(&self) -> MutexGuard<'_, Chaos> {
+        self.chaos.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn list(
         &self,
         zone: ZoneId,
