@@ -62,10 +62,12 @@ fn tls(service: &Service) -> Result<rustls::ServerConfig, BoxError> {
         .authority
         .edge_certificate(service.clock.unix_seconds())?;
     let key = PrivateKeyDer::try_from(key)?;
-    Ok(rustls::ServerConfig::builder_with_provider(provider)
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(vec![CertificateDer::from(certificate)], key)?)
+        .with_single_cert(vec![CertificateDer::from(certificate)], key)?;
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(tls)
 }
 
 /// Asks for a certificate, and takes whatever comes with a key: what is wrong with it is for the answer to
