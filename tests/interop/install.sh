@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Installs what the interop tests run against the emulator, below target/interop; a second run does nothing.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+here=tests/interop
+there=target/interop
+mkdir -p "$there"
+
+# Debian's names for the commands that are missing.
+packages=()
+need() { # command package...
+  command -v "$1" >/dev/null || packages+=("${@:2}")
+}
+need curl curl
+need openssl openssl
+need jq jq
+need node nodejs
+need npm npm
+# Debian's python3 comes without the part that makes environments.
+python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
+if ((${#packages[@]})); then
+  as_root=()
+  ((EUID == 0)) || as_root=(sudo)
+  "${as_root[@]}" apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null
+fi
+
+# Whether the files still are what the installation $1 was made from. Its mark is written last, so that an
+# installation that was cut short is made again.
+made_from() { # installation files...
+  cat "${@:2}" | cmp -s - "$1/.made-from"
+}
+mark() { # installation files...
+  cat "${@:2}" >"$1/.made-from"
+}
+
+python_files=("$here/python/requirements.txt" "$here/schemathesis/requirements.txt" "$here/constraints.txt")
+if ! made_from "$there/venv" "${python_files[@]}"; then
+  python3 -m venv --clear "$there/venv"
+  "$there/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    -r "${python_files[0]}" -r "${python_files[1]}" -c "${python_files[2]}"
+  mark "$there/venv" "${python_files[@]}"
+fi
+
+node_files=("$here/node/package.json" "$here/node/package-lock.json")
+if ! made_from "$there/node" "${node_files[@]}"; then
+  mkdir -p "$there/node"
+  cp "${node_files[@]}" "$there/node"
+  npm ci --prefix "$there/node" --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+  mark "$there/node" "${node_files[@]}"
+fi
