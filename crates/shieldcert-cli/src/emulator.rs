@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::pin;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -16,9 +18,9 @@ use shieldcert_emulator::{Chaos, Emulator, EmulatorBuilder, RateLimit};
 
 /// Run the service on this machine, for tests in any language
 ///
-/// Serves the client_certificates operations of Cloudflare's API over HTTP, with a CA of its own, in memory. Prints
-/// one line with the base URL on standard output when it is ready, logs to standard error, and stops on Ctrl-C or
-/// SIGTERM.
+/// Serves the client_certificates operations of Cloudflare's API over HTTP, with a CA of its own, in memory or in a
+/// file. Prints one line with the base URL on standard output when it is ready, logs to standard error, and stops on
+/// Ctrl-C or SIGTERM.
 #[derive(Debug, Args)]
 pub(crate) struct Emulate {
     /// Address and port to listen on; port 0 takes any free one
@@ -29,17 +31,42 @@ pub(crate) struct Emulate {
     #[arg(long = "token", value_name = "TOKEN", value_parser = TokenParser)]
     tokens: Vec<Token>,
 
-    /// How long a revocation or reactivation stays pending, such as 2s, 500ms or 1m
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration, allow_hyphen_values = true)]
-    transition_delay: Duration,
-
     /// Serve the mTLS edge too, which lets certificates in or blocks them; 127.0.0.1:8443 for instance
     #[arg(long, value_name = "ADDRESS")]
     edge: Option<SocketAddr>,
 
+    /// Keep everything in this SQLite file, the CA and its key included, and go on from what is in it
+    #[arg(long, value_name = "FILE")]
+    db: Option<PathBuf>,
+
+    /// Fill the zone up to so many certificates before the first request, always the same ones but for keys and dates
+    #[arg(long, value_name = "N")]
+    seed_certificates: Option<usize>,
+
+    /// The zone that --seed-certificates fills; every other zone is there too, and empty
+    #[arg(
+        long,
+        value_name = "ID",
+        env = "CLOUDFLARE_ZONE_ID",
+        default_value = "023e105f4ecef8ad9ca31a8372d0c353"
+    )]
+    zone: String,
+
+    /// How long a revocation or reactivation stays pending, such as 2s, 500ms or 1m
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration, allow_hyphen_values = true)]
+    transition_delay: Duration,
+
     /// How long every request is on its way, there and back together, such as 30ms
     #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = duration, allow_hyphen_values = true)]
     latency: Duration,
+
+    /// Refuse requests past so many in so many seconds, or `off` for no limit; the service's own is the default
+    #[arg(long, value_name = "LIMIT", default_value = "1200/300s")]
+    rate_limit: Limit,
+
+    /// Refuse to issue when a zone has so many active certificates
+    #[arg(long, value_name = "CERTIFICATES")]
+    quota: Option<usize>,
 
     /// Faults and how often they strike, such as "lose-answer=5%, late=2%:1s..60s"; the README lists them
     #[arg(long, value_name = "FAULTS", default_value = "")]
@@ -52,14 +79,6 @@ pub(crate) struct Emulate {
     /// Serve /__shieldcert/chaos and /__shieldcert/history, to set faults and read what happened
     #[arg(long)]
     control: bool,
-
-    /// Refuse requests past so many in so many seconds, or `off` for no limit; the service's own is the default
-    #[arg(long, value_name = "LIMIT", default_value = "1200/300s")]
-    rate_limit: Limit,
-
-    /// Refuse to issue when a zone has so many active certificates
-    #[arg(long, value_name = "CERTIFICATES")]
-    quota: Option<usize>,
 }
 
 /// A rate limit, or none.
@@ -125,7 +144,17 @@ impl Emulate {
         for Token(token) in &self.tokens {
             builder = builder.token(token);
         }
-        let emulator = builder.start().await?;
+        if let Some(file) = self.db {
+            builder = builder.db(file);
+        }
+        if let Some(certificates) = self.seed_certificates {
+            builder = builder.seed_certificates(self.zone, certificates);
+        }
+        let mut stop = pin!(stop);
+        let emulator = tokio::select! {
+            emulator = builder.start() => emulator?,
+            () = &mut stop => return Ok(()),
+        };
         if !emulator.address().ip().is_loopback() {
             eprintln!(
                 "warning: {} can be reached from other machines, over plain HTTP",

@@ -31,7 +31,13 @@ struct Running {
 
 impl Running {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = shieldcert(&[&["--listen", "127.0.0.1:0"], arguments].concat())
+        Self::spawn(shieldcert(
+            &[&["--listen", "127.0.0.1:0"], arguments].concat(),
+        ))
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -52,17 +58,61 @@ impl Running {
     }
 
     fn status_with_token(&self, token: &str) -> u16 {
-        let mut stream = TcpStream::connect(&self.address).expect("a connection");
-        let request = format!(
-            "GET /client/v4/zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates HTTP/1.1\r\n\
-             Host: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
-        );
-        stream.write_all(request.as_bytes()).expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
-        status.unwrap_or_else(|| panic!("{answer:?}"))
+        let (status, _) = call(&self.address, token, "GET", "", "").expect("an answer");
+        status
     }
+
+    /// The fields of the certificates that are listed.
+    fn list(&self, field: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for page in 1.. {
+            let query = format!("?per_page=50&page={page}");
+            let (status, body) = call(&self.address, "t", "GET", &query, "").expect("an answer");
+            assert_eq!(status, 200, "{body}");
+            let certificates = body["result"].as_array().expect("a list");
+            if certificates.is_empty() {
+                break;
+            }
+            let fields = certificates.iter().map(|certificate| &certificate[field]);
+            found.extend(fields.map(|text| text.as_str().unwrap_or_default().to_owned()));
+        }
+        found
+    }
+}
+
+/// One call on a connection of its own. None where no whole answer comes.
+fn call(
+    address: &str,
+    token: &str,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Option<(u16, serde_json::Value)> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    let request = format!(
+        "{method} /client/v4/zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates{path} HTTP/1.1\r\n\
+         Host: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, serde_json::from_str(body).ok()?))
+}
+
+fn create_body(name: &str) -> String {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, name);
+    let csr = params.serialize_request(&key).expect("a CSR");
+    let csr = csr.pem().expect("PEM");
+    serde_json::json!({ "csr": csr, "validity_days": 30 }).to_string()
 }
 
 impl Drop for Running {
@@ -120,10 +170,151 @@ fn options_that_are_not_understood_are_usage_errors() {
         (["--token", "sécret"], "ASCII"),
         (["--listen", "localhost"], "--listen"),
         (["--speed", "9"], "--speed"),
+        (["--seed-certificates", "many"], "--seed-certificates"),
+        (["--rate-limit", "fast"], "or off"),
+        (["--quota", "few"], "--quota"),
+        (["--chaos", "quake=5%"], "lose-answer"),
+        (["--latency", "30"], "500ms"),
     ] {
         let (code, out, err) = ended(&arguments);
         assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments:?}: {err}");
         assert!(err.contains(why), "{arguments:?}: {err}");
         assert!(!err.contains("cret"), "a token is not shown: {err}");
     }
+}
+
+#[test]
+fn what_was_answered_survives_kill_9() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("emulator.db");
+    let file = file.to_str().expect("text");
+    let bodies: Vec<Vec<_>> = (0..4)
+        .map(|thread| {
+            (0..200)
+                .map(|number| create_body(&format!("device-{thread}-{number}")))
+                .collect()
+        })
+        .collect();
+    let mut running = Running::start(&["--db", file, "--rate-limit", "off"]);
+    let address = running.address.clone();
+    let answered: Vec<String> = std::thread::scope(|scope| {
+        let (answer, answers) = std::sync::mpsc::channel();
+        for bodies in &bodies {
+            let (answer, address) = (answer.clone(), &address);
+            scope.spawn(move || {
+                for body in bodies {
+                    let Some((200, created)) = call(address, "t", "POST", "", body) else {
+                        return;
+                    };
+                    let id = created["result"]["id"].as_str().expect("an id").to_owned();
+                    if answer.send(id).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(answer);
+        // In the middle of writing, by count rather than by time.
+        let mut before: Vec<_> = answers.iter().take(60).collect();
+        running.child.kill().expect("is killed");
+        running.child.wait().expect("ended");
+        before.extend(answers);
+        before
+    });
+    assert!((60..800).contains(&answered.len()), "{}", answered.len());
+    let again = Running::start(&["--db", file, "--rate-limit", "off"]);
+    let listed = again.list("id");
+    let lost: Vec<_> = answered.iter().filter(|id| !listed.contains(id)).collect();
+    assert!(lost.is_empty(), "{lost:?} of {}", answered.len());
+    let (status, _) =
+        call(&again.address, "t", "POST", "", &create_body("after")).expect("answers");
+    assert_eq!(status, 200);
+}
+
+/// A file that may not grow stands for a disk that has no room.
+#[test]
+fn a_full_disk_refuses_a_certificate_and_loses_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("emulator.db");
+    let file = file.to_str().expect("text");
+    let emulator = ["emulator", "--listen", "127.0.0.1:0", "--db", file];
+    let mut limited = Command::new("sh");
+    limited
+        // Blocks of 512 or 1,024 bytes, as the shell has it. The signal would end the process.
+        .args(["-c", "trap '' XFSZ; ulimit -f 400; exec \"$0\" \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_shieldcert"))
+        .args(emulator);
+    let running = Running::spawn(limited);
+    let mut issued = Vec::new();
+    let refused = loop {
+        assert!(issued.len() < 2_000, "the disk never filled up");
+        let name = format!("device-{}", issued.len());
+        match call(&running.address, "t", "POST", "", &create_body(&name)).expect("answers") {
+            (200, created) => {
+                issued.push(created["result"]["id"].as_str().expect("an id").to_owned())
+            }
+            refused => break refused,
+        }
+    };
+    let (status, body) = refused;
+    assert_eq!((status, &body["success"]), (500, &false.into()), "{body}");
+    let message = body["errors"][0]["message"].as_str().expect("a message");
+    assert!(message.contains("nothing was changed"), "{message}");
+    let kept = |running: &Running| {
+        let mut listed = running.list("id");
+        listed.reverse();
+        listed
+    };
+    assert!(!issued.is_empty());
+    assert_eq!(kept(&running), issued, "it still answers what it has");
+    drop(running);
+    let again = Running::start(&["--db", file]);
+    assert_eq!(kept(&again), issued);
+    let (status, _) =
+        call(&again.address, "t", "POST", "", &create_body("after")).expect("answers");
+    assert_eq!(status, 200);
+}
+
+/// To the superuser no file is read-only, so it runs this as somebody else.
+#[test]
+fn a_database_that_cant_be_written_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let mode = |name: &str, mode| {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(path(name), permissions).expect("is set");
+    };
+    let binary = path("shieldcert");
+    std::fs::copy(env!("CARGO_BIN_EXE_shieldcert"), &binary).expect("is copied");
+    let file = path("emulator.db");
+    let text = file.to_str().expect("text");
+    drop(Running::start(&["--db", text]));
+    mode("emulator.db", 0o444);
+    mode("", 0o555);
+    let mut command = Command::new(binary);
+    command.args(["emulator", "--listen", "127.0.0.1:0", "--db", text]);
+    let id = Command::new("id").arg("-u").output().expect("it ran");
+    if id.stdout == b"0\n" {
+        const NOBODY: u32 = 65_534;
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let output = command.output().expect("it ran");
+    mode("", 0o755);
+    let error = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains(text) && error.contains("see to its permissions and its folder's"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_store_is_filled_before_the_line() {
+    let running = Running::start(&["--seed-certificates", "70", "--rate-limit", "off"]);
+    let names = running.list("common_name");
+    assert_eq!(names.len(), 70);
+    assert_eq!(names.first().map(String::as_str), Some("sensor-0000069"));
 }

@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
 };
 use ring::digest;
+use rustls::pki_types::CertificateDer;
 use shieldcert_api::types;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -24,15 +25,18 @@ const NAME: &str = "Shieldcert Emulator CA";
 const DAY: i64 = 86_400;
 /// Longer than the longest client certificate, by some years of running.
 const CA_DAYS: i64 = 30 * 365;
+/// Before the first certificate that a zone can be filled with.
+const CA_DAYS_BEFORE: i64 = 3 * 365;
 
 /// A CA with an ECDSA P-256 key, made at start.
 pub(crate) struct Authority {
     id: Uuid,
-    issuer: CertifiedIssuer<'static, KeyPair>,
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
 }
 
 impl Authority {
-    /// A new key and its own certificate, valid from a day before `now`, in seconds since 1970.
+    /// A new key and its own certificate, valid from before `now`, in seconds since 1970.
     pub(crate) fn new(id: Uuid, serial: [u8; 20], now: i64) -> Result<Self, Error> {
         let make = || -> Result<_, BoxError> {
             let mut params = CertificateParams::default();
@@ -41,19 +45,45 @@ impl Authority {
             params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
             params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
             params.serial_number = Some(positive(serial));
-            params.not_before = at(now - DAY)?;
+            params.not_before = at(now - CA_DAYS_BEFORE * DAY)?;
             params.not_after = at(now + CA_DAYS * DAY)?;
-            Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
+            let key = KeyPair::generate()?;
+            let certificate = params.self_signed(&key)?.der().clone();
+            Ok((Issuer::new(params, key), certificate))
         };
+        let (issuer, certificate) = make().map_err(Error::Authority)?;
         Ok(Self {
             id,
-            issuer: make().map_err(Error::Authority)?,
+            issuer,
+            certificate,
         })
+    }
+
+    /// What has to be kept to be this CA again: its certificate in DER, and its key in PKCS#8.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn parts(&self) -> (Uuid, Vec<u8>, Vec<u8>) {
+        let key = self.issuer.key().serialize_der();
+        (self.id, self.certificate.to_vec(), key)
+    }
+
+    /// A CA that was kept.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn from_parts(id: Uuid, certificate: Vec<u8>, key: &[u8]) -> Result<Self, Error> {
+        let make = || -> Result<_, BoxError> {
+            let certificate = CertificateDer::from(certificate);
+            let issuer = Issuer::from_ca_cert_der(&certificate, KeyPair::try_from(key)?)?;
+            Ok(Self {
+                id,
+                issuer,
+                certificate,
+            })
+        };
+        make().map_err(Error::Authority)
     }
 
     /// The CA's certificate in PEM, with LF line ends.
     pub(crate) fn pem(&self) -> String {
-        to_pem(self.issuer.der())
+        to_pem(&self.certificate)
     }
 
     /// A certificate and key, in DER, for a server on this machine. The CA signs it too, apart from the clients'
@@ -72,13 +102,13 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
-        let signed = params.signed_by(&key, &*self.issuer)?;
+        let signed = params.signed_by(&key, &self.issuer)?;
         Ok((signed.der().to_vec(), key.serialize_der()))
     }
 
     /// Whether this CA signed a certificate for a client.
     pub(crate) fn has_signed(&self, certificate: &X509Certificate<'_>) -> bool {
-        let Ok((_, ca)) = X509Certificate::from_der(self.issuer.der()) else {
+        let Ok((_, ca)) = X509Certificate::from_der(&self.certificate) else {
             return false;
         };
         let is_for_clients = certificate
@@ -106,7 +136,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
-        let signed = params.signed_by(&csr.public_key, &*self.issuer)?;
+        let signed = params.signed_by(&csr.public_key, &self.issuer)?;
         let mut certificate = described(signed.der())?;
         certificate.certificate_authority = Some(types::ClientCertificateCertificateAuthority {
             id: Some(self.id.to_string()),

@@ -23,6 +23,7 @@
 //! | `unknown-status` | the certificates of the answer have a status that nobody knows |
 //! | `null-fields` | the subject fields of the answer are null |
 //! | `decimal-serials` | the serial numbers of the answer are decimal |
+//! | `other-ids` | the ids of the answer are written the other way: in 32 hex digits, or as UUIDs |
 //! | `reorder` | a list is answered in another order |
 //!
 //! One fault strikes a request at the most, drawn from the seed: the same requests in the same order meet
@@ -33,7 +34,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde_json::Value;
+use uuid::Uuid;
 
+use crate::emulator::IdStyle;
 use crate::random::Random;
 
 /// Which faults strike, and how often.
@@ -67,13 +70,14 @@ enum Kind {
     UnknownStatus,
     NullFields,
     DecimalSerials,
+    OtherIds,
     Reorder,
 }
 
 /// A fault's name, and how long it takes if nothing is said, in milliseconds.
 type Known = (&'static str, Kind, Option<(u64, u64)>);
 
-const KINDS: [Known; 16] = [
+const KINDS: [Known; 17] = [
     ("lose-request", Kind::LoseRequest, None),
     ("lose-answer", Kind::LoseAnswer, None),
     ("502-before", Kind::BadGatewayBefore, None),
@@ -89,6 +93,7 @@ const KINDS: [Known; 16] = [
     ("unknown-status", Kind::UnknownStatus, None),
     ("null-fields", Kind::NullFields, None),
     ("decimal-serials", Kind::DecimalSerials, None),
+    ("other-ids", Kind::OtherIds, None),
     ("reorder", Kind::Reorder, None),
 ];
 
@@ -131,6 +136,7 @@ pub(crate) enum Alteration {
     UnknownStatus,
     NullFields,
     DecimalSerials,
+    OtherIds,
     Reorder,
 }
 
@@ -163,6 +169,7 @@ impl Chaos {
                 Kind::UnknownStatus => Fault::Altered(Alteration::UnknownStatus),
                 Kind::NullFields => Fault::Altered(Alteration::NullFields),
                 Kind::DecimalSerials => Fault::Altered(Alteration::DecimalSerials),
+                Kind::OtherIds => Fault::Altered(Alteration::OtherIds),
                 Kind::Reorder => Fault::Altered(Alteration::Reorder),
             };
             return Some((named(*kind), fault));
@@ -301,6 +308,16 @@ impl Alteration {
                 let serial = certificate["serial_number"].as_str().map(str::to_owned);
                 if let Some(decimal) = serial.and_then(|hex| decimal(&hex)) {
                     certificate["serial_number"] = decimal.into();
+                }
+            }
+            Self::OtherIds => {
+                let id = certificate["id"].as_str().unwrap_or_default();
+                if let Ok(uuid) = Uuid::parse_str(id) {
+                    let other = match id.contains('-') {
+                        true => IdStyle::Hex,
+                        false => IdStyle::Hyphenated,
+                    };
+                    certificate["id"] = other.write(uuid).into();
                 }
             }
             Self::Reorder => {}

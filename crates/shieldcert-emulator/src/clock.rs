@@ -24,11 +24,16 @@ impl Clock {
 
     /// Whole seconds since 1970.
     pub(crate) fn unix_seconds(self) -> i64 {
+        self.unix_millis() / 1000
+    }
+
+    /// Milliseconds since 1970.
+    pub(crate) fn unix_millis(self) -> i64 {
         let now = match self {
             Self::Wall => SystemTime::now(),
             Self::From { start, since } => start.checked_add(since.elapsed()).unwrap_or(start),
         };
         let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
+        i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
     }
 }

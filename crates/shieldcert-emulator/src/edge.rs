@@ -23,7 +23,6 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use x509_parser::certificate::X509Certificate;
@@ -226,7 +225,7 @@ async fn answer(
             };
             (none, false)
         }
-        Some(der) => judged(&service, &der),
+        Some(der) => judged(&service, &der).await,
     };
     tracing::info!(
         verified = auth.cert_verified,
@@ -249,7 +248,7 @@ async fn answer(
 }
 
 /// What is to be said of a certificate, and whether it is let in.
-fn judged(service: &Service, der: &[u8]) -> (TlsClientAuth, bool) {
+async fn judged(service: &Service, der: &[u8]) -> (TlsClientAuth, bool) {
     let Ok((_, certificate)) = X509Certificate::from_der(der) else {
         let unreadable = TlsClientAuth {
             cert_presented: "1",
@@ -260,9 +259,12 @@ fn judged(service: &Service, der: &[u8]) -> (TlsClientAuth, bool) {
         return (unreadable, false);
     };
     let fingerprint = digest::digest(&digest::SHA256, der);
+    // A store that can't be asked lets nobody in.
     let status = service
         .store
-        .status_by_fingerprint(fingerprint.as_ref(), Instant::now());
+        .status_by_fingerprint(fingerprint.as_ref())
+        .await;
+    let status = status.unwrap_or(Some(Status::Revoked));
     let now = service.clock.unix_seconds();
     let validity = certificate.validity();
     let failure = if !service.authority.has_signed(&certificate) {
@@ -342,12 +344,12 @@ mod tests {
             .build()
             .expect("builds");
         let der = issued(&emulator, 10).await;
-        let (auth, allowed) = judged(&emulator.service, &der);
+        let (auth, allowed) = judged(&emulator.service, &der).await;
         assert_eq!((auth.cert_verified.as_str(), allowed), ("SUCCESS", true));
         tokio::time::advance(10 * DAY - Duration::from_secs(2)).await;
-        assert!(judged(&emulator.service, &der).1);
+        assert!(judged(&emulator.service, &der).await.1);
         tokio::time::advance(Duration::from_secs(4)).await;
-        let (auth, allowed) = judged(&emulator.service, &der);
+        let (auth, allowed) = judged(&emulator.service, &der).await;
         assert_eq!(
             (auth.cert_verified.as_str(), allowed),
             ("FAILED:certificate has expired", false)
@@ -358,7 +360,7 @@ mod tests {
     async fn another_cas_certificate_a_servers_and_nonsense_are_not_let_in() {
         let [ours, theirs] = [(), ()].map(|()| Emulator::builder().build().expect("builds"));
         let foreign = issued(&theirs, 10).await;
-        let (auth, allowed) = judged(&ours.service, &foreign);
+        let (auth, allowed) = judged(&ours.service, &foreign).await;
         assert!(auth.cert_verified.starts_with("FAILED:unable to verify") && !allowed);
         let now = ours.service.clock.unix_seconds();
         let (server, _) = ours
@@ -367,10 +369,10 @@ mod tests {
             .edge_certificate(now)
             .expect("is made");
         assert!(
-            !judged(&ours.service, &server).1,
+            !judged(&ours.service, &server).await.1,
             "what is for servers lets no client in"
         );
-        assert!(!judged(&ours.service, b"nonsense").1);
+        assert!(!judged(&ours.service, b"nonsense").await.1);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
+use uuid::Uuid;
 
 use crate::auth::{Access, Credentials};
 use crate::authority::Authority;
@@ -18,7 +19,9 @@ use crate::rate_limit::{Meter, RateLimit};
 use crate::routes;
 use crate::server::RunningEmulator;
 use crate::service::{Service, Settings};
-use crate::store::Store;
+#[cfg(feature = "sqlite")]
+use crate::store::sqlite::{KeptCa, Sqlite};
+use crate::store::{Store, ZoneId};
 use crate::transport::EmulatorTransport;
 
 /// In which order a list has its certificates.
@@ -51,6 +54,15 @@ pub enum IdStyle {
     Hyphenated,
     /// 32 hex digits: as many as the published document allows.
     Hex,
+}
+
+impl IdStyle {
+    pub(crate) fn write(self, id: Uuid) -> String {
+        match self {
+            Self::Hyphenated => id.hyphenated().to_string(),
+            Self::Hex => id.simple().to_string(),
+        }
+    }
 }
 
 /// The service in this process. Cheap to clone; clones share everything.
@@ -131,6 +143,10 @@ pub struct EmulatorBuilder {
     seed: Option<u64>,
     clock_start: Option<SystemTime>,
     rate_limit: Option<RateLimit>,
+    #[cfg(feature = "sqlite")]
+    db: Option<std::path::PathBuf>,
+    /// How many certificates each of these zones is filled up to.
+    seeds: Vec<(String, usize)>,
     chaos: Chaos,
     chaos_seed: Option<u64>,
     settings: Settings,
@@ -146,6 +162,9 @@ impl Default for EmulatorBuilder {
             seed: None,
             clock_start: None,
             rate_limit: None,
+            #[cfg(feature = "sqlite")]
+            db: None,
+            seeds: Vec::new(),
             chaos: Chaos::default(),
             chaos_seed: None,
             settings: Settings {
@@ -253,6 +272,16 @@ impl EmulatorBuilder {
         self
     }
 
+    /// Keeps everything in this SQLite file, the CA and its key included, and goes on from what is in it.
+    ///
+    /// The file is made if it is not there, readable by its owner alone. Transitions follow the machine's clock.
+    /// [`start`](Self::start) and [`open`](Self::open) open it.
+    #[cfg(feature = "sqlite")]
+    pub fn db(mut self, path: impl Into<std::path::PathBuf>) -> Self {
+        self.db = Some(path.into());
+        self
+    }
+
     /// How long every request is on its way, there and back together. No time unless set.
     pub fn latency(mut self, latency: Duration) -> Self {
         self.settings.latency = latency;
@@ -302,54 +331,151 @@ impl EmulatorBuilder {
         self
     }
 
+    /// Fills a zone up to so many certificates, as if a fleet had had them for years, before the first request.
+    ///
+    /// Ids, serial numbers, subjects, validities and statuses are the same each time: most are active, some are
+    /// revoked, few are pending and settle after the transition delay. They were issued over the last two years
+    /// for 30 to 3,650 days, so that some are expired. A zone that holds as many already is left as it is.
+    /// [`start`](Self::start) and [`open`](Self::open) do it, on all cores.
+    pub fn seed_certificates(mut self, zone_id: impl Into<String>, count: usize) -> Self {
+        self.seeds.push((zone_id.into(), count));
+        self
+    }
+
     /// Makes the emulator, with its CA, and without a socket.
     ///
     /// # Errors
-    /// A credential can't be used, or the CA could not be made.
+    /// A credential can't be used, the CA could not be made, or something is set that takes [`open`](Self::open):
+    /// a database, or certificates to begin with.
     pub fn build(self) -> Result<Emulator, Error> {
-        if let Some(why) = self.credential_error {
-            return Err(Error::Credential(why));
+        #[cfg(feature = "sqlite")]
+        if self.db.is_some() {
+            return Err(Error::TakesOpen("a database"));
         }
-        let random = match self.seed {
-            Some(seed) => Random::seeded(seed),
-            None => Random::system().map_err(|_| Error::Random)?,
-        };
-        let chaos_random = match self.chaos_seed.or(self.seed) {
-            // Another stream than the one that ids are drawn from.
-            Some(seed) => Random::seeded(seed ^ 0x6368_616f_7321),
-            None => Random::system().map_err(|_| Error::Random)?,
-        };
-        let clock = self.clock_start.map_or(Clock::Wall, Clock::starting_at);
-        let authority = Authority::new(random.uuid(), random.bytes(), clock.unix_seconds())?;
+        if !self.seeds.is_empty() {
+            return Err(Error::TakesOpen("certificates to begin with"));
+        }
+        let parts = Parts::new(&self)?;
+        Ok(self.assembled(parts, Store::default()))
+    }
+
+    /// Makes the emulator without a socket, as [`build`](Self::build) does, with its database and the certificates
+    /// it begins with.
+    ///
+    /// # Errors
+    /// A credential, a zone's id or the database can't be used, or the CA or a certificate could not be made.
+    pub async fn open(mut self) -> Result<Emulator, Error> {
+        let mut seeds = Vec::new();
+        for (zone, count) in std::mem::take(&mut self.seeds) {
+            match ZoneId::parse(&zone) {
+                Some(zone) => seeds.push((zone, count)),
+                None => return Err(Error::Zone(zone)),
+            }
+        }
+        let emulator = self.stored().await?;
+        for (zone, count) in seeds {
+            let service = emulator.service.clone();
+            service.fill(zone, count).await.map_err(Error::Seed)?;
+        }
+        Ok(emulator)
+    }
+
+    async fn stored(self) -> Result<Emulator, Error> {
+        let parts = Parts::new(&self)?;
+        #[cfg(feature = "sqlite")]
+        if let Some(path) = &self.db {
+            let mut parts = parts;
+            let sqlite = Sqlite::open(path, parts.clock).await?;
+            let failed = |source| Error::Database {
+                path: path.clone(),
+                source,
+            };
+            let (id, certificate, private_key) = parts.authority.parts();
+            let new = KeptCa {
+                id,
+                certificate,
+                private_key,
+            };
+            let kept = sqlite.ca(new).await.map_err(failed)?;
+            parts.authority = Authority::from_parts(kept.id, kept.certificate, &kept.private_key)?;
+            let issued = sqlite.issued().await.map_err(failed)?;
+            if let (Some(seed), 1..) = (self.seed, issued) {
+                // Those that were drawn before are in the file.
+                parts.random = Random::seeded_part(seed, issued.into());
+            }
+            return Ok(self.assembled(parts, Store::Sqlite(sqlite)));
+        }
+        Ok(self.assembled(parts, Store::default()))
+    }
+
+    fn assembled(self, parts: Parts, store: Store) -> Emulator {
+        let Parts {
+            random,
+            chaos_random,
+            clock,
+            authority,
+        } = parts;
         let ca_pem = authority.pem().into();
         let service = Arc::new(Service {
             credentials: self.credentials,
             authority,
             random,
             clock,
-            store: Store::default(),
+            store,
             meter: self.rate_limit.map(Meter::new),
             history: History::new(),
             chaos: Mutex::new(self.chaos),
             chaos_random,
             settings: self.settings,
         });
-        Ok(Emulator {
+        Emulator {
             router: routes::router(service.clone()),
             service,
             ca_pem,
-        })
+        }
     }
 
     /// Makes the emulator and serves it over HTTP, on the runtime that this is called on.
     ///
     /// # Errors
-    /// As [`build`](Self::build), or the address can't be listened on.
+    /// As [`open`](Self::open), or the address can't be listened on.
     pub async fn start(self) -> Result<RunningEmulator, Error> {
         let (address, edge) = (self.listen, self.edge);
         if self.settings.control && !address.ip().is_loopback() {
             return Err(Error::ControlInPublic(address));
         }
-        RunningEmulator::start(self.build()?, address, edge).await
+        RunningEmulator::start(self.open().await?, address, edge).await
+    }
+}
+
+/// What is made before the store is there.
+struct Parts {
+    random: Random,
+    chaos_random: Random,
+    clock: Clock,
+    authority: Authority,
+}
+
+impl Parts {
+    fn new(builder: &EmulatorBuilder) -> Result<Self, Error> {
+        if let Some(why) = builder.credential_error {
+            return Err(Error::Credential(why));
+        }
+        let drawn = |seed: Option<u64>| match seed {
+            Some(seed) => Ok(Random::seeded(seed)),
+            None => Random::system().map_err(|_| Error::Random),
+        };
+        let random = drawn(builder.seed)?;
+        // Another stream than the one that ids are drawn from.
+        let chaos_seed = builder.chaos_seed.or(builder.seed);
+        let chaos_random = drawn(chaos_seed.map(|seed| seed ^ 0x6368_616f_7321))?;
+        let clock = builder.clock_start.map_or(Clock::Wall, Clock::starting_at);
+        let authority = Authority::new(random.uuid(), random.bytes(), clock.unix_seconds())?;
+        Ok(Self {
+            random,
+            chaos_random,
+            clock,
+            authority,
+        })
     }
 }

@@ -33,6 +33,23 @@ pub enum Error {
     /// The edge could not be set up, or stopped.
     #[error("the edge can't be served")]
     Edge(#[source] BoxError),
+    /// The database can't be used. What was in the file still is.
+    #[error("can't use the database {path}")]
+    Database {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why not.
+        source: BoxError,
+    },
+    /// Something is set that takes time to make.
+    #[error("the emulator was given {0}, which takes `open` or `start`, not `build`")]
+    TakesOpen(&'static str),
+    /// Not a zone's id.
+    #[error("{0:?} is no zone id: one has 32 hex digits")]
+    Zone(String),
+    /// The certificates to begin with could not be made or kept.
+    #[error("could not make the certificates to begin with")]
+    Seed(#[source] BoxError),
     /// The CA's key or certificate could not be made.
     #[error("could not make the CA")]
     Authority(#[source] BoxError),

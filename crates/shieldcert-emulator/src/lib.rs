@@ -16,6 +16,7 @@ mod paging;
 mod random;
 mod rate_limit;
 mod routes;
+mod seeds;
 mod server;
 mod service;
 mod store;

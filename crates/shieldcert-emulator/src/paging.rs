@@ -26,6 +26,16 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
+    #[cfg(all(test, feature = "sqlite"))]
+    pub(crate) fn new(status: Option<Status>, offset: u64, limit: u64) -> Self {
+        Self {
+            status,
+            offset,
+            limit,
+            page: 1,
+        }
+    }
+
     /// Reads a list's query parameters. Unknown ones are ignored, known ones may come once.
     pub(crate) fn from_query(query: &[(String, String)]) -> Result<Self, Failure> {
         let status = match once(query, "status")? {

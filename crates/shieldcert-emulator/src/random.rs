@@ -25,6 +25,11 @@ impl Random {
         Self::keyed(&seed.to_be_bytes())
     }
 
+    /// As [`seeded`](Self::seeded), and other draws for each `part`.
+    pub(crate) fn seeded_part(seed: u64, part: u128) -> Self {
+        Self::keyed(&[&seed.to_be_bytes()[..], &part.to_be_bytes()].concat())
+    }
+
     fn keyed(key: &[u8]) -> Self {
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, key),

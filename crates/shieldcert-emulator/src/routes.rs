@@ -77,7 +77,8 @@ async fn list(
             error.to_string(),
         )
     })?;
-    let (certificates, info) = service.list(zone, &Selection::from_query(&query)?);
+    let selection = Selection::from_query(&query)?;
+    let (certificates, info) = service.list(zone, &selection).await?;
     Ok(envelope::collection(certificates, info))
 }
 
@@ -95,7 +96,7 @@ async fn details(
     Target(zone, id): Target,
     _: MayRead,
 ) -> Result<Response, Failure> {
-    service.get(zone, id).map(envelope::single)
+    service.get(zone, id).await.map(envelope::single)
 }
 
 async fn edit(
@@ -104,7 +105,7 @@ async fn edit(
     _: MayWrite,
     Whole(body): Whole,
 ) -> Result<Response, Failure> {
-    service.edit(zone, id, &body).map(envelope::single)
+    service.edit(zone, id, &body).await.map(envelope::single)
 }
 
 async fn revoke(
@@ -112,7 +113,7 @@ async fn revoke(
     Target(zone, id): Target,
     _: MayWrite,
 ) -> Result<Response, Failure> {
-    service.revoke(zone, id).map(envelope::single)
+    service.revoke(zone, id).await.map(envelope::single)
 }
 
 async fn no_route(uri: Uri) -> Failure {

@@ -125,6 +125,9 @@ impl RunningEmulator {
         if tokio::time::timeout(GRACE, self.server).await.is_err() {
             tracing::warn!("some requests did not end in time");
         }
+        // The edge asks the store too.
+        drop(self.edge);
+        self.emulator.service.store.close().await;
     }
 }
 

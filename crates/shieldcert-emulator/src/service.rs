@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 use shieldcert_api::types::{
     ClientCertificate, ClientCertificateResponseCollectionResultInfo as ResultInfo, Identifier,
 };
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::assumptions::{
@@ -28,7 +27,7 @@ use crate::paging::Selection;
 use crate::random::Random;
 use crate::rate_limit::Meter;
 use crate::store::{Found, Store, ZoneId};
-use crate::transition::{Status, Target};
+use crate::transition::{Change, Refusal, Status};
 
 /// The service behind the routes.
 pub(crate) struct Service {
@@ -79,30 +78,29 @@ impl Service {
         self.chaos.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn list(
+    pub(crate) async fn list(
         &self,
         zone: ZoneId,
         selection: &Selection,
-    ) -> (Vec<ClientCertificate>, ResultInfo) {
-        let filtered = self.settings.total_count == TotalCount::Filtered;
-        let stretch = self.store.list(
-            zone,
-            selection,
-            self.settings.order,
-            filtered,
-            Instant::now(),
-        );
-        let total = stretch.matching.unwrap_or(stretch.all);
+    ) -> Result<(Vec<ClientCertificate>, ResultInfo), Failure> {
+        let stretch = self.store.list(zone, selection, self.settings.order).await;
+        let stretch = stretch.map_err(|error| broken(&error))?;
+        let total = match self.settings.total_count {
+            TotalCount::Unfiltered => stretch.all,
+            TotalCount::Filtered => stretch.matching,
+        };
         let info = selection.result_info(stretch.certificates.len(), total);
         let certificates = stretch.certificates.into_iter().map(with_status).collect();
-        (certificates, info)
+        Ok((certificates, info))
     }
 
-    pub(crate) fn get(&self, zone: ZoneId, id: Uuid) -> Result<ClientCertificate, Failure> {
-        self.store
-            .get(zone, id, Instant::now())
-            .map(with_status)
-            .ok_or_else(not_found)
+    pub(crate) async fn get(&self, zone: ZoneId, id: Uuid) -> Result<ClientCertificate, Failure> {
+        let found = self
+            .store
+            .get(zone, id)
+            .await
+            .map_err(|error| broken(&error))?;
+        found.map(with_status).ok_or_else(not_found)
     }
 
     pub(crate) async fn create(
@@ -130,8 +128,13 @@ impl Service {
             ));
         }
         // Not signed in vain; whether there is a place is decided when the certificate takes it.
-        if self.is_full(self.store.active(zone)) {
-            return Err(self.quota_reached());
+        let active = self
+            .store
+            .active(zone)
+            .await
+            .map_err(|error| broken(&error))?;
+        if self.settings.quota.is_some_and(|quota| active >= quota) {
+            return Err(quota_reached());
         }
         let id = self.random.uuid();
         let serial = self.random.bytes();
@@ -150,21 +153,20 @@ impl Service {
             let signed = tokio::task::spawn_blocking(sign).await;
             signed.map_err(|error| internal(&error.into()))?
         }?;
-        certificate.id = Some(Identifier(match self.settings.ids {
-            IdStyle::Hyphenated => id.hyphenated().to_string(),
-            IdStyle::Hex => id.simple().to_string(),
-        }));
+        certificate.id = Some(Identifier(self.settings.ids.write(id)));
         let certificate = Arc::new(certificate);
-        if !self
+        let quota = self.settings.quota;
+        let kept = self
             .store
-            .insert(zone, id, certificate.clone(), self.settings.quota)
-        {
-            return Err(self.quota_reached());
+            .insert(zone, id, certificate.clone(), quota)
+            .await;
+        if !kept.map_err(|error| broken(&error))? {
+            return Err(quota_reached());
         }
         Ok(with_status((certificate, Status::Active)))
     }
 
-    pub(crate) fn edit(
+    pub(crate) async fn edit(
         &self,
         zone: ZoneId,
         id: Uuid,
@@ -180,55 +182,63 @@ impl Service {
             }
             Some(_) => return Err(field("reactivate", "a boolean")),
         }
-        let now = Instant::now();
-        self.changed(zone, id, now, Target::Active)
+        let reactivate = Change::Reactivate {
+            revoked_too: self.settings.reactivate_revoked,
+            quota: self.settings.quota,
+        };
+        self.changed(zone, id, reactivate).await
     }
 
-    pub(crate) fn revoke(&self, zone: ZoneId, id: Uuid) -> Result<ClientCertificate, Failure> {
-        self.changed(zone, id, Instant::now(), Target::Revoked)
-    }
-
-    fn is_full(&self, active: usize) -> bool {
-        self.settings.quota.is_some_and(|quota| active >= quota)
-    }
-
-    fn quota_reached(&self) -> Failure {
-        Failure::new(
-            StatusCode::from_u16(QUOTA_STATUS).unwrap_or(StatusCode::BAD_REQUEST),
-            1445,
-            "The zone's quota of active client certificates is reached",
-        )
-    }
-
-    fn changed(
+    pub(crate) async fn revoke(
         &self,
         zone: ZoneId,
         id: Uuid,
-        now: Instant,
-        target: Target,
     ) -> Result<ClientCertificate, Failure> {
-        let Settings {
-            transition_delay,
-            reactivate_revoked,
-            ..
-        } = self.settings;
-        let changed = self.store.change(zone, id, now, |transition, active| {
-            if target == Target::Active && !transition.is_towards_active() && self.is_full(active) {
-                return Err(self.quota_reached());
-            }
-            let revoked = transition.status(now) == Status::Revoked;
-            if target == Target::Active && revoked && !reactivate_revoked {
-                return Err(Failure::new(
-                    StatusCode::CONFLICT,
-                    REACTIVATION_REFUSED,
-                    "A revoked certificate can't be reactivated",
-                ));
-            }
-            transition.turn(target, now, transition_delay);
-            Ok(())
-        });
-        changed.ok_or_else(not_found)?.map(with_status)
+        self.changed(zone, id, Change::Revoke).await
     }
+
+    async fn changed(
+        &self,
+        zone: ZoneId,
+        id: Uuid,
+        change: Change,
+    ) -> Result<ClientCertificate, Failure> {
+        let delay = self.settings.transition_delay;
+        let changed = self.store.change(zone, id, change, delay).await;
+        match changed
+            .map_err(|error| broken(&error))?
+            .ok_or_else(not_found)?
+        {
+            Ok(found) => Ok(with_status(found)),
+            Err(Refusal::QuotaReached) => Err(quota_reached()),
+            Err(Refusal::Revoked) => Err(Failure::new(
+                StatusCode::CONFLICT,
+                REACTIVATION_REFUSED,
+                "A revoked certificate can't be reactivated",
+            )),
+        }
+    }
+}
+
+fn quota_reached() -> Failure {
+    Failure::new(
+        StatusCode::from_u16(QUOTA_STATUS).unwrap_or(StatusCode::BAD_REQUEST),
+        1445,
+        "The zone's quota of active client certificates is reached",
+    )
+}
+
+/// The store failed: nothing was changed.
+fn broken(error: &BoxError) -> Failure {
+    tracing::error!(
+        error = &**error as &dyn std::error::Error,
+        "the store failed"
+    );
+    Failure::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        INTERNAL,
+        "The store failed, and nothing was changed",
+    )
 }
 
 fn with_status((certificate, status): Found) -> ClientCertificate {

@@ -29,6 +29,10 @@ impl Status {
             Self::Revoked => "revoked",
         }
     }
+
+    pub(crate) fn is_pending(self) -> bool {
+        matches!(self, Self::PendingReactivation | Self::PendingRevocation)
+    }
 }
 
 /// Not the name of a status.
@@ -58,6 +62,49 @@ pub(crate) enum Target {
     Revoked,
 }
 
+/// What is asked of a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    Revoke,
+    Reactivate {
+        /// Whether one that is settled as revoked may come back.
+        revoked_too: bool,
+        /// The most certificates of the zone that may be active.
+        quota: Option<usize>,
+    },
+}
+
+/// Why a change is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    QuotaReached,
+    Revoked,
+}
+
+impl Change {
+    pub(crate) fn target(self) -> Target {
+        match self {
+            Self::Revoke => Target::Revoked,
+            Self::Reactivate { .. } => Target::Active,
+        }
+    }
+
+    /// Whether a certificate with this status, of a zone with so many active ones, may change so.
+    pub(crate) fn allowed(self, status: Status, active: usize) -> Result<(), Refusal> {
+        let Self::Reactivate { revoked_too, quota } = self else {
+            return Ok(());
+        };
+        let has_place = matches!(status, Status::Active | Status::PendingReactivation);
+        if !has_place && quota.is_some_and(|quota| active >= quota) {
+            return Err(Refusal::QuotaReached);
+        }
+        if status == Status::Revoked && !revoked_too {
+            return Err(Refusal::Revoked);
+        }
+        Ok(())
+    }
+}
+
 /// A certificate's way to its [`Target`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Transition {
@@ -72,6 +119,17 @@ impl Transition {
         Self {
             target: Target::Active,
             settles_at: None,
+        }
+    }
+
+    /// A certificate that has this status at `now`, and settles after `delay` if it is pending.
+    pub(crate) fn at(status: Status, now: Instant, delay: Duration) -> Self {
+        Self {
+            target: match status {
+                Status::Active | Status::PendingReactivation => Target::Active,
+                Status::Revoked | Status::PendingRevocation => Target::Revoked,
+            },
+            settles_at: status.is_pending().then(|| after(now, delay)),
         }
     }
 
@@ -96,11 +154,15 @@ impl Transition {
         if self.target != target {
             *self = Self {
                 target,
-                // A delay too long for the clock's numbers is one that nobody sees the end of.
-                settles_at: Some(now.checked_add(delay).unwrap_or(now + FOR_EVER)),
+                settles_at: Some(after(now, delay)),
             };
         }
     }
+}
+
+/// A delay too long for the clock's numbers is one that nobody sees the end of.
+fn after(now: Instant, delay: Duration) -> Instant {
+    now.checked_add(delay).unwrap_or(now + FOR_EVER)
 }
 
 #[cfg(test)]

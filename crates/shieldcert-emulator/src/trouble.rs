@@ -35,7 +35,10 @@ pub(crate) async fn trouble(
     if !path.starts_with(BASE_PATH) {
         return next.run(request).await;
     }
-    sleep(service.settings.latency).await;
+    // The timer counts in milliseconds: even no time at all would take one.
+    if !service.settings.latency.is_zero() {
+        sleep(service.settings.latency).await;
+    }
     let method = request.method().clone();
     let struck = service.strike();
     let name = struck.map(|(name, _)| name);

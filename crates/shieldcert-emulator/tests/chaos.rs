@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{Answer, call, create_body, csr, issue, send};
 use http::Request;
-use shieldcert_emulator::{Emulator, EmulatorTransport};
+use shieldcert_emulator::{Emulator, EmulatorTransport, IdStyle};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -104,6 +104,15 @@ async fn answers_are_altered_and_the_certificates_are_not() {
     emulator.set_chaos("decimal-serials=100%".parse().expect("is understood"));
     let answer = call(&emulator, "GET", &path, "").await;
     assert!(answer.result("serial_number").len() > 40, "{}", answer.body);
+    emulator.set_chaos("other-ids=100%".parse().expect("is understood"));
+    let answer = call(&emulator, "GET", &path, "").await;
+    assert_eq!(answer.result("id"), id.replace('-', ""));
+    let answer = call(&emulator, "GET", "", "").await;
+    assert_eq!(answer.body["result"][0]["id"], id.replace('-', ""));
+    let hex = Emulator::builder().ids(IdStyle::Hex);
+    let hex = hex.chaos("other-ids=100%".parse().expect("is understood"));
+    let hex = hex.build().expect("builds");
+    assert_eq!(issue(&hex, "device").await.len(), 36);
     issue(&emulator, "second").await;
     emulator.set_chaos("".parse().expect("is understood"));
     let before = call(&emulator, "GET", "", "").await.body["result"][0]["id"].clone();

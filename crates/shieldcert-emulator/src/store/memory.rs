@@ -1,49 +1,23 @@
-//! What the zones hold, in memory.
-//!
-//! Everything that is kept goes through [`Store`]'s few methods, which know nothing of HTTP or of X.509. Its lock is
-//! held for as long as it takes to look something up, never across a signature or an await.
+//! The zones in memory. The lock is held for as long as it takes to look something up, never across a signature
+//! or an await.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use shieldcert_api::types::ClientCertificate;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::{Found, Seed, Stretch, ZoneId};
 use crate::authority::hex;
 use crate::emulator::Order;
 use crate::paging::Selection;
-use crate::transition::{Status, Transition};
-
-/// A zone's id: 32 hex digits, of either case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct ZoneId(u128);
-
-impl ZoneId {
-    /// None where `text` is not 32 hex digits.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        hex.then(|| u128::from_str_radix(text, 16).ok().map(Self))
-            .flatten()
-    }
-}
-
-/// A certificate as it is returned, its status apart.
-pub(crate) type Found = (Arc<ClientCertificate>, Status);
-
-/// A stretch of a list.
-#[derive(Debug)]
-pub(crate) struct Stretch {
-    pub(crate) certificates: Vec<Found>,
-    /// How many certificates the zone holds.
-    pub(crate) all: usize,
-    /// How many of them have the status that was asked for; only counted when it is to be counted.
-    pub(crate) matching: Option<usize>,
-}
+use crate::transition::{Change, Refusal, Status, Transition};
 
 /// The certificates of every zone.
 #[derive(Default)]
-pub(crate) struct Store {
+pub(crate) struct Memory {
     held: Mutex<Held>,
 }
 
@@ -60,13 +34,39 @@ struct Zone {
     records: Vec<Record>,
     /// Where each id is in `records`.
     places: HashMap<Uuid, usize>,
-    /// Places in `records`, by id, so that a page in that order is a slice too.
-    by_id: Vec<(Uuid, usize)>,
+    /// Places in `records`, by id, so that a page in that order is a slice too. Brought up to date by whoever
+    /// asks for that order: most never do.
+    by_id: Vec<usize>,
     /// How many are, or are about to be, active.
     active: usize,
 }
 
+impl Held {
+    fn put(
+        &mut self,
+        zone_id: ZoneId,
+        id: Uuid,
+        certificate: Arc<ClientCertificate>,
+        transition: Transition,
+    ) {
+        let zone = self.zones.entry(zone_id).or_default();
+        let place = zone.records.len();
+        if let Some(fingerprint) = &certificate.fingerprint_sha256 {
+            self.fingerprints
+                .insert(fingerprint.clone(), (zone_id, place));
+        }
+        zone.active += usize::from(transition.is_towards_active());
+        zone.places.insert(id, place);
+        zone.records.push(Record {
+            id,
+            certificate,
+            transition,
+        });
+    }
+}
+
 struct Record {
+    id: Uuid,
     certificate: Arc<ClientCertificate>,
     transition: Transition,
 }
@@ -77,7 +77,7 @@ impl Record {
     }
 }
 
-impl Store {
+impl Memory {
     /// Keeps a certificate that has just been issued, if that leaves no more active ones than `quota`.
     pub(crate) fn insert(
         &self,
@@ -87,28 +87,27 @@ impl Store {
         quota: Option<usize>,
     ) -> bool {
         let mut held = self.lock();
-        let Held {
-            zones,
-            fingerprints,
-        } = &mut *held;
-        let zone_id = zone;
-        let zone = zones.entry(zone).or_default();
-        if quota.is_some_and(|quota| zone.active >= quota) {
+        let active = held.zones.get(&zone).map_or(0, |zone| zone.active);
+        if quota.is_some_and(|quota| active >= quota) {
             return false;
         }
-        zone.active += 1;
-        let place = zone.records.len();
-        if let Some(fingerprint) = &certificate.fingerprint_sha256 {
-            fingerprints.insert(fingerprint.clone(), (zone_id, place));
-        }
-        zone.records.push(Record {
-            certificate,
-            transition: Transition::issued(),
-        });
-        zone.places.insert(id, place);
-        let sorted = zone.by_id.partition_point(|(other, _)| *other < id);
-        zone.by_id.insert(sorted, (id, place));
+        held.put(zone, id, certificate, Transition::issued());
         true
+    }
+
+    /// Keeps many at once.
+    pub(crate) fn insert_all(&self, zone: ZoneId, seeds: &[Seed], now: Instant, delay: Duration) {
+        let mut held = self.lock();
+        for seed in seeds {
+            let transition = Transition::at(seed.status, now, delay);
+            held.put(zone, seed.id, seed.certificate.clone(), transition);
+        }
+    }
+
+    /// How many certificates the zone holds.
+    pub(crate) fn len(&self, zone: ZoneId) -> usize {
+        let held = self.lock();
+        held.zones.get(&zone).map_or(0, |zone| zone.records.len())
     }
 
     /// How many certificates of the zone are, or are about to be, active.
@@ -132,23 +131,24 @@ impl Store {
         Some(zone.records[place].found(now))
     }
 
-    /// Shows the certificate's transition to `change`, with how many of the zone are active, and keeps what
-    /// that makes of it.
-    pub(crate) fn change<E>(
+    /// Changes where a certificate is going, if the zone has it and nothing speaks against it.
+    pub(crate) fn change(
         &self,
         zone: ZoneId,
         id: Uuid,
         now: Instant,
-        change: impl FnOnce(&mut Transition, usize) -> Result<(), E>,
-    ) -> Option<Result<Found, E>> {
+        change: Change,
+        delay: Duration,
+    ) -> Option<Result<Found, Refusal>> {
         let mut held = self.lock();
         let zone = held.zones.get_mut(&zone)?;
         let place = *zone.places.get(&id)?;
         let record = &mut zone.records[place];
         let before = record.transition.is_towards_active();
-        if let Err(error) = change(&mut record.transition, zone.active) {
-            return Some(Err(error));
+        if let Err(refusal) = change.allowed(record.transition.status(now), zone.active) {
+            return Some(Err(refusal));
         }
+        record.transition.turn(change.target(), now, delay);
         match (before, record.transition.is_towards_active()) {
             (true, false) => zone.active -= 1,
             (false, true) => zone.active += 1,
@@ -163,23 +163,23 @@ impl Store {
         zone: ZoneId,
         selection: &Selection,
         order: Order,
-        count_matching: bool,
         now: Instant,
     ) -> Stretch {
-        let held = self.lock();
-        let Some(zone) = held.zones.get(&zone) else {
-            return Stretch {
-                certificates: Vec::new(),
-                all: 0,
-                matching: Some(0),
-            };
+        let mut held = self.lock();
+        let Some(zone) = held.zones.get_mut(&zone) else {
+            return Stretch::default();
         };
         let all = zone.records.len();
+        if order == Order::ById && zone.by_id.len() < all {
+            zone.by_id.extend(zone.by_id.len()..all);
+            zone.by_id.sort_by_key(|place| zone.records[*place].id);
+        }
+        let zone = &*zone;
         let record = |index: usize| {
             let place = match order {
                 Order::NewestFirst => all - 1 - index,
                 Order::OldestFirst => index,
-                Order::ById => zone.by_id[index].1,
+                Order::ById => zone.by_id[index],
             };
             &zone.records[place]
         };
@@ -190,7 +190,7 @@ impl Store {
             return Stretch {
                 certificates: (start..end).map(|index| record(index).found(now)).collect(),
                 all,
-                matching: Some(all),
+                matching: all,
             };
         };
         let mut matches = (0..all)
@@ -202,7 +202,7 @@ impl Store {
             .take(limit)
             .map(|record| record.found(now))
             .collect();
-        let matching = count_matching.then(|| skipped + certificates.len() + matches.count());
+        let matching = skipped + certificates.len() + matches.count();
         Stretch {
             certificates,
             all,
