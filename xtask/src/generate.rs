@@ -3,6 +3,8 @@
 use anyhow::{Context, Result};
 use openapiv3::OpenAPI;
 use progenitor::{GenerationSettings, Generator, HooksMode, InterfaceStyle, TagStyle};
+use quote::ToTokens;
+use syn::Item;
 
 /// The generated sources, unformatted and without their headers.
 pub(crate) struct Sources {
@@ -16,27 +18,57 @@ pub(crate) fn sources(document: &OpenAPI) -> Result<Sources> {
     settings
         .with_interface(InterfaceStyle::Builder)
         .with_tag(TagStyle::Merged)
-        .with_derive("schemars::JsonSchema")
         // Every request goes through the transport seam, so that one can be put in reqwest's place.
         .with_inner_type("crate::transport::Seam".parse().expect("a Rust path"))
         .with_hooks(HooksMode::Expected);
     Ok(Sources {
-        api: formatted(
-            Generator::new(&settings)
-                .generate_tokens(document)
-                .context("progenitor can't generate the client")?,
-        )?,
-        httpmock: formatted(
-            Generator::new(&settings)
-                .httpmock(document, "shieldcert_api")
-                .context("progenitor can't generate the mocks")?,
-        )?,
+        api: {
+            let tokens = Generator::new(&settings).generate_tokens(document);
+            let mut client = parsed(tokens.context("progenitor can't generate the client")?)?;
+            offer_schemas(&mut client.items);
+            prettyplease::unparse(&client)
+        },
+        httpmock: {
+            let tokens = Generator::new(&settings).httpmock(document, "shieldcert_api");
+            let mocks = parsed(tokens.context("progenitor can't generate the mocks")?)?;
+            prettyplease::unparse(&mocks)
+        },
     })
 }
 
-fn formatted(tokens: impl ToString) -> Result<String> {
-    let file = syn::parse_file(&tokens.to_string()).context("progenitor generated invalid Rust")?;
-    Ok(prettyplease::unparse(&file))
+fn parsed(tokens: impl ToString) -> Result<syn::File> {
+    syn::parse_file(&tokens.to_string()).context("progenitor generated invalid Rust")
+}
+
+/// Has the types of `mod types` derive `JsonSchema` where the feature `schemars` asks for it. progenitor can
+/// derive a trait for every type, but only always, and schemars is six crates that few callers need.
+fn offer_schemas(items: &mut [Item]) {
+    for item in items {
+        let attributes = match item {
+            Item::Mod(module) if module.ident == "types" => {
+                if let Some((_, items)) = &mut module.content {
+                    offer_schemas(items);
+                }
+                continue;
+            }
+            Item::Struct(item) => &mut item.attrs,
+            Item::Enum(item) => &mut item.attrs,
+            _ => continue,
+        };
+        // The client itself derives only `Clone` and `Debug`.
+        let is_serialized = attributes.iter().any(|attribute| {
+            attribute.path().is_ident("derive")
+                && attribute
+                    .to_token_stream()
+                    .to_string()
+                    .contains("Serialize")
+        });
+        if is_serialized {
+            attributes.push(syn::parse_quote! {
+                #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+            });
+        }
+    }
 }
 
 /// The generated types say the same as the spec: their schemars schemas are compared with the

@@ -11,14 +11,8 @@ use progenitor_client::{encode_path, ClientHooks, OperationInfo, RequestBuilderE
 #[allow(clippy::all)]
 pub mod types {
     ///What every answer to a successful call holds.
-    #[derive(
-        ::serde::Deserialize,
-        ::serde::Serialize,
-        Clone,
-        Debug,
-        Default,
-        schemars::JsonSchema
-    )]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default)]
+    #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
     pub struct ApiResponseCommon {
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub errors: ::std::option::Option<Messages>,
@@ -34,14 +28,8 @@ pub mod types {
         }
     }
     ///What every answer to a failed call holds.
-    #[derive(
-        ::serde::Deserialize,
-        ::serde::Serialize,
-        Clone,
-        Debug,
-        Default,
-        schemars::JsonSchema
-    )]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default)]
+    #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
     pub struct ApiResponseCommonFailure {
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub errors: ::std::option::Option<Messages>,
@@ -61,14 +49,8 @@ pub mod types {
         }
     }
     ///A client certificate and what the service knows of it.
-    #[derive(
-        ::serde::Deserialize,
-        ::serde::Serialize,
-        Clone,
-        Debug,
-        Default,
-        schemars::JsonSchema
-    )]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default)]
+    #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
     pub struct ClientCertificate {
         ///The certificate in PEM.
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
@@ -130,14 +112,8 @@ pub mod types {
         }
     }
     ///The CA that signed the certificate.
-    #[derive(
-        ::serde::Deserialize,
-        ::serde::Serialize,
-        Clone,
-        Debug,
-        Default,
-        schemars::JsonSchema
-    )]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default)]
+    #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
     pub struct ClientCertificateCertificateAuthority {
         ///The CA's id.
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
@@ -152,14 +128,8 @@ pub mod types {
         }
     }
     ///The answer to a list.
-    #[derive(
-        ::serde::Deserialize,
-        ::serde::Serialize,
-        Clone,
-        Debug,
-        Default,
-        schemars::JsonSchema
-    )]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default)]
+    #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
     pub struct ClientCertificateResponseCollection {
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub errors: ::std::option::Option<Messages>,
@@ -181,14 +151,8 @@ pub mod types {
         }
     }
     ///Where this page stands in the list.
-    #[derive(
-        ::serde::Deserialize,
-        ::serde::Serialize,
-        Clone,
-        Debug,
-        Default,
-        schemars::JsonSchema
-    )]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default)]
+    #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
     pub struct ClientCertificateResponseCollectionResultInfo {
         ///How many certificates this page holds.
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
@@ -212,14 +176,8 @@ pub mod types {
         }
     }
     ///The answer to every call on one certificate.
-    #[derive(
-        ::serde::Deserialize,
-        ::serde::Serialize,
-        Clone,
-        Debug,
-        Default,
-        schemars::JsonSchema
-    )]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default)]
+    #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
     pub struct ClientCertificateResponseSingle {
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub errors: ::std::option::Option<Messages>,
@@ -237,13 +195,8 @@ pub mod types {
         }
     }
     ///`CreateClientCertificateBody`
-    #[derive(
-        ::serde::Deserialize,
-        ::serde::Serialize,
-        Clone,
-        Debug,
-        schemars::JsonSchema
-    )]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
+    #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
     pub struct CreateClientCertificateBody {
         pub csr: Csr,
         pub validity_days: ValidityDays,
@@ -263,10 +216,10 @@ pub mod types {
         Hash,
         Ord,
         PartialEq,
-        PartialOrd,
-        schemars::JsonSchema
+        PartialOrd
     )]
     #[serde(transparent)]
+    #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
     pub struct Csr(pub ::std::string::String);
     impl ::std::ops::Deref for Csr {
         type Target = ::std::string::String;
@@ -296,14 +249,8 @@ pub mod types {
         }
     }
     ///`EditClientCertificateBody`
-    #[derive(
-        ::serde::Deserialize,
-        ::serde::Serialize,
-        Clone,
-        Debug,
-        Default,
-        schemars::JsonSchema
-    )]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default)]
+    #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
     pub struct EditClientCertificateBody {
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub reactivate: ::std::option::Option<bool>,
@@ -314,14 +261,8 @@ pub mod types {
         }
     }
     ///A cause of an error.
-    #[derive(
-        ::serde::Deserialize,
-        ::serde::Serialize,
-        Clone,
-        Debug,
-        Default,
-        schemars::JsonSchema
-    )]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default)]
+    #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
     pub struct ErrorCause {
         ///The API's number for this kind of error.
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
@@ -345,10 +286,10 @@ pub mod types {
         Hash,
         Ord,
         PartialEq,
-        PartialOrd,
-        schemars::JsonSchema
+        PartialOrd
     )]
     #[serde(transparent)]
+    #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
     pub struct Identifier(pub ::std::string::String);
     impl ::std::ops::Deref for Identifier {
         type Target = ::std::string::String;
@@ -388,9 +329,9 @@ pub mod types {
         Hash,
         Ord,
         PartialEq,
-        PartialOrd,
-        schemars::JsonSchema
+        PartialOrd
     )]
+    #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
     pub enum ListClientCertificatesStatus {
         #[serde(rename = "all")]
         All,
@@ -447,14 +388,9 @@ pub mod types {
         }
     }
     ///Errors or notices of the API.
-    #[derive(
-        ::serde::Deserialize,
-        ::serde::Serialize,
-        Clone,
-        Debug,
-        schemars::JsonSchema
-    )]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     #[serde(transparent)]
+    #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
     pub struct Messages(pub ::std::vec::Vec<MessagesItem>);
     impl ::std::ops::Deref for Messages {
         type Target = ::std::vec::Vec<MessagesItem>;
@@ -473,14 +409,8 @@ pub mod types {
         }
     }
     ///`MessagesItem`
-    #[derive(
-        ::serde::Deserialize,
-        ::serde::Serialize,
-        Clone,
-        Debug,
-        Default,
-        schemars::JsonSchema
-    )]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default)]
+    #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
     pub struct MessagesItem {
         ///The API's number for this kind of error.
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
@@ -503,14 +433,8 @@ pub mod types {
         }
     }
     ///What in the request the error is about.
-    #[derive(
-        ::serde::Deserialize,
-        ::serde::Serialize,
-        Clone,
-        Debug,
-        Default,
-        schemars::JsonSchema
-    )]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default)]
+    #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
     pub struct MessagesItemSource {
         ///A JSON pointer into the request.
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
@@ -522,14 +446,9 @@ pub mod types {
         }
     }
     ///How many days the certificate is valid, counted from the day it is issued.
-    #[derive(
-        ::serde::Deserialize,
-        ::serde::Serialize,
-        Clone,
-        Debug,
-        schemars::JsonSchema
-    )]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     #[serde(transparent)]
+    #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
     pub struct ValidityDays(pub i64);
     impl ::std::ops::Deref for ValidityDays {
         type Target = i64;

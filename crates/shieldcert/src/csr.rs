@@ -3,11 +3,9 @@
 use std::fmt;
 
 use ring::digest::{SHA256, digest};
-use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::error::X509Error;
-use x509_parser::prelude::FromDer;
 
 use crate::error::{Error, Result};
+use crate::x509;
 
 /// A PKCS#10 certificate signing request whose signature has been verified.
 ///
@@ -25,6 +23,9 @@ use crate::error::{Error, Result};
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Csr {
     der: Vec<u8>,
+    // Read from it.
+    public_key: Vec<u8>,
+    common_name: Option<String>,
 }
 
 impl Csr {
@@ -78,21 +79,19 @@ impl Csr {
         if der.len() > Self::LARGEST {
             return Err(refused(format!("{} bytes are too many", der.len())));
         }
-        let (rest, request) = X509CertificationRequest::from_der(der)
-            .map_err(|error| refused(format!("it is damaged or cut off ({error})")))?;
-        if !rest.is_empty() {
-            return Err(refused(format!("{} bytes follow it", rest.len())));
+        let request =
+            x509::Request::from_der(der).map_err(|error| refused(x509::problem(error)))?;
+        // What can't be verified here is for the service to judge.
+        if request.is_signed == Some(false) {
+            return Err(refused(
+                "its signature is broken: it was changed, or made with another key; make it anew",
+            ));
         }
-        match request.verify_signature() {
-            // What can't be verified here is for the service to judge.
-            Ok(()) | Err(X509Error::SignatureUnsupportedAlgorithm) => {}
-            Err(_) => {
-                return Err(refused(
-                    "its signature is broken: it was changed, or made with another key; make it anew",
-                ));
-            }
-        }
-        Ok(Self { der: der.to_vec() })
+        Ok(Self {
+            der: der.to_vec(),
+            public_key: request.public_key,
+            common_name: request.common_name,
+        })
     }
 
     /// The CSR in DER.
@@ -115,28 +114,12 @@ impl Csr {
 
     /// The subject's common name.
     pub fn common_name(&self) -> Option<String> {
-        let request = self.parsed();
-        let name = request
-            .certification_request_info
-            .subject
-            .iter_common_name()
-            .next()?;
-        name.as_str().ok().map(str::to_owned)
+        self.common_name.clone()
     }
 
     /// The public key, as a SubjectPublicKeyInfo in DER.
-    pub(crate) fn public_key(&self) -> Vec<u8> {
-        self.parsed()
-            .certification_request_info
-            .subject_pki
-            .raw
-            .to_vec()
-    }
-
-    fn parsed(&self) -> X509CertificationRequest<'_> {
-        let (_, request) =
-            X509CertificationRequest::from_der(&self.der).expect("parsed when it was made");
-        request
+    pub(crate) fn public_key(&self) -> &[u8] {
+        &self.public_key
     }
 }
 
@@ -204,7 +187,10 @@ mod tests {
                 "damaged or cut off",
             ),
             (wrapped("CERTIFICATE REQUEST", &[]), "damaged or cut off"),
-            (wrapped("CERTIFICATE REQUEST", &longer), "1 bytes follow"),
+            (
+                wrapped("CERTIFICATE REQUEST", &longer),
+                "more bytes than it should have",
+            ),
             (
                 wrapped("CERTIFICATE REQUEST", &broken),
                 "signature is broken",

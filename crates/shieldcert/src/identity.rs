@@ -52,7 +52,7 @@ impl Identity {
         })?;
         let parsed =
             Certificate::from_pem(pem).map_err(|problem| Error::input("certificate", problem))?;
-        if parsed.public_key() != key.public_key() {
+        if parsed.public_key != key.public_key() {
             return Err(Error::KeyMismatch(format!(
                 "this private key does not belong to certificate {}{}: their public keys differ",
                 certificate.id(),
