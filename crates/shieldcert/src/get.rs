@@ -2,6 +2,7 @@
 
 use crate::certificate::{CertificateId, ClientCertificate};
 use crate::error::Result;
+use crate::trace::traced;
 use crate::transport::BoxFuture;
 use crate::transport::retry::RetryPolicy;
 use crate::zone::Zone;
@@ -32,13 +33,15 @@ impl Get {
         self
     }
 
-    #[tracing::instrument(
-        name = "shieldcert.get",
-        skip_all,
-        fields(zone = %self.zone.id(), certificate = %self.id),
-        err(level = "debug")
-    )]
     async fn run(self) -> Result<ClientCertificate> {
+        let span = tracing::info_span!(
+            "shieldcert.get",
+            zone = %self.zone.id(), certificate = %self.id
+        );
+        traced(span, self.act()).await
+    }
+
+    async fn act(self) -> Result<ClientCertificate> {
         let policy = self.retry.as_ref().unwrap_or(self.zone.client().retry());
         let answer = self.zone.call(policy, async |api| {
             api.get_client_certificate()

@@ -26,6 +26,7 @@ use crate::certificate::ClientCertificate;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
 use crate::search;
+use crate::trace::traced;
 use crate::transport::BoxFuture;
 use crate::transport::retry::RetryPolicy;
 use crate::x509::Certificate;
@@ -116,13 +117,15 @@ impl Issue {
         self
     }
 
-    #[tracing::instrument(
-        name = "shieldcert.issue",
-        skip_all,
-        fields(zone = %self.zone.id(), csr.sha256 = self.csr.sha256(), validity_days = self.validity_days),
-        err(level = "debug")
-    )]
     async fn run(self) -> Result<Issued> {
+        let span = tracing::info_span!(
+            "shieldcert.issue",
+            zone = %self.zone.id(), csr.sha256 = self.csr.sha256(), validity_days = self.validity_days
+        );
+        traced(span, self.act()).await
+    }
+
+    async fn act(self) -> Result<Issued> {
         if !(1..=LONGEST_VALIDITY_DAYS).contains(&self.validity_days) {
             return Err(Error::input(
                 "validity",

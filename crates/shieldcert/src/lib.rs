@@ -13,6 +13,7 @@ pub mod keys;
 pub mod list;
 mod lookout;
 mod search;
+mod trace;
 pub mod transition;
 pub mod transport;
 mod x509;

@@ -60,6 +60,7 @@ use shieldcert_api::types::ListClientCertificatesStatus;
 
 use crate::certificate::{CertificateId, ClientCertificate, Status};
 use crate::error::{Call, Error, Result};
+use crate::trace::traced;
 use crate::transport::BoxFuture;
 use crate::transport::answer::Records;
 use crate::transport::retry::RetryPolicy;
@@ -503,13 +504,15 @@ impl Sweep {
     }
 }
 
-#[tracing::instrument(
-    name = "shieldcert.list",
-    skip_all,
-    fields(zone = %list.zone.id(), status = %filter, start = window.start, size = window.size),
-    err(level = "debug")
-)]
 async fn fetch(list: List, filter: StatusFilter, window: Window) -> Result<(Records, Call)> {
+    let span = tracing::info_span!(
+        "shieldcert.list",
+        zone = %list.zone.id(), status = %filter, start = window.start, size = window.size
+    );
+    traced(span, ask(list, filter, window)).await
+}
+
+async fn ask(list: List, filter: StatusFilter, window: Window) -> Result<(Records, Call)> {
     let policy = list.retry.as_ref().unwrap_or(list.zone.client().retry());
     list.zone
         .call(policy, async |api| {

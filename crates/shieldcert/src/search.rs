@@ -6,6 +6,7 @@ use crate::certificate::{ClientCertificate, Status};
 use crate::csr::Csr;
 use crate::error::Result;
 use crate::list::List;
+use crate::trace::traced;
 use crate::transport::retry::RetryPolicy;
 use crate::zone::Zone;
 
@@ -28,8 +29,17 @@ pub(crate) async fn everywhere(
 /// Where the list is ordered by age, they stand at one of its ends, so that reading from there until
 /// what is older than `since` is enough: a few requests, however many certificates there are. The
 /// whole list is read where it is in another order.
-#[tracing::instrument(name = "shieldcert.look_up", skip_all, fields(csr.sha256 = csr.sha256()))]
 pub(crate) async fn recent(
+    zone: &Zone,
+    csr: &Csr,
+    since: Timestamp,
+    policy: &RetryPolicy,
+) -> Result<Vec<ClientCertificate>> {
+    let span = tracing::info_span!("shieldcert.look_up", csr.sha256 = csr.sha256());
+    traced(span, look(zone, csr, since, policy)).await
+}
+
+async fn look(
     zone: &Zone,
     csr: &Csr,
     since: Timestamp,

@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::certificate::{CertificateId, ClientCertificate, Status};
 use crate::error::{Awaited, Error, Result};
+use crate::trace::traced;
 use crate::transport::BoxFuture;
 use crate::transport::retry::RetryPolicy;
 use crate::zone::Zone;
@@ -106,13 +107,15 @@ transition!(Revoke, Target::Revoked);
 transition!(Reactivate, Target::Active);
 
 impl Transition {
-    #[tracing::instrument(
-        name = "shieldcert.transition",
-        skip_all,
-        fields(zone = %self.zone.id(), certificate = %self.id, to = %self.target.status()),
-        err(level = "debug")
-    )]
     async fn run(self) -> Result<ClientCertificate> {
+        let span = tracing::info_span!(
+            "shieldcert.transition",
+            zone = %self.zone.id(), certificate = %self.id, to = %self.target.status()
+        );
+        traced(span, self.act()).await
+    }
+
+    async fn act(self) -> Result<ClientCertificate> {
         let policy = self.retry.as_ref().unwrap_or(self.zone.client().retry());
         let (certificate, _) = self
             .zone
@@ -192,13 +195,15 @@ impl Wait {
         self
     }
 
-    #[tracing::instrument(
-        name = "shieldcert.wait",
-        skip_all,
-        fields(zone = %self.zone.id(), certificate = %self.id, until = %self.awaited),
-        err(level = "debug")
-    )]
     async fn run(self) -> Result<ClientCertificate> {
+        let span = tracing::info_span!(
+            "shieldcert.wait",
+            zone = %self.zone.id(), certificate = %self.id, until = %self.awaited
+        );
+        traced(span, self.act()).await
+    }
+
+    async fn act(self) -> Result<ClientCertificate> {
         let started = Instant::now();
         let deadline = started + self.timeout;
         let mut sightings = Sightings::of(&self.awaited);
