@@ -1,7 +1,8 @@
 //! A certificate with its key, ready to be used.
 
-use std::io::Write;
-use std::path::Path;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
@@ -108,23 +109,44 @@ impl Identity {
     }
 }
 
-fn write_private(path: &Path, contents: &[u8]) -> std::io::Result<()> {
+fn write_private(path: &Path, contents: &[u8]) -> io::Result<()> {
     let folder = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    // Made with mode 0600, under a name of its own.
-    let mut file = tempfile::Builder::new()
-        .prefix(".shieldcert-")
-        .tempfile_in(folder)?;
-    file.write_all(contents)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
+    let written = Beside::write(folder, contents)?;
+    fs::rename(&written.0, path)?;
     // The rename itself is on the disk only once the folder is. Not every system lets one ask.
-    if let Ok(folder) = std::fs::File::open(folder) {
+    if let Ok(folder) = File::open(folder) {
         let _ = folder.sync_all();
     }
     Ok(())
+}
+
+/// A file on its way into its place. What did not get there is removed.
+struct Beside(PathBuf);
+
+impl Beside {
+    fn write(folder: &Path, contents: &[u8]) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        // Nobody's file is overwritten, and no link that somebody laid is followed.
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let path = folder.join(format!(".shieldcert-{:016x}", fastrand::u64(..)));
+        let mut file = options.open(&path)?;
+        let beside = Self(path);
+        file.write_all(contents)?;
+        file.sync_all()?;
+        Ok(beside)
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // It is not there where it was renamed.
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 #[cfg(test)]
@@ -212,6 +234,18 @@ mod tests {
             error.to_string().contains("missing/sensor-001.pem"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_cant_take_its_place_is_not_left_beside_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("sensor-001.pem");
+        fs::create_dir(&path).expect("is made");
+        identity()
+            .write_pem(&path)
+            .expect_err("a folder stands there");
+        let left = fs::read_dir(folder.path()).expect("reads").count();
+        assert_eq!(left, 1, "the folder alone");
     }
 
     #[test]
