@@ -1,0 +1,48 @@
+//! Counts the allocations of one `get`: `bench-allocations CONTENDER ID TIMES`.
+//!
+//! Apart from the contenders, since counting takes time too.
+
+use std::alloc::System;
+
+use anyhow::bail;
+use serde_json::json;
+use shieldcert_bench::{Service, contender, reqwest, shieldcert};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Before counting begins: what is made once, such as the connection, is no part of a call.
+const WARM_UP: u64 = 20;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [name, id, times] = &arguments[..] else {
+        bail!("usage: bench-allocations CONTENDER ID TIMES");
+    };
+    let times: u64 = times.parse()?;
+    let service = Service::from_env()?;
+    let stats = match name.as_str() {
+        "shieldcert" => {
+            let zone = ::shieldcert::Client::from_env()?.zone(service.zone.parse()?);
+            shieldcert::get(&zone, id, WARM_UP).await?;
+            let region = Region::new(ALLOCATOR);
+            shieldcert::get(&zone, id, times).await?;
+            region.change()
+        }
+        "reqwest" => {
+            let zone = reqwest::Zone::new(&service)?;
+            zone.get_often(id, WARM_UP).await?;
+            let region = Region::new(ALLOCATOR);
+            zone.get_often(id, times).await?;
+            region.change()
+        }
+        _ => bail!("there are shieldcert and reqwest"),
+    };
+    let each = |number: usize| number as f64 / times as f64;
+    contender::say(&json!({
+        "allocations": each(stats.allocations + stats.reallocations),
+        "bytes": each(stats.bytes_allocated),
+    }))
+}

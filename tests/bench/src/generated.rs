@@ -1,0 +1,158 @@
+//! The generated client alone, with the loops that its user writes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use shieldcert_api::transport::HttpTransport;
+use shieldcert_api::{Client, types};
+
+use crate::identity::Request;
+use crate::{AT_ONCE, Answer, PAGE_SIZE, POLLING, Service, Task, VALIDITY_DAYS};
+
+/// Does the task.
+pub async fn run(service: Service, task: Task) -> anyhow::Result<Answer> {
+    let transport = HttpTransport::new(service.http()?);
+    let zone = Zone {
+        api: Client::with_transport(&service.base_url, Arc::new(transport)),
+        id: service.zone,
+    };
+    match task {
+        Task::List => {
+            let mut all = Vec::new();
+            zone.each_page(|page| all.extend(page)).await?;
+            let mut answer = Answer::default();
+            for certificate in &all {
+                add(&mut answer, certificate);
+            }
+            Ok(answer)
+        }
+        Task::Stream => {
+            let mut answer = Answer::default();
+            zone.each_page(|page| {
+                for certificate in &page {
+                    add(&mut answer, certificate);
+                }
+            })
+            .await?;
+            Ok(answer)
+        }
+        Task::Issue { count, folder } => zone.issue_all(count, &folder).await,
+        Task::Revoke { ids } => zone.revoke_all(ids).await,
+        Task::Get { id, times } => {
+            let mut answer = Answer::default();
+            for _ in 0..times {
+                add(&mut answer, &zone.get(&id).await?);
+            }
+            Ok(answer)
+        }
+    }
+}
+
+fn add(answer: &mut Answer, certificate: &types::ClientCertificate) {
+    answer.add(
+        certificate.id.as_ref().map_or("", |id| id.as_str()),
+        certificate
+            .fingerprint_sha256
+            .as_deref()
+            .unwrap_or_default(),
+    );
+}
+
+struct Zone {
+    api: Client,
+    id: String,
+}
+
+impl Zone {
+    async fn each_page(
+        &self,
+        mut take: impl FnMut(Vec<types::ClientCertificate>),
+    ) -> anyhow::Result<()> {
+        for page in 1.. {
+            let answer = self
+                .api
+                .list_client_certificates()
+                .zone_id(self.id.clone())
+                .page(page)
+                .per_page(PAGE_SIZE)
+                .send()
+                .await?
+                .into_inner();
+            let total = answer.result_info.and_then(|info| info.total_count);
+            take(answer.result.context("no result")?);
+            if page * PAGE_SIZE >= u64::try_from(total.context("no total")?)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn get(&self, id: &str) -> anyhow::Result<types::ClientCertificate> {
+        let answer = self
+            .api
+            .get_client_certificate()
+            .zone_id(self.id.clone())
+            .client_certificate_id(id.to_owned())
+            .send()
+            .await?;
+        answer.into_inner().result.context("no result")
+    }
+
+    async fn issue_all(&self, count: u64, folder: &Path) -> anyhow::Result<Answer> {
+        let mut answer = Answer::default();
+        for number in 0..count {
+            let request = Request::new(&format!("device-{number:05}"))?;
+            let body = types::CreateClientCertificateBody {
+                csr: types::Csr(request.csr.clone()),
+                validity_days: types::ValidityDays(VALIDITY_DAYS.into()),
+            };
+            let sent = self
+                .api
+                .create_client_certificate()
+                .zone_id(self.id.clone());
+            let issued = sent.body(body).send().await?.into_inner();
+            let issued = issued.result.context("no result")?;
+            let pem = issued.certificate.as_deref().context("no certificate")?;
+            request.check(pem)?;
+            request.write(pem, &folder.join(format!("{number:05}.pem")))?;
+            add(&mut answer, &issued);
+        }
+        Ok(answer)
+    }
+
+    async fn revoke_all(&self, ids: Vec<String>) -> anyhow::Result<Answer> {
+        stream::iter(&ids)
+            .map(async |id| {
+                self.api
+                    .delete_client_certificate()
+                    .zone_id(self.id.clone())
+                    .client_certificate_id(id.clone())
+                    .send()
+                    .await
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_for_each(async |_| Ok(()))
+            .await?;
+        let mut answer = Answer::default();
+        let mut pending = ids;
+        while !pending.is_empty() {
+            tokio::time::sleep(POLLING).await;
+            let seen: Vec<_> = stream::iter(&pending)
+                .map(async |id| anyhow::Ok((id.clone(), self.get(id).await?)))
+                .buffer_unordered(AT_ONCE)
+                .try_collect()
+                .await?;
+            pending = Vec::new();
+            for (id, certificate) in seen {
+                match certificate.status.as_deref() {
+                    Some("revoked") => add(&mut answer, &certificate),
+                    Some("pending_revocation") => pending.push(id),
+                    other => bail!("a certificate is {other:?}"),
+                }
+            }
+        }
+        Ok(answer)
+    }
+}
