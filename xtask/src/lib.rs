@@ -1,11 +1,13 @@
 //! The workspace's own tasks. `cargo xtask --help` lists them.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::{Command, ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod diff;
 mod document;
 pub mod fuzz;
@@ -46,6 +48,15 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Measure Shieldcert beside what its users would otherwise pick
+    Bench(bench::Options),
+    /// Runs a command for `bench`, and prints what it took
+    #[command(hide = true)]
+    Measured {
+        /// The command with its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
 }
 
 /// Prints a line. Whoever reads may have seen enough and be gone.
@@ -81,6 +92,8 @@ pub fn main() -> ExitCode {
         Task::Regen { check } => regen::root().and_then(|root| regen::run(root, check)),
         Task::Spec { task } => regen::root().and_then(|root| spec::run(root, task)),
         Task::Simulate { arguments } => simulate(&arguments),
+        Task::Bench(options) => regen::root().and_then(|root| bench::run(root, &options)),
+        Task::Measured { command } => bench::measure::measured(&command),
     };
     match outcome {
         Ok(code) => code,

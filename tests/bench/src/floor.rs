@@ -25,9 +25,7 @@ pub async fn run(service: Service, task: Task) -> anyhow::Result<Answer> {
         Task::List | Task::Stream => list(&http, &url).await?,
         // One CSR for all: making them is no part of the floor, and the service issues again for it.
         Task::Issue { count, .. } => {
-            let csr = Request::new("device")?.csr;
-            let body =
-                serde_json::json!({ "csr": csr, "validity_days": VALIDITY_DAYS }).to_string();
+            let body = body()?.to_string();
             let requests = (0..count).map(|_| http.post(&url).body(body.clone()));
             send_all(requests, AT_ONCE).await?
         }
@@ -48,6 +46,12 @@ pub async fn run(service: Service, task: Task) -> anyhow::Result<Answer> {
         }
     };
     Ok(Answer { count, checksum: 0 })
+}
+
+/// A body that creates a certificate.
+pub fn body() -> anyhow::Result<serde_json::Value> {
+    let csr = Request::new("device")?.csr;
+    Ok(serde_json::json!({ "csr": csr, "validity_days": VALIDITY_DAYS }))
 }
 
 /// What the runner tells the emulator.

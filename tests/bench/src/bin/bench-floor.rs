@@ -1,7 +1,8 @@
 //! The floor, and what the runner needs to know of the service.
 //!
 //! Beside the tasks: `contents [FILE]` says what is in the zone and writes the ids to the file, `verify FOLDER`
-//! checks what was issued into it, and `signing` measures signatures.
+//! checks what was issued into it, `body` is the body of a request to create one, and `signing` measures
+//! signatures.
 
 use std::path::Path;
 
@@ -17,6 +18,7 @@ async fn main() -> anyhow::Result<()> {
             contender::say(&floor::contents(&Service::from_env()?, Some(Path::new(file))).await?)
         }
         ["verify", folder] => contender::say(&identity::verify(Path::new(folder))?),
+        ["body"] => contender::say(&floor::body()?),
         ["signing"] => contender::say(&floor::signing()?),
         _ => contender::run(floor::run).await,
     }

@@ -1,0 +1,81 @@
+//! Who takes part, and what came of it.
+
+use std::ffi::OsString;
+use std::process::Command;
+
+use serde::Deserialize;
+
+use super::Bench;
+use super::emulator::Emulator;
+use super::measure::{self, Usage};
+
+/// One that takes part, by the name that is printed.
+pub(crate) struct Contender {
+    pub(crate) name: &'static str,
+    /// The program with its first arguments, or why it is missing.
+    pub(crate) command: Result<Vec<OsString>, String>,
+}
+
+pub(crate) const SHIELDCERT: &str = "shieldcert";
+pub(crate) const FLOOR: &str = "floor";
+pub(crate) const REQWEST: &str = "reqwest + serde";
+pub(crate) const GENERATED: &str = "shieldcert-api";
+pub(crate) const PYTHON: &str = "Python SDK";
+pub(crate) const TYPESCRIPT: &str = "TypeScript SDK";
+
+/// What a contender says that it found.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) count: u64,
+    pub(crate) checksum: u64,
+}
+
+/// All of them, in the order in which they run.
+pub(crate) fn all(bench: &Bench) -> anyhow::Result<Vec<Contender>> {
+    let mut contenders = Vec::new();
+    for (name, program) in [
+        (SHIELDCERT, "bench-shieldcert"),
+        (FLOOR, "bench-floor"),
+        (REQWEST, "bench-reqwest"),
+        (GENERATED, "bench-generated"),
+    ] {
+        let command = vec![bench.programs.get(program)?.into()];
+        contenders.push(Contender {
+            name,
+            command: Ok(command),
+        });
+    }
+    if let Some(python) = &bench.peers.python {
+        let script = bench.root.join("tests/bench/python/contender.py");
+        contenders.push(Contender {
+            name: PYTHON,
+            command: python
+                .clone()
+                .map(|python| vec![python.into(), script.into()]),
+        });
+    }
+    if let Some(node) = &bench.peers.node {
+        contenders.push(Contender {
+            name: TYPESCRIPT,
+            command: node
+                .clone()
+                .map(|script| vec!["node".into(), script.into()]),
+        });
+    }
+    Ok(contenders)
+}
+
+impl Contender {
+    /// Does a task against the emulator: what it answered, and what it took.
+    pub(crate) fn run(
+        &self,
+        emulator: &Emulator,
+        task: &[OsString],
+    ) -> anyhow::Result<(Answer, Usage)> {
+        let command = self.command.clone().map_err(anyhow::Error::msg)?;
+        let mut measured: Command = measure::command(&[&command[..], task].concat())?;
+        emulator.point(&mut measured);
+        let (printed, usage) = measure::run(measured)?;
+        Ok((serde_json::from_str(&printed)?, usage))
+    }
+}

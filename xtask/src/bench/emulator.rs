@@ -1,0 +1,95 @@
+//! A release build of the emulator, as a process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, ensure};
+use serde::Deserialize;
+
+use super::measure::{self, Running};
+use super::{Bench, Programs};
+
+pub(crate) const TOKEN: &str = "bench-token-0123456789abcdefghijklmnopqr";
+pub(crate) const ZONE: &str = "023e105f4ecef8ad9ca31a8372d0c353";
+
+/// So high that nobody meets it. Its window is a day, so that what is left of it counts the requests of a run.
+const RATE_LIMIT: &str = "100000000/86400s";
+
+const TRANSITION_DELAY: &str = "2s";
+
+/// An emulator that runs until it is dropped.
+pub(crate) struct Emulator {
+    pub(crate) base_url: String,
+    floor: PathBuf,
+    _process: Running,
+}
+
+/// What is in the zone, as `bench-floor contents` says.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Contents {
+    pub(crate) count: u64,
+    pub(crate) checksum: u64,
+    pub(crate) fingerprints: u64,
+    pub(crate) revoked: u64,
+    pub(crate) requests: u64,
+    pub(crate) an_id: Option<String>,
+}
+
+impl Emulator {
+    /// Starts one with so many certificates in its zone, and so many milliseconds of latency.
+    pub(crate) fn start(bench: &Bench, certificates: u32, latency: u32) -> anyhow::Result<Self> {
+        let programs: &Programs = &bench.programs;
+        let arguments = [
+            ("--listen", "127.0.0.1:0"),
+            ("--token", TOKEN),
+            ("--rate-limit", RATE_LIMIT),
+            ("--transition-delay", TRANSITION_DELAY),
+            ("--latency", &format!("{latency}ms")),
+            ("--zone", ZONE),
+            ("--seed-certificates", &certificates.to_string()),
+        ];
+        let mut line = vec![programs.get("shieldcert")?.into(), "emulator".into()];
+        for (name, value) in arguments {
+            line.extend([name.into(), value.into()]);
+        }
+        let mut command = measure::command(&line)?;
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = Running::start(command)?;
+        let mut ready = String::new();
+        BufReader::new(process.stdout()?).read_line(&mut ready)?;
+        let base_url = ready
+            .trim()
+            .strip_prefix("listening on ")
+            .context("the emulator did not start")?;
+        Ok(Self {
+            base_url: base_url.to_owned(),
+            floor: programs.get("bench-floor")?.to_owned(),
+            _process: process,
+        })
+    }
+
+    /// Tells a contender where the service is.
+    pub(crate) fn point(&self, command: &mut Command) {
+        command
+            .env("CLOUDFLARE_BASE_URL", &self.base_url)
+            .env("CLOUDFLARE_API_TOKEN", TOKEN)
+            .env("CLOUDFLARE_ZONE_ID", ZONE)
+            .env_remove("CLOUDFLARE_API_KEY")
+            .env_remove("CLOUDFLARE_EMAIL");
+    }
+
+    /// What is in the zone. The ids are written to the file.
+    pub(crate) fn contents(&self, ids: Option<&Path>) -> anyhow::Result<Contents> {
+        let mut command = Command::new(&self.floor);
+        command.arg("contents").args(ids);
+        self.point(&mut command);
+        let output = command.output()?;
+        ensure!(
+            output.status.success(),
+            "the emulator's zone can't be read: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+}

@@ -1,0 +1,109 @@
+//! The facts of the machine that figures depend on. Nothing that says whose it is.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::Bench;
+
+/// Facts by their names.
+pub(crate) type Facts = BTreeMap<&'static str, String>;
+
+pub(crate) fn facts(bench: &Bench) -> Facts {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let memory: u64 = field(&meminfo, "MemTotal:")
+        .and_then(|value| value.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0);
+    let here = Some(&*bench.root);
+    let changed = said(here, "git", &["status", "--porcelain"]).is_some();
+    let commit = said(here, "git", &["rev-parse", "--short", "HEAD"]).unwrap_or_default();
+    let mut facts = Facts::from([
+        (
+            "processor",
+            field(&cpuinfo, "model name").unwrap_or_default().to_owned(),
+        ),
+        ("cores", cores.to_string()),
+        (
+            "memory",
+            format!("{:.1} GiB", memory as f64 / f64::from(1 << 20)),
+        ),
+        (
+            "system",
+            field(&release, "PRETTY_NAME=")
+                .unwrap_or_default()
+                .trim_matches('"')
+                .to_owned(),
+        ),
+        ("kernel", said(None, "uname", &["-sr"]).unwrap_or_default()),
+        (
+            "rustc",
+            said(None, "rustc", &["--version"]).unwrap_or_default(),
+        ),
+        (
+            "date",
+            said(None, "date", &["-u", "+%Y-%m-%d %H:%M UTC"]).unwrap_or_default(),
+        ),
+        (
+            "commit",
+            if changed {
+                commit + " with changes"
+            } else {
+                commit
+            },
+        ),
+    ]);
+    if bench.with_peers {
+        facts.insert(
+            "node",
+            said(None, "node", &["--version"]).unwrap_or_default(),
+        );
+        if let Some(Ok(python)) = &bench.peers.python {
+            let version = said(None, &python.to_string_lossy(), &["--version"]);
+            facts.insert("python", version.unwrap_or_default());
+        }
+        facts.insert("peers", pinned(&bench.root.join("tests/bench")));
+    }
+    facts
+}
+
+/// The versions that the peers are pinned to.
+fn pinned(folder: &Path) -> String {
+    let mut versions = Vec::new();
+    let python = fs::read_to_string(folder.join("python/requirements.txt")).unwrap_or_default();
+    versions.extend(
+        python
+            .lines()
+            .map(|line| format!("{} (Python)", line.replace("==", " "))),
+    );
+    for name in ["node", "prism"] {
+        let text = fs::read(folder.join(name).join("package.json")).unwrap_or_default();
+        let package: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+        for (name, version) in package["dependencies"].as_object().into_iter().flatten() {
+            versions.push(format!(
+                "{name} {} (Node)",
+                version.as_str().unwrap_or_default()
+            ));
+        }
+    }
+    versions.join(", ")
+}
+
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(value.trim_start_matches([' ', '\t', ':']).trim())
+}
+
+/// What a command prints, if anything.
+fn said(folder: Option<&Path>, program: &str, arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new(program);
+    if let Some(folder) = folder {
+        command.current_dir(folder);
+    }
+    let output = command.args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    (!text.is_empty()).then_some(text)
+}

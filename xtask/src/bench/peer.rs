@@ -1,0 +1,123 @@
+//! Installs the contenders that are not ours, in versions that files beside them pin.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+/// Where each is, or why it is missing.
+#[derive(Default)]
+pub(crate) struct Peers {
+    /// The Python that has the packages.
+    pub(crate) python: Option<Result<PathBuf, String>>,
+    /// The script, in the folder that has the packages.
+    pub(crate) node: Option<Result<PathBuf, String>>,
+    /// Prism's own script.
+    pub(crate) prism: Option<Result<PathBuf, String>>,
+}
+
+impl Peers {
+    pub(crate) fn install(root: &Path, folder: &Path) -> Self {
+        let files = root.join("tests/bench");
+        let said = |outcome: anyhow::Result<PathBuf>| {
+            outcome.map_err(|error| {
+                eprintln!("missing: {error:#}");
+                format!("{error}")
+            })
+        };
+        Self {
+            python: Some(said(python(&files.join("python"), &folder.join("python")))),
+            node: Some(said(
+                node(&files.join("node"), &folder.join("node")).and_then(|folder| {
+                    let script = folder.join("contender.mjs");
+                    fs::copy(files.join("node/contender.mjs"), &script)?;
+                    Ok(script)
+                }),
+            )),
+            prism: Some(said(node(&files.join("prism"), &folder.join("prism")).map(
+                |folder| folder.join("node_modules/@stoplight/prism-cli/dist/index.js"),
+            ))),
+        }
+    }
+}
+
+fn python(files: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+    let python = folder.join("bin/python");
+    let requirements = files.join("requirements.txt");
+    let constraints = files.join("constraints.txt");
+    once(folder, &[&requirements, &constraints], || {
+        run(Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(folder))?;
+        run(Command::new(&python)
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+            ])
+            .arg("-r")
+            .arg(&requirements)
+            .arg("-c")
+            .arg(&constraints))
+    })?;
+    Ok(python)
+}
+
+fn node(files: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+    let names = ["package.json", "package-lock.json"];
+    let [package, lock] = names.map(|name| files.join(name));
+    once(folder, &[&package, &lock], || {
+        fs::create_dir_all(folder)?;
+        for name in names {
+            fs::copy(files.join(name), folder.join(name))?;
+        }
+        // No scripts: one of Prism's packages reports its installation.
+        run(Command::new("npm")
+            .args([
+                "ci",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--loglevel=error",
+            ])
+            .current_dir(folder))
+    })?;
+    Ok(folder.to_owned())
+}
+
+/// Installs unless the files still are what the folder was made from. The mark is written last, so that what was
+/// cut short is made again.
+fn once(
+    folder: &Path,
+    files: &[&Path],
+    install: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut from = Vec::new();
+    for file in files {
+        from.extend(fs::read(file).context("a file with pinned versions can't be read")?);
+    }
+    let mark = folder.join(".made-from");
+    if fs::read(&mark).is_ok_and(|made| made == from) {
+        return Ok(());
+    }
+    install()?;
+    fs::write(mark, from)?;
+    Ok(())
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let name = name.rsplit('/').next().unwrap_or_default().to_owned();
+    let output = command
+        .output()
+        .with_context(|| format!("{name} can't be run"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        let error = anyhow::anyhow!(said);
+        bail!(error.context(format!("{name} could not install it")));
+    }
+    Ok(())
+}

@@ -1,0 +1,335 @@
+//! What is printed, which is Markdown that reads well in a terminal too; and the same as JSON.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::contender::FLOOR;
+use super::machine::Facts;
+use super::scenario::{Metric, Outcome, Row, Trouble};
+
+pub(crate) fn heading(machine: &Facts, quick: bool) -> String {
+    let mut text = String::from("# Side by side\n\n");
+    for (name, value) in machine {
+        let _ = writeln!(text, "- {name}: {value}");
+    }
+    if quick {
+        text.push_str("\nA quick run: it shows that everything works. Its figures mean nothing.\n");
+    }
+    text
+}
+
+pub(crate) fn section(outcome: &Outcome) -> String {
+    let mut text = format!("## ({}) {}\n", outcome.letter, outcome.title);
+    for (place, metric) in outcome.metrics.iter().enumerate() {
+        // What nobody has figures for is told once, by the first table.
+        if place > 0
+            && outcome
+                .rows
+                .iter()
+                .all(|row| row.summary(*metric).is_none())
+        {
+            continue;
+        }
+        let _ = write!(text, "\n{}", table(outcome, *metric));
+    }
+    let _ = writeln!(text, "\n{}", outcome.floor);
+    for note in &outcome.notes {
+        let _ = writeln!(text, "{note}");
+    }
+    for target in &outcome.targets {
+        let _ = writeln!(
+            text,
+            "target: {}: {}, {}",
+            target.target,
+            target.measured,
+            verdict(target.held)
+        );
+    }
+    text
+}
+
+fn verdict(held: Option<bool>) -> &'static str {
+    match held {
+        Some(true) => "held",
+        Some(false) => "NOT held",
+        None => "open",
+    }
+}
+
+fn table(outcome: &Outcome, metric: Metric) -> String {
+    // Shieldcert comes first, whatever of it takes part.
+    let own = outcome.rows.first().and_then(|row| row.summary(metric));
+    let own = own.map(|summary| summary.median);
+    let floor = outcome.summary(FLOOR, metric).map(|summary| summary.median);
+    let header = [
+        name(metric),
+        "median",
+        "spread",
+        "to Shieldcert",
+        "to the floor",
+    ];
+    let mut lines = vec![header.map(str::to_owned)];
+    for row in &outcome.rows {
+        if row.trouble.is_none() && row.summary(metric).is_none() {
+            continue;
+        }
+        lines.push(line(row, metric, own, floor));
+    }
+    render(&lines)
+}
+
+fn line(row: &Row, metric: Metric, own: Option<f64>, floor: Option<f64>) -> [String; 5] {
+    let nothing = || "–".to_owned();
+    if let Some(trouble) = &row.trouble {
+        let mark = match trouble {
+            Trouble::Missing(_) => "missing",
+            Trouble::Wrong(_) => "WRONG",
+        };
+        return [
+            row.name.into(),
+            mark.into(),
+            nothing(),
+            nothing(),
+            nothing(),
+        ];
+    }
+    let Some(summary) = row.summary(metric) else {
+        return [row.name.into(), nothing(), nothing(), nothing(), nothing()];
+    };
+    let ratio = |to: Option<f64>| match to {
+        Some(to) if to > 0.0 => format!("{:.2}", summary.median / to),
+        _ => nothing(),
+    };
+    let spread = format!(
+        "{} – {}",
+        figure(metric, summary.least),
+        figure(metric, summary.most)
+    );
+    [
+        row.name.into(),
+        figure(metric, summary.median),
+        spread,
+        ratio(own),
+        ratio(floor),
+    ]
+}
+
+fn name(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Wall => "wall time, s",
+        Metric::Processor => "processor time, s",
+        Metric::Memory => "peak memory, MiB",
+        Metric::Requests => "requests",
+        Metric::Waiting => "requests to wait",
+        Metric::Allocations => "allocations a call",
+        Metric::Rate => "requests a second",
+        Metric::Crates => "crates",
+    }
+}
+
+fn figure(metric: Metric, value: f64) -> String {
+    match metric {
+        Metric::Wall | Metric::Processor => format!("{value:.3}"),
+        Metric::Memory | Metric::Allocations => format!("{value:.1}"),
+        Metric::Requests | Metric::Waiting | Metric::Rate | Metric::Crates => format!("{value:.0}"),
+    }
+}
+
+/// A Markdown table with straight columns, numbers to the right.
+fn render(lines: &[[String; 5]]) -> String {
+    let width = |column: usize| {
+        let widths = lines.iter().map(|line| line[column].chars().count());
+        widths.max().unwrap_or(0)
+    };
+    let widths: [usize; 5] = std::array::from_fn(width);
+    let mut text = String::new();
+    for (number, line) in lines.iter().enumerate() {
+        for (column, cell) in line.iter().enumerate() {
+            let width = widths[column];
+            let _ = if column == 0 {
+                write!(text, "| {cell:<width$} ")
+            } else {
+                write!(text, "| {cell:>width$} ")
+            };
+        }
+        text.push_str("|\n");
+        if number == 0 {
+            for (column, width) in widths.iter().enumerate() {
+                let dashes = "-".repeat(width + 1);
+                let _ = write!(text, "|{dashes}{}", if column == 0 { "-" } else { ":" });
+            }
+            text.push_str("|\n");
+        }
+    }
+    text
+}
+
+pub(crate) fn targets(outcomes: &[Outcome]) -> String {
+    let mut text = String::from("## Targets\n\n");
+    for outcome in outcomes {
+        for target in &outcome.targets {
+            let _ = writeln!(
+                text,
+                "- ({}) {}: {}, {}",
+                outcome.letter,
+                target.target,
+                target.measured,
+                verdict(target.held)
+            );
+        }
+    }
+    text
+}
+
+/// What is to be known to read the tables, whomever it favours.
+pub(crate) fn legend() -> &'static str {
+    "\
+## How to read this
+
+- Every contender is a process. Its figures are from its start to its end, by the system's own count, and hold what
+  it takes to start: an interpreter, modules, root certificates.
+- Contenders run in turns, round after round. `spread` is the least and the most of all rounds.
+- Everyone has default settings, and finds one and the same emulator. It allows 100,000,000 requests a day and says so
+  in `Ratelimit` and `Ratelimit-Policy`, where Shieldcert learns it from; the others don't look.
+- The emulator shares the machine's cores with the contender. Without latency, wall time is in part the emulator's.
+- Plain HTTP on the loopback: nobody pays for TLS, nor gains from connections kept open.
+- The SDKs, reqwest + serde and shieldcert-api list and issue one call after the other, as the SDKs' documentation shows
+  and as a plain loop does. Shieldcert fetches 8 pages at once by itself; issuing, its user has 16 under way
+  (`buffer_unordered(16)`), as one of asyncio or `Promise.all` could too.
+- Issued: Shieldcert writes each file whole or not at all and waits for the disk, twice a file; the others just write.
+- Revoked: nobody but Shieldcert has a way to wait. Once a second each of the others asks for every certificate that is
+  still pending. The SDKs do so one by one; Shieldcert, reqwest + serde, shieldcert-api and the floor have 16 requests
+  under way.
+- `reqwest + serde` reads every field that the API documents into a struct. It stops by `total_count`; the SDKs read
+  until a page is empty, which is one request more.
+- Allocations are counted in runs of their own, after the connection is made, and include reallocations.
+- What is WRONG answered with another number of certificates or others than there are, or failed. It has no figures.
+"
+}
+
+/// Which contenders did not do what was asked.
+pub(crate) fn wrong(outcome: &Outcome) -> impl Iterator<Item = String> + '_ {
+    outcome.rows.iter().filter_map(|row| match &row.trouble {
+        Some(Trouble::Wrong(why)) => Some(format!("({}) {}: {why}", outcome.letter, row.name)),
+        _ => None,
+    })
+}
+
+pub(crate) fn json(machine: &Facts, outcomes: &[Outcome], rounds: u32, quick: bool) -> Value {
+    let row = |outcome: &Outcome, row: &Row| {
+        let summaries: serde_json::Map<String, Value> = outcome
+            .metrics
+            .iter()
+            .filter_map(|metric| {
+                let summary = row.summary(*metric)?;
+                let key = serde_json::to_value(metric).ok()?.as_str()?.to_owned();
+                let value = json!({
+                    "median": summary.median,
+                    "least": summary.least,
+                    "most": summary.most,
+                });
+                Some((key, value))
+            })
+            .collect();
+        let (status, why) = match &row.trouble {
+            None => ("ok", None),
+            Some(Trouble::Missing(why)) => ("missing", Some(why)),
+            Some(Trouble::Wrong(why)) => ("wrong", Some(why)),
+        };
+        json!({
+            "contender": row.name,
+            "status": status,
+            "why": why,
+            "summary": summaries,
+            "samples": row.samples,
+        })
+    };
+    let scenario = |outcome: &Outcome| {
+        let rows: Vec<_> = outcome.rows.iter().map(|each| row(outcome, each)).collect();
+        json!({
+            "scenario": outcome.letter,
+            "title": outcome.title,
+            "floor": outcome.floor,
+            "contenders": rows,
+            "targets": outcome.targets,
+            "notes": outcome.notes,
+        })
+    };
+    json!({
+        "machine": machine,
+        "rounds": rounds,
+        "quick": quick,
+        "scenarios": outcomes.iter().map(scenario).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::contender::SHIELDCERT;
+    use crate::bench::scenario::Sample;
+
+    fn row(name: &'static str, walls: &[f64]) -> Row {
+        Row {
+            name,
+            samples: walls
+                .iter()
+                .map(|wall| Sample::from([(Metric::Wall, *wall)]))
+                .collect(),
+            trouble: None,
+        }
+    }
+
+    #[test]
+    fn who_is_wrong_or_missing_has_no_figures() {
+        let mut outcome = Outcome {
+            letter: 'a',
+            title: "list".into(),
+            floor: "floor: raw",
+            metrics: &[Metric::Wall],
+            rows: vec![
+                row(SHIELDCERT, &[2.0, 1.0, 4.0]),
+                row(FLOOR, &[1.0]),
+                row("other", &[0.001]),
+                row("gone", &[]),
+            ],
+            targets: Vec::new(),
+            notes: Vec::new(),
+        };
+        outcome.rows[2].trouble = Some(Trouble::Wrong("3 certificates, not 4".into()));
+        outcome.rows[3].trouble = Some(Trouble::Missing("no npm".into()));
+        outcome.quotient("fast", Some(2.0), Some(1.0), |times| times <= 1.3);
+        outcome.quotient("faster", None, Some(1.0), |_| true);
+        let expected = "\
+## (a) list
+
+| wall time, s | median |        spread | to Shieldcert | to the floor |
+|--------------|-------:|--------------:|--------------:|-------------:|
+| shieldcert   |  2.000 | 1.000 – 4.000 |          1.00 |         2.00 |
+| floor        |  1.000 | 1.000 – 1.000 |          0.50 |         1.00 |
+| other        |  WRONG |             – |             – |            – |
+| gone         | missing |             – |             – |            – |
+
+floor: raw
+target: fast: 2.00, NOT held
+target: faster: not measured, open
+";
+        let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let without_rules = |text: &str| {
+            let lines = text.lines().filter(|line| !line.starts_with("|-"));
+            squeezed(&lines.collect::<Vec<_>>().join("\n"))
+        };
+        assert_eq!(without_rules(&section(&outcome)), without_rules(&expected));
+        assert_eq!(
+            wrong(&outcome).collect::<Vec<_>>(),
+            ["(a) other: 3 certificates, not 4"]
+        );
+        let json = json(&Facts::new(), &[outcome], 3, false);
+        assert_eq!(json["scenarios"][0]["contenders"][2]["status"], "wrong");
+        assert_eq!(
+            json["scenarios"][0]["contenders"][0]["summary"]["wall"]["median"],
+            2.0
+        );
+    }
+}
