@@ -320,7 +320,7 @@ target: faster: not measured, open
             let lines = text.lines().filter(|line| !line.starts_with("|-"));
             squeezed(&lines.collect::<Vec<_>>().join("\n"))
         };
-        assert_eq!(without_rules(&section(&outcome)), without_rules(&expected));
+        assert_eq!(without_rules(&section(&outcome)), without_rules(expected));
         assert_eq!(
             wrong(&outcome).collect::<Vec<_>>(),
             ["(a) other: 3 certificates, not 4"]
