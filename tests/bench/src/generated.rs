@@ -13,11 +13,7 @@ use crate::{AT_ONCE, Answer, PAGE_SIZE, POLLING, Service, Task, VALIDITY_DAYS};
 
 /// Does the task.
 pub async fn run(service: Service, task: Task) -> anyhow::Result<Answer> {
-    let transport = HttpTransport::new(service.http()?);
-    let zone = Zone {
-        api: Client::with_transport(&service.base_url, Arc::new(transport)),
-        id: service.zone,
-    };
+    let zone = Zone::new(&service)?;
     match task {
         Task::List => {
             let mut all = Vec::new();
@@ -40,13 +36,7 @@ pub async fn run(service: Service, task: Task) -> anyhow::Result<Answer> {
         }
         Task::Issue { count, folder } => zone.issue_all(count, &folder).await,
         Task::Revoke { ids } => zone.revoke_all(ids).await,
-        Task::Get { id, times } => {
-            let mut answer = Answer::default();
-            for _ in 0..times {
-                add(&mut answer, &zone.get(&id).await?);
-            }
-            Ok(answer)
-        }
+        Task::Get { id, times } => zone.get_often(&id, times).await,
     }
 }
 
@@ -60,12 +50,32 @@ fn add(answer: &mut Answer, certificate: &types::ClientCertificate) {
     );
 }
 
-struct Zone {
+/// A zone's certificates.
+#[derive(Debug)]
+pub struct Zone {
     api: Client,
     id: String,
 }
 
 impl Zone {
+    /// The zone of the service.
+    pub fn new(service: &Service) -> anyhow::Result<Self> {
+        let transport = HttpTransport::new(service.http()?);
+        Ok(Self {
+            api: Client::with_transport(&service.base_url, Arc::new(transport)),
+            id: service.zone.clone(),
+        })
+    }
+
+    /// Gets one certificate again and again.
+    pub async fn get_often(&self, id: &str, times: u64) -> anyhow::Result<Answer> {
+        let mut answer = Answer::default();
+        for _ in 0..times {
+            add(&mut answer, &self.get(id).await?);
+        }
+        Ok(answer)
+    }
+
     async fn each_page(
         &self,
         mut take: impl FnMut(Vec<types::ClientCertificate>),

@@ -7,7 +7,9 @@ use std::fs;
 use anyhow::ensure;
 use serde::Serialize;
 
-use super::contender::{self, Answer, Contender, FLOOR, PYTHON, REQWEST, SHIELDCERT, TYPESCRIPT};
+use super::contender::{
+    self, Answer, Contender, FLOOR, GENERATED, PYTHON, REQWEST, SHIELDCERT, TYPESCRIPT,
+};
 use super::emulator::{Contents, Emulator};
 use super::measure::Usage;
 use super::statistics::Summary;
@@ -508,6 +510,7 @@ fn allocations(
     let name = match name {
         SHIELDCERT => "shieldcert",
         REQWEST => "reqwest",
+        GENERATED => "generated",
         _ => return Ok(None),
     };
     let mut command = std::process::Command::new(bench.programs.get("bench-allocations")?);

@@ -6,7 +6,7 @@ use std::alloc::System;
 
 use anyhow::bail;
 use serde_json::json;
-use shieldcert_bench::{Service, contender, reqwest, shieldcert};
+use shieldcert_bench::{Service, contender, generated, reqwest, shieldcert};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -38,7 +38,14 @@ async fn main() -> anyhow::Result<()> {
             zone.get_often(id, times).await?;
             region.change()
         }
-        _ => bail!("there are shieldcert and reqwest"),
+        "generated" => {
+            let zone = generated::Zone::new(&service)?;
+            zone.get_often(id, WARM_UP).await?;
+            let region = Region::new(ALLOCATOR);
+            zone.get_often(id, times).await?;
+            region.change()
+        }
+        _ => bail!("there are shieldcert, reqwest and generated"),
     };
     let each = |number: usize| number as f64 / times as f64;
     contender::say(&json!({
