@@ -79,6 +79,17 @@ impl Emulator {
             .env_remove("CLOUDFLARE_EMAIL");
     }
 
+    /// Issues so many certificates, all of them active. A zone that is filled from the start has others too.
+    pub(crate) fn issue(&self, certificates: u32) -> anyhow::Result<()> {
+        let mut command = Command::new(&self.floor);
+        // The folder is not used: the floor throws away what it gets.
+        command.args(["issue", &certificates.to_string(), "."]);
+        self.point(&mut command);
+        let output = command.output()?;
+        ensure!(output.status.success(), "the zone can't be filled");
+        Ok(())
+    }
+
     /// What is in the zone. The ids are written to the file.
     pub(crate) fn contents(&self, ids: Option<&Path>) -> anyhow::Result<Contents> {
         let mut command = Command::new(&self.floor);

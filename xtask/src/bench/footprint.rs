@@ -62,7 +62,7 @@ pub(crate) fn compare(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
 }
 
 fn cargo(project: &Path) -> Command {
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = super::cargo();
     cargo
         .current_dir(project)
         .env_remove("CARGO_TARGET_DIR")

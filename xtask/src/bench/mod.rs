@@ -61,6 +61,18 @@ struct Bench {
     folder: PathBuf,
 }
 
+/// cargo, without what the cargo that runs this task has set: some build scripts would build anew for it.
+fn cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
+}
+
 /// How much of everything.
 struct Sizes {
     listed: u32,
@@ -96,7 +108,7 @@ struct Programs(BTreeMap<String, PathBuf>);
 
 impl Programs {
     fn build(root: &Path) -> anyhow::Result<Self> {
-        let mut command = Command::new(env!("CARGO"));
+        let mut command = cargo();
         command
             .args([
                 "build",

@@ -406,7 +406,8 @@ fn revoke(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
         &title,
         contenders(bench)?,
         |name, contender| {
-            let emulator = Emulator::start(bench, size, 0)?;
+            let emulator = Emulator::start(bench, 0, 0)?;
+            emulator.issue(size)?;
             let ids = bench.folder.join("ids");
             let first = emulator.contents(Some(&ids))?;
             // Twice, to know how many requests reading the zone is itself.
