@@ -205,7 +205,8 @@ pub(crate) fn legend() -> &'static str {
   under way.
 - `reqwest + serde` reads every field that the API documents into a struct. It stops by `total_count`; the SDKs read
   until a page is empty, which is one request more.
-- All Rust contenders start tokio's multi-threaded runtime, as `#[tokio::main]` does, and have ring as TLS provider.
+- All Rust contenders start tokio's multi-threaded runtime, as `#[tokio::main]` does, and have the same build of reqwest:
+  HTTP/1.1 alone, ring for TLS. That is less than reqwest's default features, and to its favour.
 - Allocations are counted in runs of their own, after the connection is made, and include reallocations.
 - Prism answers from the examples of the spec and keeps nothing; the emulator keeps, checks and signs. Both log each
   request, to nowhere.
