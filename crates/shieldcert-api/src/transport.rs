@@ -162,26 +162,71 @@ impl HttpTransport {
         &self,
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, TransportError> {
-        let request = reqwest::Request::try_from(request).map_err(classified)?;
+        let request = sendable(request)?;
         let response = self.client.execute(request).await.map_err(classified)?;
         let announced = response.content_length();
         let (parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
         if announced.is_some_and(|length| length > self.body_limit as u64) {
             return Err(TransportErrorKind::TooLarge(self.body_limit).into());
         }
+        let mut chunks = http_body_util::BodyDataStream::new(body);
+        let mut next = async |read: usize| match chunks.next().await {
+            Some(Ok(chunk)) if read + chunk.len() > self.body_limit => {
+                Err(TransportErrorKind::TooLarge(self.body_limit).into())
+            }
+            Some(chunk) => chunk.map(Some).map_err(classified),
+            None => Ok(None),
+        };
+        // Most come in one piece, which need not be copied.
+        let first = next(0).await?.unwrap_or_default();
+        let Some(second) = next(first.len()).await? else {
+            return Ok(http::Response::from_parts(parts, first));
+        };
         // A lying Content-Length must not reserve memory that the body never fills.
         let expected = announced.map_or(0, |length| length.min(64 << 10) as usize);
         let mut whole = BytesMut::with_capacity(expected);
-        let mut chunks = http_body_util::BodyDataStream::new(body);
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(classified)?;
-            if whole.len() + chunk.len() > self.body_limit {
-                return Err(TransportErrorKind::TooLarge(self.body_limit).into());
-            }
+        whole.extend_from_slice(&first);
+        whole.extend_from_slice(&second);
+        while let Some(chunk) = next(whole.len()).await? {
             whole.extend_from_slice(&chunk);
         }
         Ok(http::Response::from_parts(parts, whole.freeze()))
     }
+}
+
+/// The URL as it was composed. It goes along as an extension, for parsing it anew costs as much as all else that is
+/// done to a request here.
+#[derive(Clone)]
+struct Composed(Arc<reqwest::Url>);
+
+impl Composed {
+    /// Whether this still is where the request goes.
+    fn is(&self, uri: &http::Uri) -> bool {
+        let parts = [
+            uri.scheme_str().unwrap_or_default(),
+            "://",
+            uri.authority().map_or("", |authority| authority.as_str()),
+            uri.path_and_query().map_or("", |path| path.as_str()),
+        ];
+        let url = Some(self.0.as_str());
+        let rest = parts
+            .iter()
+            .fold(url, |rest, part| rest?.strip_prefix(part));
+        rest == Some("")
+    }
+}
+
+fn sendable(mut request: http::Request<Bytes>) -> Result<reqwest::Request, TransportError> {
+    let composed = request.extensions_mut().remove::<Composed>();
+    let Some(composed) = composed.filter(|composed| composed.is(request.uri())) else {
+        return reqwest::Request::try_from(request).map_err(classified);
+    };
+    let url = Arc::unwrap_or_clone(composed.0);
+    let (parts, body) = request.into_parts();
+    let mut request = reqwest::Request::new(parts.method, url);
+    *request.headers_mut() = parts.headers;
+    *request.body_mut() = Some(body.into());
+    Ok(request)
 }
 
 impl Transport for HttpTransport {
@@ -265,9 +310,11 @@ fn composed(
     request: reqwest::Request,
     operation: Operation,
 ) -> Result<http::Request<Bytes>, TransportError> {
+    let composed = Composed(Arc::new(request.url().clone()));
     let request = http::Request::<reqwest::Body>::try_from(request).map_err(classified)?;
     let (mut parts, body) = request.into_parts();
     parts.extensions.insert(operation);
+    parts.extensions.insert(composed);
     // The API's bodies are JSON, which the generated client has in memory.
     let body = match body.as_bytes() {
         Some(bytes) => Bytes::copy_from_slice(bytes),

@@ -46,7 +46,7 @@ pub struct Client {
 
 struct Inner {
     base_url: String,
-    base_path: String,
+    base_path: Arc<str>,
     transport: Arc<dyn Transport>,
     limits: Arc<Limits>,
     lookout: Lookout,
@@ -83,8 +83,8 @@ impl Client {
         &self.inner.base_url
     }
 
-    pub(crate) fn base_path(&self) -> &str {
-        &self.inner.base_path
+    pub(crate) fn base_path(&self) -> Arc<str> {
+        self.inner.base_path.clone()
     }
 
     pub(crate) fn transport(&self) -> Arc<dyn Transport> {
@@ -278,16 +278,12 @@ impl ClientBuilder {
             Way::Transport(transport) => transport,
         };
         let is_cloudflare = base.text == BASE_URL;
-        let transport = Arc::new(Auth {
-            credentials,
-            scheme: base.scheme,
-            authority: base.authority,
-            inner: transport,
-        });
+        let transport = Auth::new(credentials, base.scheme, base.authority, transport)?;
+        let transport = Arc::new(transport);
         Ok(Client {
             inner: Arc::new(Inner {
                 base_url: base.text,
-                base_path: base.path,
+                base_path: base.path.into(),
                 transport,
                 lookout: Lookout::new(),
                 limits: Arc::new(Limits {
@@ -386,14 +382,20 @@ fn default_http(base: &BaseUrl) -> Result<reqwest::Client> {
         )
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = rustls_platform_verifier::Verifier::new(provider.clone()).map_err(unusable)?;
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+    let tls = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(unusable)?
+        .map_err(unusable)?;
+    let mut tls = if base.scheme == Scheme::HTTP {
+        // What is only spoken to in plain http needs no roots, and loading them takes longer than many a call.
+        tls.with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth()
+    } else {
+        let verifier = rustls_platform_verifier::Verifier::new(provider).map_err(unusable)?;
         // Not a danger: the platform's verifier is how rustls is told to trust what the system trusts.
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
+        tls.dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth()
+    };
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)

@@ -79,19 +79,32 @@ impl Csr {
         if der.len() > Self::LARGEST {
             return Err(refused(format!("{} bytes are too many", der.len())));
         }
-        let request =
-            x509::Request::from_der(der).map_err(|error| refused(x509::problem(error)))?;
+        let request = x509::Request::from_der(der);
+        let request = request.map_err(|error| refused(x509::problem(error)))?;
+        let is_signed = request.is_signed();
         // What can't be verified here is for the service to judge.
-        if request.is_signed == Some(false) {
+        if is_signed.map_err(|error| refused(x509::problem(error)))? == Some(false) {
             return Err(refused(
                 "its signature is broken: it was changed, or made with another key; make it anew",
             ));
         }
-        Ok(Self {
+        Ok(Self::new(der, request))
+    }
+
+    /// One that was made here, a moment ago: that its signature is right need not be found out.
+    #[cfg(feature = "keys")]
+    pub(crate) fn own(der: &[u8]) -> Result<Self> {
+        let request = x509::Request::from_der(der);
+        let request = request.map_err(|error| refused(x509::problem(error)))?;
+        Ok(Self::new(der, request))
+    }
+
+    fn new(der: &[u8], request: x509::Request) -> Self {
+        Self {
             der: der.to_vec(),
             public_key: request.public_key,
             common_name: request.common_name,
-        })
+        }
     }
 
     /// The CSR in DER.

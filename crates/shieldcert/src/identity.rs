@@ -94,6 +94,9 @@ impl Identity {
     ///
     /// The file appears whole or not at all: it is written beside its place, flushed to the disk,
     /// and renamed over what stood there. On Windows it gets the folder's access rights.
+    ///
+    /// This waits for the disk, for milliseconds. Where many are written from async code, do it on threads for
+    /// blocking work, such as tokio's `spawn_blocking`: the disk then takes several at once.
     pub fn write_pem(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         write_private(path, self.to_pem().as_bytes()).map_err(|source| Error::Write {

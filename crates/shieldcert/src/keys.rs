@@ -147,7 +147,7 @@ impl PrivateKey {
         pair.zeroize();
         let request =
             request.map_err(|error| Error::input("CSR", format!("it can't be made ({error})")))?;
-        Csr::from_der(request.der())
+        Csr::own(request.der())
     }
 
     /// The key in PKCS#8 PEM. The text is wiped when it is dropped; copies of it are yours to wipe.

@@ -11,15 +11,16 @@ pub(crate) struct Request {
     /// The public key, as a SubjectPublicKeyInfo in DER.
     pub(crate) public_key: Vec<u8>,
     pub(crate) common_name: Option<String>,
-    /// Nothing where this crate can't verify signatures of that kind.
-    pub(crate) is_signed: Option<bool>,
+    signed: Vec<u8>,
+    algorithm: Vec<u8>,
+    signature: Vec<u8>,
 }
 
 impl Request {
     /// Reads a request in DER (RFC 2986).
     pub(crate) fn from_der(der: &[u8]) -> ASN1Result<Self> {
-        let (info, algorithm, signature) = yasna::parse_der(der, read_signed)?;
-        let (common_name, public_key) = yasna::parse_der(&info, |reader| {
+        let (signed, algorithm, signature) = yasna::parse_der(der, read_signed)?;
+        let (common_name, public_key) = yasna::parse_der(&signed, |reader| {
             reader.read_sequence(|reader| {
                 reader.next().read_u8()?;
                 let common_name = read_common_name(reader.next())?;
@@ -30,10 +31,31 @@ impl Request {
             })
         })?;
         Ok(Self {
-            is_signed: is_signed(&public_key, &info, &algorithm, &signature)?,
             public_key,
             common_name,
+            signed,
+            algorithm,
+            signature,
         })
+    }
+
+    /// Whether the key has signed it. Nothing where the kind of key or signature is not among those that ring
+    /// verifies.
+    pub(crate) fn is_signed(&self) -> ASN1Result<Option<bool>> {
+        let (kind, key) = yasna::parse_der(&self.public_key, |reader| {
+            reader.read_sequence(|reader| {
+                let kind = reader.next().read_tagged_der()?;
+                let (key, _) = reader.next().read_bitvec_bytes()?;
+                Ok((kind.value().to_vec(), key))
+            })
+        })?;
+        let ring = rustls::crypto::ring::default_provider();
+        let known = ring.signature_verification_algorithms.all.iter();
+        let outcome = known
+            .filter(|known| *known.public_key_alg_id() == *kind)
+            .find(|known| *known.signature_alg_id() == *self.algorithm)
+            .map(|known| known.verify_signature(&key, &self.signed, &self.signature));
+        Ok(outcome.map(|verified| verified.is_ok()))
     }
 }
 
@@ -63,30 +85,6 @@ fn read_common_name(reader: BERReader<'_, '_>) -> ASN1Result<Option<String>> {
         })
     })?;
     Ok(names.into_iter().flatten().flatten().next().flatten())
-}
-
-/// Whether the key has signed this. Nothing where the kind of key or signature is not among those that ring
-/// verifies.
-fn is_signed(
-    public_key: &[u8],
-    signed: &[u8],
-    algorithm: &[u8],
-    signature: &[u8],
-) -> ASN1Result<Option<bool>> {
-    let (kind, key) = yasna::parse_der(public_key, |reader| {
-        reader.read_sequence(|reader| {
-            let kind = reader.next().read_tagged_der()?;
-            let (key, _) = reader.next().read_bitvec_bytes()?;
-            Ok((kind.value().to_vec(), key))
-        })
-    })?;
-    let ring = rustls::crypto::ring::default_provider();
-    let known = ring.signature_verification_algorithms.all.iter();
-    let outcome = known
-        .filter(|known| *known.public_key_alg_id() == *kind)
-        .find(|known| *known.signature_alg_id() == *algorithm)
-        .map(|known| known.verify_signature(&key, signed, signature).is_ok());
-    Ok(outcome)
 }
 
 /// A certificate that parses. Whether its signature is right is for those who trust the CA to check.

@@ -111,7 +111,7 @@ impl Zone {
             self.client.transport(),
             self.client.limits(),
             policy.clone(),
-            self.client.base_path().to_owned(),
+            self.client.base_path(),
         ));
         let api = shieldcert_api::Client::with_transport(self.client.base_url(), exchange.clone());
         let read = request(api).await;

@@ -52,8 +52,13 @@ async fn issue(zone: &Zone, count: u64, folder: &Path) -> anyhow::Result<Answer>
             let csr = key.csr(&subject)?;
             let issued = zone.issue(&csr).validity_days(VALIDITY_DAYS).await?;
             let identity = Identity::new(issued.certificate, key)?;
-            identity.write_pem(folder.join(format!("{number:05}.pem")))?;
-            anyhow::Ok(identity.certificate().clone())
+            let path = folder.join(format!("{number:05}.pem"));
+            // It waits for the disk, as its documentation says.
+            tokio::task::spawn_blocking(move || {
+                identity.write_pem(path)?;
+                anyhow::Ok(identity.certificate().clone())
+            })
+            .await?
         })
         .buffer_unordered(AT_ONCE)
         .try_fold(Answer::default(), async |mut answer, certificate| {

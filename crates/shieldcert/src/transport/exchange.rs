@@ -24,7 +24,7 @@ pub(crate) struct Exchange {
     inner: Arc<dyn Transport>,
     limits: Arc<Limits>,
     policy: RetryPolicy,
-    base_path: String,
+    base_path: Arc<str>,
     record: Mutex<Option<Record>>,
 }
 
@@ -40,7 +40,7 @@ impl Exchange {
         inner: Arc<dyn Transport>,
         limits: Arc<Limits>,
         policy: RetryPolicy,
-        base_path: String,
+        base_path: Arc<str>,
     ) -> Self {
         Self {
             inner,
@@ -81,7 +81,7 @@ impl Exchange {
         let method = request.method().clone();
         let path = request.uri().path();
         let path = path
-            .strip_prefix(&self.base_path)
+            .strip_prefix(&*self.base_path)
             .unwrap_or(path)
             .to_owned();
         let mut attempts = 0;

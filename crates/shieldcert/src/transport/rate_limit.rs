@@ -231,18 +231,25 @@ impl State {
     }
 
     fn learn(&mut self, now: Instant, headers: &HeaderMap) {
-        let stated = items(headers, "ratelimit-policy");
-        let stated: Vec<(String, u64, Duration)> = stated
-            .into_iter()
-            .filter_map(|item| {
-                let (quota, window) = (item.number("q")?, item.number("w")?);
-                let is_sensible = quota > 0 && (1..=LONGEST_WINDOW).contains(&window);
-                is_sensible.then(|| (item.name, quota, Duration::from_secs(window)))
-            })
-            .take(MOST_POLICIES)
-            .collect();
-        if !stated.is_empty() {
-            self.state_policies(stated);
+        let stated = || {
+            items(headers, "ratelimit-policy")
+                .filter_map(|item| {
+                    let (quota, window) = (item.number("q")?, item.number("w")?);
+                    let is_sensible = quota > 0 && (1..=LONGEST_WINDOW).contains(&window);
+                    is_sensible.then(|| (item.name, quota, Duration::from_secs(window)))
+                })
+                .take(MOST_POLICIES)
+        };
+        // They are the same in every answer, nearly.
+        let known = self
+            .policies
+            .iter()
+            .filter(|policy| policy.name != PER_ADDRESS);
+        let known = known.map(|policy| (policy.name.as_str(), policy.quota, policy.window));
+        let is_news = !self.is_stated || !known.eq(stated());
+        if is_news && stated().next().is_some() {
+            let stated = stated().map(|(name, quota, window)| (name.to_owned(), quota, window));
+            self.state_policies(stated.collect());
         }
         for item in items(headers, "ratelimit") {
             let (Some(left), Some(resets_in)) = (item.number("r"), item.number("t")) else {
@@ -449,50 +456,47 @@ impl Policy {
 }
 
 /// An item of a structured field: `"default";r=50;t=30`.
-#[derive(Debug, PartialEq, Eq)]
-struct Item {
-    name: String,
-    parameters: Vec<(String, u64)>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Item<'a> {
+    name: &'a str,
+    parameters: &'a str,
 }
 
-impl Item {
-    fn number(&self, name: &str) -> Option<u64> {
-        let mut all = self.parameters.iter();
-        all.find(|(key, _)| key == name).map(|(_, value)| *value)
+impl<'a> Item<'a> {
+    fn new(text: &'a str) -> Option<Self> {
+        let end = split(text, ';').next()?.len();
+        let (name, parameters) = text.split_at(end);
+        let name = name.trim().trim_matches('"');
+        (!name.is_empty()).then_some(Self { name, parameters })
+    }
+
+    fn number(self, name: &str) -> Option<u64> {
+        let pairs = split(self.parameters, ';').filter_map(|pair| pair.split_once('='));
+        let named = |key: &str| key.trim().eq_ignore_ascii_case(name);
+        // As if those that are no numbers were not there.
+        pairs
+            .filter(|(key, _)| named(key))
+            .find_map(|(_, value)| value.trim().parse().ok())
     }
 }
 
-/// Reads the items of a header. What can't be read is left out, and nothing it says fails.
-fn items(headers: &HeaderMap, name: &str) -> Vec<Item> {
-    let values = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
+/// Reads the items of a header. What can't be read is left out, and nothing it says fails. Allocates nothing: it is
+/// done for every answer.
+fn items<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = Item<'a>> {
+    let values = headers.get_all(name).into_iter();
     values
+        .filter_map(|value| value.to_str().ok())
         .flat_map(|value| split(value, ','))
-        .filter_map(|item| {
-            let mut parts = split(item, ';').into_iter();
-            let name = parts.next()?.trim().trim_matches('"').to_owned();
-            let parameters = parts.filter_map(|part| {
-                let (key, value) = part.split_once('=')?;
-                Some((key.trim().to_ascii_lowercase(), value.trim().parse().ok()?))
-            });
-            (!name.is_empty()).then(|| Item {
-                name,
-                parameters: parameters.collect(),
-            })
-        })
-        .collect()
+        .filter_map(Item::new)
 }
 
 /// Splits at a separator that stands in no quotes.
-fn split(text: &str, separator: char) -> Vec<&str> {
+fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut is_quoted = false;
-    text.split(|c: char| {
+    text.split(move |c: char| {
         is_quoted ^= c == '"';
         c == separator && !is_quoted
     })
-    .collect()
 }
 
 #[cfg(test)]
