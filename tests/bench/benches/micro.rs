@@ -9,7 +9,9 @@ fn main() {
 
 #[divan::bench(args = workload::NAMES)]
 fn workloads(bencher: divan::Bencher<'_, '_>, name: &str) {
-    let found = workload::all().into_iter().find(|workload| workload.name == name);
+    let found = workload::all()
+        .into_iter()
+        .find(|workload| workload.name == name);
     let mut workload = found.expect("the names are the workloads'");
     bencher.bench_local(|| (workload.run)());
 }

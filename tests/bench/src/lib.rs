@@ -12,6 +12,7 @@ pub mod identity;
 pub mod reqwest;
 pub mod service;
 pub mod shieldcert;
+pub mod workload;
 
 pub use answer::Answer;
 pub use contender::Task;

@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
+use ::shieldcert::transport::{BoxFuture, Transport, TransportError};
+use ::shieldcert::{Client, KeyAlgorithm, PrivateKey, Subject, Zone};
 use bytes::Bytes;
-use shieldcert::transport::{BoxFuture, Transport, TransportError};
-use shieldcert::{Client, KeyAlgorithm, PrivateKey, Subject, Zone};
-use shieldcert_api::transport::Transport as _;
 use shieldcert_emulator::{Emulator, EmulatorTransport};
 
 const ZONE: &str = "023e105f4ecef8ad9ca31a8372d0c353";
@@ -63,7 +62,8 @@ pub fn all() -> Vec<Workload> {
     let (one, on, id) = (zone(&answers.one), runtime, answers.id);
     let get = move || {
         let id = id.parse().expect("an id");
-        on.block_on(one.get(&id).into_future()).expect("a certificate");
+        on.block_on(one.get(&id).into_future())
+            .expect("a certificate");
     };
     let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
     let subject = Subject::common_name("sensor-001").organization("Temperature Testers, Inc.");
@@ -111,7 +111,11 @@ impl Answers {
             ));
             let request = request.header("authorization", "Bearer t");
             let request = request.body(Bytes::new()).expect("a request");
-            transport.send(request).await.expect("an answer").into_body()
+            transport
+                .send(request)
+                .await
+                .expect("an answer")
+                .into_body()
         };
         let page = get("?per_page=50".to_owned()).await;
         let json: serde_json::Value = serde_json::from_slice(&page).expect("JSON");

@@ -18,6 +18,7 @@ use crate::say;
 mod contender;
 mod emulator;
 mod footprint;
+mod instructions;
 mod machine;
 pub(crate) mod measure;
 mod peer;
@@ -39,6 +40,14 @@ pub(crate) struct Options {
     /// Write everything that was measured to this file, with the facts of the machine
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+
+    /// Count the instructions of the client's workloads under callgrind instead, and fail where they have grown
+    #[arg(long, conflicts_with_all = ["peers", "quick", "json", "only"])]
+    instructions: bool,
+
+    /// Take the counts over
+    #[arg(long, requires = "instructions")]
+    bless: bool,
 
     /// How often every contender runs
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
@@ -161,6 +170,10 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<ExitCode> {
     let folder = root.join("target/bench");
     fs::create_dir_all(&folder)?;
     let programs = Programs::build(root)?;
+    if options.instructions {
+        instructions::run(root, &programs, options.bless)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let peers = if options.peers {
         peer::Peers::install(root, &folder)
     } else {

@@ -13,7 +13,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let times = arguments.next().and_then(|times| times.parse::<u32>().ok());
-    let workload = workload::all().into_iter().find(|workload| workload.name == name);
+    let workload = workload::all()
+        .into_iter()
+        .find(|workload| workload.name == name);
     let (Some(mut workload), Some(times)) = (workload, times) else {
         eprintln!("usage: bench-workload [NAME TIMES]; without arguments it lists the names");
         return ExitCode::from(2);

@@ -1,0 +1,124 @@
+//! `cargo xtask bench --instructions`: counts the instructions of the client's workloads under callgrind, and holds
+//! them against the counts that are checked in. Instructions, unlike time, are about the same on every machine.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+
+use super::Programs;
+use crate::say;
+
+/// Where the counts are checked in.
+const COUNTS: &str = "tests/bench/instructions.txt";
+
+/// How much more is a regression. Compilers and hash seeds make a few percent.
+const TOLERANCE: f64 = 0.10;
+
+const HEADER: &str = "\
+# Instructions of each workload of tests/bench/src/workload.rs, once. Written by
+# `cargo xtask bench --instructions --bless`.
+";
+
+pub(super) fn run(root: &Path, programs: &Programs, bless: bool) -> anyhow::Result<()> {
+    let program = programs.get("bench-workload")?;
+    let counted = count_all(program)?;
+    let file = root.join(COUNTS);
+    if bless {
+        let mut text = HEADER.to_owned();
+        for (name, count) in &counted {
+            writeln!(text, "{count:>12}  {name}")?;
+        }
+        fs::write(&file, text).with_context(|| format!("can't write {COUNTS}"))?;
+        say(format_args!("written to {COUNTS}"));
+        return Ok(());
+    }
+    let text = fs::read_to_string(&file).with_context(|| format!("can't read {COUNTS}"))?;
+    let known = parse(&text)?;
+    let mut worse = Vec::new();
+    for (name, count) in &counted {
+        let before = known
+            .get(name)
+            .with_context(|| format!("{COUNTS} has no count of {name:?}; `--bless` writes it"))?;
+        let ratio = *count as f64 / *before as f64;
+        say(format_args!(
+            "{count:>12}  {name}: {ratio:.3} of what is checked in"
+        ));
+        if ratio > 1.0 + TOLERANCE {
+            worse.push(name.as_str());
+        }
+    }
+    ensure!(
+        worse.is_empty(),
+        "more than {:.0} % more instructions than in {COUNTS}: {}\nFind out why; `--bless` takes the new counts over",
+        TOLERANCE * 100.0,
+        worse.join(", ")
+    );
+    Ok(())
+}
+
+fn count_all(program: &Path) -> anyhow::Result<Vec<(String, u64)>> {
+    let listed = Command::new(program).output().context("the workloads")?;
+    ensure!(listed.status.success(), "the workloads can't be listed");
+    let listed = String::from_utf8(listed.stdout)?;
+    let workloads = listed.lines().map(|line| {
+        let (times, name) = line.split_once('\t').context("a workload without a name")?;
+        let times: u64 = times.parse()?;
+        // What starting takes is in both.
+        let [once, thrice] = [1, 3].map(|factor| count(program, name, factor * times));
+        let difference = thrice?.checked_sub(once?).context("more did less")?;
+        anyhow::Ok((name.to_owned(), difference / (2 * times)))
+    });
+    workloads.collect()
+}
+
+/// The instructions of a program that does a workload so many times.
+fn count(program: &Path, name: &str, times: u64) -> anyhow::Result<u64> {
+    let run = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(program)
+        .args([name, &times.to_string()])
+        .output()
+        .context("can't run valgrind; it counts the instructions, and has to be installed")?;
+    let printed = String::from_utf8_lossy(&run.stderr);
+    ensure!(run.status.success(), "{name} failed:\n{printed}");
+    let count = printed.lines().find_map(|line| {
+        let (_, count) = line.split_once("Collected : ")?;
+        count.trim().parse().ok()
+    });
+    count.with_context(|| format!("valgrind counted nothing:\n{printed}"))
+}
+
+/// Reads the counts that are checked in.
+fn parse(text: &str) -> anyhow::Result<BTreeMap<String, u64>> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let counts = lines.map(|line| {
+        let parts = line.trim().split_once("  ");
+        let parsed = parts.and_then(|(count, name)| Some((name.to_owned(), count.parse().ok()?)));
+        match parsed {
+            Some(counted) => Ok(counted),
+            None => bail!("{COUNTS}: {line:?} is not a count and a name"),
+        }
+    });
+    counts.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_read_as_they_are_written() {
+        let counts =
+            parse("# a comment\n         120  a CSR, made\n           7  b\n").expect("counts");
+        assert_eq!(counts["a CSR, made"], 120);
+        assert_eq!(counts["b"], 7);
+        for broken in ["x  a", "12", "12 a", ""] {
+            let text = format!("{broken}\n");
+            assert!(parse(&text).is_err(), "{broken:?}");
+        }
+    }
+}
