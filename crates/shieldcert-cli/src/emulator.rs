@@ -24,7 +24,7 @@ use shieldcert_emulator::{Chaos, Emulator, EmulatorBuilder, RateLimit};
 #[derive(Debug, Args)]
 pub(crate) struct Emulate {
     /// Address and port to listen on; port 0 takes any free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8787")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8787", value_parser = address)]
     listen: SocketAddr,
 
     /// Accept this API token; may be repeated. Without it, any token is accepted
@@ -32,25 +32,22 @@ pub(crate) struct Emulate {
     tokens: Vec<Token>,
 
     /// Serve the mTLS edge too, which lets certificates in or blocks them; 127.0.0.1:8443 for instance
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     edge: Option<SocketAddr>,
 
     /// Keep everything in this SQLite file, the CA and its key included, and go on from what is in it
     #[arg(long, value_name = "FILE")]
     db: Option<PathBuf>,
 
-    /// Fill the zone up to so many certificates before the first request, always the same ones but for keys and dates
-    #[arg(long, value_name = "N")]
+    /// Fill the zone up to so many certificates before the first request, always the same ones but for keys and dates;
+    /// they were issued over two years, so that some are expired, some revoked, and few pending
+    #[arg(long, value_name = "N", value_parser = count, allow_hyphen_values = true)]
     seed_certificates: Option<usize>,
 
-    /// The zone that --seed-certificates fills; every other zone is there too, and empty
-    #[arg(
-        long,
-        value_name = "ID",
-        env = "CLOUDFLARE_ZONE_ID",
-        default_value = "023e105f4ecef8ad9ca31a8372d0c353"
-    )]
-    zone: String,
+    /// The zone that --seed-certificates fills; every other zone is there too, and empty. Otherwise the zone of the
+    /// environment variable CLOUDFLARE_ZONE_ID, or 023e105f4ecef8ad9ca31a8372d0c353
+    #[arg(long, value_name = "ID", value_parser = zone)]
+    zone: Option<String>,
 
     /// How long a revocation or reactivation stays pending, such as 2s, 500ms or 1m
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration, allow_hyphen_values = true)]
@@ -65,15 +62,15 @@ pub(crate) struct Emulate {
     rate_limit: Limit,
 
     /// Refuse to issue when a zone has so many active certificates
-    #[arg(long, value_name = "CERTIFICATES")]
+    #[arg(long, value_name = "CERTIFICATES", value_parser = count, allow_hyphen_values = true)]
     quota: Option<usize>,
 
-    /// Faults and how often they strike, such as "lose-answer=5%, late=2%:1s..60s"; the README lists them
+    /// Faults and how often they strike, such as "lose-answer=5%, late=2%:1s..60s"; an unknown one gets the list of them
     #[arg(long, value_name = "FAULTS", default_value = "")]
     chaos: Chaos,
 
     /// Draw the faults from this seed, so that the same requests meet the same ones
-    #[arg(long, value_name = "SEED")]
+    #[arg(long, value_name = "SEED", value_parser = seed, allow_hyphen_values = true)]
     chaos_seed: Option<u64>,
 
     /// Serve /__shieldcert/chaos and /__shieldcert/history, to set faults and read what happened
@@ -113,6 +110,19 @@ impl fmt::Debug for Token {
 }
 
 impl Emulate {
+    /// Looks at the environment only where a zone is needed: what stands there is for other commands too.
+    fn seeded_zone(&self) -> String {
+        const VARIABLE: &str = "CLOUDFLARE_ZONE_ID";
+        if let Some(zone) = &self.zone {
+            return zone.clone();
+        }
+        let found = std::env::var(VARIABLE).unwrap_or_default();
+        if found.is_empty() {
+            return "023e105f4ecef8ad9ca31a8372d0c353".to_owned();
+        }
+        zone(&found).unwrap_or_else(|why| refused(&format!("invalid value in {VARIABLE}: {why}")))
+    }
+
     fn limited(&self, builder: EmulatorBuilder) -> EmulatorBuilder {
         let builder = match self.rate_limit {
             Limit::Off => builder,
@@ -125,6 +135,12 @@ impl Emulate {
     }
 
     pub(crate) async fn run(self) -> anyhow::Result<()> {
+        if self.edge == Some(self.listen) && self.listen.port() != 0 {
+            refused("--listen and --edge have the same address: give them different ports");
+        }
+        let seeded = self
+            .seed_certificates
+            .map(|count| (self.seeded_zone(), count));
         // Before the line that says it is ready: a signal right after it must stop the emulator cleanly.
         let stop = stop_signal().context("could not listen for signals")?;
         let mut builder = Emulator::builder()
@@ -147,8 +163,8 @@ impl Emulate {
         if let Some(file) = self.db {
             builder = builder.db(file);
         }
-        if let Some(certificates) = self.seed_certificates {
-            builder = builder.seed_certificates(self.zone, certificates);
+        if let Some((zone, certificates)) = seeded {
+            builder = builder.seed_certificates(zone, certificates);
         }
         let mut stop = pin!(stop);
         let emulator = tokio::select! {
@@ -202,6 +218,34 @@ impl TypedValueParser for TokenParser {
         );
         Err(clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command))
     }
+}
+
+/// Ends as clap does where an option can't be used.
+fn refused(why: &str) -> ! {
+    let message = format!("{why}\n\nFor more information, try '--help'.\n");
+    clap::Error::raw(ErrorKind::ValueValidation, message).exit()
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "write an IP address and a port, such as 127.0.0.1:8787".to_owned())
+}
+
+fn zone(text: &str) -> Result<String, String> {
+    let is_id = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id
+        .then(|| text.to_owned())
+        .ok_or_else(|| format!("{text:?} is no zone id: one has 32 hex digits"))
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    text.parse()
+        .map_err(|_| "write a whole number, such as 1000".to_owned())
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| "write a whole number, such as 7".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

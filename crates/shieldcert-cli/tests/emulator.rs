@@ -171,6 +171,11 @@ fn options_that_are_not_understood_are_usage_errors() {
         (["--listen", "localhost"], "--listen"),
         (["--speed", "9"], "--speed"),
         (["--seed-certificates", "many"], "--seed-certificates"),
+        (["--seed-certificates", "-1"], "a whole number"),
+        (["--zone", "here"], "32 hex digits"),
+        (["--edge", "localhost:8443"], "127.0.0.1:8787"),
+        (["--chaos", "html=1%, html=2%"], "there twice"),
+        (["--chaos-seed", "x"], "a whole number"),
         (["--rate-limit", "fast"], "or off"),
         (["--quota", "few"], "--quota"),
         (["--chaos", "quake=5%"], "lose-answer"),
@@ -180,6 +185,54 @@ fn options_that_are_not_understood_are_usage_errors() {
         assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments:?}: {err}");
         assert!(err.contains(why), "{arguments:?}: {err}");
         assert!(!err.contains("cret"), "a token is not shown: {err}");
+    }
+}
+
+#[test]
+fn two_options_that_exclude_each_other_and_a_bad_environment_are_named() {
+    let same = ["--listen", "127.0.0.1:18080", "--edge", "127.0.0.1:18080"];
+    let (code, _, err) = ended(&same);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("--listen and --edge"), "{err}");
+    let seeded = || shieldcert(&["--listen", "127.0.0.1:0", "--seed-certificates", "1"]);
+    let output = seeded().env("CLOUDFLARE_ZONE_ID", "nonsense").output();
+    let output = output.expect("it ran");
+    let err = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert!(err.contains("CLOUDFLARE_ZONE_ID"), "{err}");
+    // Where no zone is needed, or none is named, it does not matter.
+    let mut unneeded = shieldcert(&["--listen", "127.0.0.1:0"]);
+    unneeded.env("CLOUDFLARE_ZONE_ID", "nonsense");
+    Running::spawn(unneeded);
+    let mut empty = seeded();
+    empty.env("CLOUDFLARE_ZONE_ID", "");
+    assert_eq!(Running::spawn(empty).list("id").len(), 1);
+}
+
+#[test]
+fn several_that_fill_the_same_file_at_once_fill_it_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("emulator.db");
+    let file = file.to_str().expect("text");
+    let options = [
+        "--db",
+        file,
+        "--seed-certificates",
+        "4500",
+        "--rate-limit",
+        "off",
+    ];
+    let running: Vec<_> = std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..3)
+            .map(|_| scope.spawn(|| Running::start(&options)))
+            .collect();
+        starts
+            .into_iter()
+            .map(|start| start.join().expect("it started"))
+            .collect()
+    });
+    for emulator in &running {
+        assert_eq!(emulator.list("id").len(), 4_500);
     }
 }
 
@@ -241,7 +294,7 @@ fn a_full_disk_refuses_a_certificate_and_loses_none() {
     let mut limited = Command::new("sh");
     limited
         // Blocks of 512 or 1,024 bytes, as the shell has it. The signal would end the process.
-        .args(["-c", "trap '' XFSZ; ulimit -f 400; exec \"$0\" \"$@\""])
+        .args(["-c", "trap '' XFSZ; ulimit -S -f 400; exec \"$0\" \"$@\""])
         .arg(env!("CARGO_BIN_EXE_shieldcert"))
         .args(emulator);
     let running = Running::spawn(limited);
@@ -267,6 +320,22 @@ fn a_full_disk_refuses_a_certificate_and_loses_none() {
     };
     assert!(!issued.is_empty());
     assert_eq!(kept(&running), issued, "it still answers what it has");
+    // Once there is room, it goes on without being started again.
+    #[cfg(target_os = "linux")]
+    {
+        let limit = [
+            "--fsize=unlimited:",
+            "--pid",
+            &running.child.id().to_string(),
+        ]
+        .map(str::to_owned);
+        let raised = Command::new("prlimit").args(limit).status();
+        assert!(raised.expect("util-linux is there").success());
+        let body = create_body("room again");
+        let (status, created) = call(&running.address, "t", "POST", "", &body).expect("answers");
+        assert_eq!(status, 200, "{created}");
+        issued.push(created["result"]["id"].as_str().expect("an id").to_owned());
+    }
     drop(running);
     let again = Running::start(&["--db", file]);
     assert_eq!(kept(&again), issued);

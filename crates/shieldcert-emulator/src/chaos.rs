@@ -206,13 +206,16 @@ impl FromStr for Chaos {
         for item in items {
             let (name, how) = item
                 .split_once('=')
-                .ok_or_else(|| format!("{item:?} does not say how often; write {item}=5%"))?;
+                .ok_or_else(|| format!("{item:?} does not say how often; write it as html=5%"))?;
             let name = name.trim();
             let known = KINDS.iter().find(|(known, _, _)| *known == name);
             let (_, kind, default) = known.ok_or_else(|| {
                 let names = KINDS.map(|(name, _, _)| name).join(", ");
                 format!("{name:?} is no fault; there are {names}")
             })?;
+            if faults.iter().any(|(other, _, _)| other == kind) {
+                return Err(format!("{name} is there twice"));
+            }
             let (share, span) = match how.split_once(':') {
                 None => (how, None),
                 Some((share, span)) => (share, Some(span)),
@@ -265,6 +268,7 @@ fn parse_time(text: &str) -> Option<Duration> {
         "ms" => number,
         "s" => number.checked_mul(1000)?,
         "m" => number.checked_mul(60_000)?,
+        "h" => number.checked_mul(3_600_000)?,
         _ => return None,
     };
     (millis <= 86_400_000).then(|| Duration::from_millis(millis))

@@ -10,6 +10,7 @@ use axum::routing::get;
 use http::{HeaderValue, StatusCode, header};
 
 use crate::chaos::Chaos;
+use crate::routes::no_method;
 use crate::service::Service;
 
 /// `GET` and `PUT /__shieldcert/chaos`, a chaos specification in plain text; `GET /__shieldcert/history`, JSON.
@@ -17,6 +18,7 @@ pub(crate) fn router() -> Router<Arc<Service>> {
     Router::new()
         .route("/__shieldcert/chaos", get(chaos).put(set_chaos))
         .route("/__shieldcert/history", get(history))
+        .method_not_allowed_fallback(no_method)
 }
 
 async fn chaos(State(service): State<Arc<Service>>) -> String {
@@ -30,7 +32,10 @@ async fn set_chaos(State(service): State<Arc<Service>>, specification: String) -
             service.set_chaos(chaos);
             set.into_response()
         }
-        Err(why) => (StatusCode::BAD_REQUEST, why).into_response(),
+        Err(why) => {
+            let why = format!("{why}\nThe body is plain text, such as: lose-answer=5%, html=1%\n");
+            (StatusCode::BAD_REQUEST, why).into_response()
+        }
     }
 }
 

@@ -98,7 +98,10 @@ impl ClientCertVerifier for AskOnly {
         certificate: &CertificateDer<'_>,
         signature: &rustls::DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.0)
+        possession(
+            certificate,
+            rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.0),
+        )
     }
 
     fn verify_tls13_signature(
@@ -107,11 +110,26 @@ impl ClientCertVerifier for AskOnly {
         certificate: &CertificateDer<'_>,
         signature: &rustls::DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.0)
+        possession(
+            certificate,
+            rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.0),
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
         self.0.supported_schemes()
+    }
+}
+
+/// Whether the client has the certificate's key. One that rustls can't even read, such as one of version 1, is none of
+/// this CA's and gets its 403 whether or not: a handshake that breaks off would say less.
+fn possession(
+    certificate: &CertificateDer<'_>,
+    verified: Result<HandshakeSignatureValid, rustls::Error>,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    match rustls::server::ParsedCertificate::try_from(certificate) {
+        Ok(_) => verified,
+        Err(_) => Ok(HandshakeSignatureValid::assertion()),
     }
 }
 

@@ -113,7 +113,7 @@ impl Emulator {
         self.service.history.events()
     }
 
-    /// Changes which faults strike from now on.
+    /// Changes which faults strike from now on, drawn from the start of the seed again.
     pub fn set_chaos(&self, chaos: Chaos) {
         self.service.set_chaos(chaos);
     }
@@ -467,8 +467,14 @@ impl Parts {
         };
         let random = drawn(builder.seed)?;
         // Another stream than the one that ids are drawn from.
-        let chaos_seed = builder.chaos_seed.or(builder.seed);
-        let chaos_random = drawn(chaos_seed.map(|seed| seed ^ 0x6368_616f_7321))?;
+        let chaos_seed = match builder.chaos_seed.or(builder.seed) {
+            Some(seed) => seed,
+            None => u64::from(u32::from_be_bytes(drawn(None)?.bytes())),
+        };
+        if builder.chaos != Chaos::default() || builder.settings.control {
+            tracing::info!(chaos_seed, "faults are drawn from this seed");
+        }
+        let chaos_random = Random::seeded(chaos_seed ^ 0x6368_616f_7321);
         let clock = builder.clock_start.map_or(Clock::Wall, Clock::starting_at);
         let authority = Authority::new(random.uuid(), random.bytes(), clock.unix_seconds())?;
         Ok(Self {

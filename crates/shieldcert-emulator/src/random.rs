@@ -37,6 +37,11 @@ impl Random {
         }
     }
 
+    /// Begins anew with what was drawn first.
+    pub(crate) fn restart(&self) {
+        self.drawn.store(0, Ordering::Relaxed);
+    }
+
     /// `N` random bytes, at most 32.
     pub(crate) fn bytes<const N: usize>(&self) -> [u8; N] {
         const { assert!(N <= 32, "a block has 32 bytes") }

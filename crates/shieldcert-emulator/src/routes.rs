@@ -30,7 +30,7 @@ use crate::trouble::trouble;
 pub(crate) const BASE_PATH: &str = "/client/v4";
 
 /// How much of a body that is too large is read and dropped, so that its sender gets to see the answer.
-const DRAIN_LIMIT: usize = 8 << 20;
+const DRAIN_LIMIT: usize = 64 << 20;
 
 type Shared = State<Arc<Service>>;
 
@@ -126,7 +126,7 @@ async fn no_route(uri: Uri) -> Failure {
 }
 
 // The router adds the `Allow` header.
-async fn no_method(method: Method) -> Failure {
+pub(crate) async fn no_method(method: Method) -> Failure {
     Failure::new(
         StatusCode::METHOD_NOT_ALLOWED,
         METHOD_NOT_ALLOWED,

@@ -29,7 +29,21 @@ const SEED: u64 = 0x7365_6564;
 impl Service {
     /// Issues until the zone holds so many certificates. Signs on all cores.
     pub(crate) async fn fill(self: Arc<Self>, zone: ZoneId, count: usize) -> Result<(), BoxError> {
-        let held = self.store.len(zone).await?;
+        // Again where another process with the same file was faster.
+        while !self
+            .clone()
+            .fill_from(self.store.len(zone).await?, zone, count)
+            .await?
+        {}
+        Ok(())
+    }
+
+    async fn fill_from(
+        self: Arc<Self>,
+        held: usize,
+        zone: ZoneId,
+        count: usize,
+    ) -> Result<bool, BoxError> {
         let now = self.clock.unix_seconds();
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let chunks = (held..count).step_by(CHUNK).map(|first| {
@@ -45,15 +59,20 @@ impl Service {
                     .map(|index| service.seed(zone, index, issued(index)))
                     .collect()
             };
-            async move { tokio::task::spawn_blocking(signing).await? }
+            async move {
+                let seeds = tokio::task::spawn_blocking(signing).await??;
+                Ok::<_, BoxError>((first, seeds))
+            }
         });
         // Kept in their order, whichever is signed first.
         let mut signed = stream::iter(chunks).buffered(cores);
-        while let Some(seeds) = signed.try_next().await? {
+        while let Some((first, seeds)) = signed.try_next().await? {
             let delay = self.settings.transition_delay;
-            self.store.insert_all(zone, &seeds, delay).await?;
+            if !self.store.insert_all(zone, first, &seeds, delay).await? {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn seed(&self, zone: ZoneId, index: usize, issued: i64) -> Result<Seed, BoxError> {

@@ -70,8 +70,11 @@ impl Service {
         self.chaos_lock().clone()
     }
 
+    /// Sets the faults, and draws them from the start of the seed again.
     pub(crate) fn set_chaos(&self, chaos: Chaos) {
-        *self.chaos_lock() = chaos;
+        let mut set = self.chaos_lock();
+        self.chaos_random.restart();
+        *set = chaos;
     }
 
     fn chaos_lock(&self) -> MutexGuard<'_, Chaos> {

@@ -89,6 +89,28 @@ async fn nobody_else_can_read_the_file() {
     assert!(files > 1, "the log beside the database was looked at too");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_others_could_read_is_taken_from_their_eyes() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("emulator.db");
+    fs::write(&file, "").expect("is made");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).expect("is set");
+    let emulator = open(&file).await;
+    issue(&emulator, "one").await;
+    for entry in fs::read_dir(&folder).expect("is read") {
+        let entry = entry.expect("an entry");
+        let mode = entry.metadata().expect("metadata").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{:?}", entry.path());
+    }
+    let link = folder.path().join("link.db");
+    symlink(folder.path().join("nothing"), &link).expect("is made");
+    let error = refused(&link).await;
+    assert!(error.contains("a link that leads nowhere"), "{error}");
+}
+
 #[tokio::test]
 async fn two_emulators_share_a_file() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -229,9 +251,9 @@ async fn a_file_that_cant_be_used_is_named_and_left_alone() {
         assert_eq!(fs::read(path(name)).expect("is read"), content, "{name}");
     }
     let error = refused(&path("missing/emulator.db")).await;
-    assert!(error.contains("No such file"), "{error}");
+    assert!(error.contains("its folder does not exist"), "{error}");
     let error = refused(folder.path()).await;
-    assert!(error.contains("it can't be opened"), "{error}");
+    assert!(error.contains("it is a folder"), "{error}");
     // And the one that they were made from can be.
     assert_eq!(
         call(&open(&whole).await, "GET", "", "").await.body["result"][0]["common_name"],

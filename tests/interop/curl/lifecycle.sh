@@ -85,6 +85,22 @@ knock() { # status
   echo "knocked at the edge: HTTP $1"
 }
 
+# What openssl makes when nothing else is said, version 1 or not, is blocked by an answer and not by a broken handshake.
+knock_with_anothers() {
+  [[ -n ${SHIELDCERT_EDGE:-} ]] || return 0
+  local version status
+  openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=other -keyout "$work/other.key" -out "$work/other.pem" 2>/dev/null
+  openssl x509 -req -in "$work/sensor-000.csr" -CA "$work/other.pem" -CAkey "$work/other.key" -CAcreateserial -days 3 \
+    -out "$work/foreign.pem" 2>/dev/null
+  for version in 1.2 1.3; do
+    status=$(curl --silent --show-error --max-time 20 --cacert "$SHIELDCERT_CA" --cert "$work/foreign.pem" \
+      --key "$work/sensor-000.key" --tlsv$version --tls-max $version --output "$work/door" --write-out '%{http_code}' \
+      "https://$SHIELDCERT_EDGE/")
+    equal "the edge's HTTP status for another CA's certificate, over TLS $version" "$status" 403
+  done
+  echo "knocked with another CA's certificate: HTTP 403"
+}
+
 key_and_csr sensor-000
 succeed create POST "$certificates" "$(request sensor-000 30)"
 id=$(field .result.id)
@@ -106,6 +122,7 @@ equal "its fingerprint" "$(openssl x509 -in "$work/sensor-000.pem" -outform DER 
   "$(tr A-F a-f <<<"$fingerprint")"
 echo "verified it against the CA: for TLS clients"
 knock 200
+knock_with_anothers
 
 for number in 001 002 003 004 005 006 007 008 009 010 011; do
   key_and_csr "sensor-$number"

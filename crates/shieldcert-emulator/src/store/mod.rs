@@ -92,20 +92,25 @@ impl Store {
         }
     }
 
-    /// Keeps many certificates at once. Those that are pending settle after `delay`.
+    /// Keeps many certificates at once, if the zone holds `held` before: another process may fill it too. Those that
+    /// are pending settle after `delay`.
     pub(crate) async fn insert_all(
         &self,
         zone: ZoneId,
+        held: usize,
         seeds: &[Seed],
         delay: Duration,
-    ) -> Outcome<()> {
+    ) -> Outcome<bool> {
         match self {
             Self::Memory(memory) => {
                 memory.insert_all(zone, seeds, Instant::now(), delay);
-                Ok(())
+                Ok(true)
             }
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(sqlite) => sqlite.insert_all(zone, seeds, delay).await,
+            Self::Sqlite(sqlite) => {
+                let kept = sqlite.insert_all(zone, held, seeds, delay).await;
+                kept.map_err(sqlite::explained)
+            }
         }
     }
 
@@ -361,12 +366,18 @@ mod tests {
                 }
             })
             .collect();
-        for part in seeds.chunks(1_700) {
+        for (number, part) in seeds.chunks(1_700).enumerate() {
+            let held = number * 1_700;
             for store in [&both.memory, &both.sqlite] {
-                let kept = store.insert_all(ZONES[0], part, Duration::MAX).await;
-                kept.expect("kept");
+                let kept = store.insert_all(ZONES[0], held, part, Duration::MAX).await;
+                assert!(kept.expect("no error"));
             }
         }
+        let late = both
+            .sqlite
+            .insert_all(ZONES[0], 7, &[], Duration::MAX)
+            .await;
+        assert!(!late.expect("no error"), "another one was faster");
         both.assert_alike(40).await;
     }
 

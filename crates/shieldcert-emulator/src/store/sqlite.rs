@@ -8,7 +8,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shieldcert_api::types::ClientCertificate;
 use sqlx::sqlite::{
@@ -55,6 +55,12 @@ const MIGRATIONS: [&str; 1] = ["
     ) WITHOUT ROWID;
 "];
 
+/// How long another process may hold the file.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// SQLite's code for a file that another connection holds.
+const BUSY: u32 = 5;
+
 /// How many places a count is for.
 const BLOCK: i64 = 1024;
 
@@ -87,10 +93,22 @@ impl Sqlite {
             path: path.to_owned(),
             source,
         };
-        make_private(path).map_err(|error| failed(error.into()))?;
-        Self::connect(path, clock)
-            .await
-            .map_err(|error| failed(explained(error)))
+        // A path that begins with `:` or `file:` means something to SQLite, a whole one does not.
+        let whole = std::path::absolute(path).map_err(|error| failed(error.into()))?;
+        make_private(&whole).map_err(|error| failed(error.into()))?;
+        // SQLite itself waits for whoever writes, but not for whoever opens a new file at the same moment.
+        let started = Instant::now();
+        let this = loop {
+            match Self::connect(&whole, clock).await {
+                Ok(this) => break this,
+                Err(error) if code(&error) == Some(BUSY) && started.elapsed() < PATIENCE => {
+                    tokio::time::sleep(PATIENCE / 1000).await;
+                }
+                Err(error) => return Err(failed(explained(error))),
+            }
+        };
+        keep_private(&whole);
+        Ok(this)
     }
 
     async fn connect(path: &Path, clock: Clock) -> Outcome<Self> {
@@ -99,8 +117,7 @@ impl Sqlite {
             .journal_mode(SqliteJournalMode::Wal)
             // What was answered survives the end of this process, though not of the machine's power.
             .synchronous(SqliteSynchronous::Normal)
-            // How long another process may hold the file.
-            .busy_timeout(Duration::from_secs(10));
+            .busy_timeout(PATIENCE);
         let pool = |connections| SqlitePoolOptions::new().max_connections(connections);
         // A large file's indexes are written to all over: 64 MiB of them stay at hand.
         let writing = options.clone().pragma("cache_size", "-65536");
@@ -180,16 +197,20 @@ impl Sqlite {
         Ok(true)
     }
 
-    /// Keeps many at once, in one transaction.
+    /// Keeps many at once, in one transaction, if the zone holds `held` before.
     pub(crate) async fn insert_all(
         &self,
         zone: ZoneId,
+        held: usize,
         seeds: &[Seed],
         delay: Duration,
-    ) -> Outcome<()> {
+    ) -> Outcome<bool> {
         let zone = zone.bytes();
         let mut transaction = self.begin().await?;
         let first = total(&mut transaction, &zone).await?;
+        if usize::try_from(first)? != held {
+            return Ok(false);
+        }
         for (place, seed) in (first..).zip(seeds) {
             let row = NewRow {
                 id: seed.id,
@@ -202,7 +223,7 @@ impl Sqlite {
         }
         grow(&mut transaction, &zone, i64::try_from(seeds.len())?).await?;
         transaction.commit().await?;
-        Ok(())
+        Ok(true)
     }
 
     pub(crate) async fn len(&self, zone: ZoneId) -> Outcome<usize> {
@@ -332,7 +353,15 @@ impl Sqlite {
 
     /// Begins to write, with every transition that is due settled.
     async fn begin(&self) -> Outcome<Transaction<'_, Driver>> {
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
+        let mut transaction = match begun {
+            // SQLite ends a transaction itself where the disk is full, and sqlx does not hear of it.
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                self.writer.acquire().await?.close().await?;
+                self.writer.begin_with("BEGIN IMMEDIATE").await?
+            }
+            begun => begun?,
+        };
         let due = sqlx::query("SELECT zone, place, status FROM certificates WHERE settles_at <= ?")
             .bind(self.clock.unix_millis())
             .fetch_all(&mut *transaction)
@@ -368,9 +397,39 @@ fn make_private(path: &Path) -> std::io::Result<()> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
+    use std::io::ErrorKind;
+    let problem = match options.open(path) {
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => match path.metadata() {
+            Ok(file) if file.is_file() => return Ok(()),
+            Ok(file) if file.is_dir() => "it is a folder; name a file in it",
+            Ok(_) => "it is neither a file nor a folder",
+            Err(_) => "it is a link that leads nowhere",
+        },
+        Err(_) if path.is_dir() => "it is a folder; name a file in it",
+        Err(error) if error.kind() == ErrorKind::NotFound => "its folder does not exist",
+        Err(error) => return Err(error),
+    };
+    Err(std::io::Error::other(problem))
+}
+
+/// Takes a file that was there before, and those beside it, from the eyes of others.
+fn keep_private(path: &Path) {
+    #[cfg(unix)]
+    for suffix in ["", "-wal", "-shm"] {
+        use std::os::unix::fs::PermissionsExt;
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        let Ok(found) = std::fs::metadata(&file) else {
+            continue;
+        };
+        if found.permissions().mode() & 0o077 == 0 {
+            continue;
+        }
+        match std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)) {
+            Ok(()) => tracing::warn!(?file, "others could read it: its mode is 0600 now"),
+            Err(error) => tracing::warn!(?file, %error, "others can read the CA's key"),
+        }
     }
 }
 
@@ -408,25 +467,32 @@ async fn migrate(writer: &SqlitePool) -> Outcome<()> {
 }
 
 /// What SQLite's code for a failure to open means to whoever chose the file.
-fn explained(error: BoxError) -> BoxError {
-    let Some(database) = error
-        .downcast_ref::<sqlx::Error>()
-        .and_then(sqlx::Error::as_database_error)
-    else {
+pub(super) fn explained(error: BoxError) -> BoxError {
+    let Some(database) = database_error(&error) else {
         return error;
     };
-    let code = database.code().and_then(|code| code.parse::<u32>().ok());
-    // The low byte is the primary code.
-    let why = match code.map(|code| code & 0xff) {
-        Some(5) => "another process has held it locked for 10 seconds",
+    let why = match code(&error) {
+        Some(BUSY) => "another process has held it locked for 10 seconds",
         Some(8) => "it can't be written to; see to its permissions and its folder's",
+        Some(10) => "the disk does not read or write it",
         Some(11) => "it is damaged or cut off; use a copy, or delete it to begin anew",
         Some(13) => "there is no room on the disk",
         Some(14) => "it can't be opened; see to its permissions and its folder's",
         Some(26) => "it is not a database; choose another file",
-        _ => return error,
+        _ => "SQLite refuses it",
     };
     format!("{why} ({})", database.message()).into()
+}
+
+fn database_error(error: &BoxError) -> Option<&dyn sqlx::error::DatabaseError> {
+    let error = error.downcast_ref::<sqlx::Error>()?;
+    error.as_database_error()
+}
+
+/// SQLite's primary code, which is the low byte.
+fn code(error: &BoxError) -> Option<u32> {
+    let code: u32 = database_error(error)?.code()?.parse().ok()?;
+    Some(code & 0xff)
 }
 
 /// A certificate on its way into the file.
