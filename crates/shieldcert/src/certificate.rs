@@ -93,10 +93,11 @@ impl FromStr for CertificateId {
             "is empty".to_owned()
         } else if text.len() > Self::LONGEST {
             format!("{} has {} characters", quoted(text), text.len())
-        } else if let Some(odd) = text.chars().find(|c| !is_right(*c)) {
-            format!("{} holds {odd:?}", quoted(text))
-        } else {
+        } else if text.bytes().all(|byte| is_right(byte.into())) {
             return Ok(Self(text.to_owned()));
+        } else {
+            let odd = text.chars().find(|c| !is_right(*c)).unwrap_or_default();
+            format!("{} holds {odd:?}", quoted(text))
         };
         Err(Error::input(
             "certificate id",

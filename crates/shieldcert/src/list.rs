@@ -45,12 +45,13 @@
 //! fetched ahead may find nothing at the end. Memory holds the pages fetched ahead and 16 bytes for
 //! each certificate's id, in a hash set.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::task::{Context, Poll, ready};
+use std::vec;
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -229,7 +230,8 @@ impl List {
     pub fn stream(self) -> CertificateStream {
         CertificateStream {
             pages: self.pages(),
-            ready: VecDeque::new(),
+            certificates: Vec::new().into_iter(),
+            unreadable: Vec::new().into_iter(),
         }
     }
 
@@ -254,10 +256,13 @@ impl List {
     }
 
     async fn collect(self) -> Result<Vec<ClientCertificate>> {
-        let mut stream = self.stream();
+        let mut pages = self.pages();
         let mut all = Vec::new();
-        while let Some(certificate) = stream.try_next().await? {
-            all.push(certificate);
+        while let Some(page) = pages.try_next().await? {
+            if let Some(error) = page.unreadable.into_iter().next() {
+                return Err(error);
+            }
+            all.extend(page.certificates);
         }
         Ok(all)
     }
@@ -539,10 +544,17 @@ async fn ask(list: List, filter: StatusFilter, window: Window) -> Result<(Record
 /// service's are, and a cryptographic hash of any other.
 fn key(id: &CertificateId) -> u128 {
     let text = id.as_str();
-    let digits: String = text.chars().filter(|c| *c != '-').collect();
-    if digits.len() == 32
-        && let Ok(number) = u128::from_str_radix(&digits, 16)
-    {
+    let (mut number, mut digits) = (0_u128, 0);
+    // For every certificate of a list: nothing is allocated.
+    for byte in text.bytes().filter(|byte| *byte != b'-') {
+        match char::from(byte).to_digit(16) {
+            Some(digit) if digits < 32 => number = number << 4 | u128::from(digit),
+            // Not 128 bits in hex.
+            _ => digits = 32,
+        }
+        digits += 1;
+    }
+    if digits == 32 {
         return number;
     }
     let hash = digest(&SHA256, text.as_bytes());
@@ -722,7 +734,9 @@ impl fmt::Debug for PageStream {
 #[must_use = "a stream does nothing until it is polled"]
 pub struct CertificateStream {
     pages: PageStream,
-    ready: VecDeque<Result<ClientCertificate>>,
+    /// What is left of the last page.
+    certificates: vec::IntoIter<ClientCertificate>,
+    unreadable: vec::IntoIter<Error>,
 }
 
 impl CertificateStream {
@@ -739,15 +753,18 @@ impl Stream for CertificateStream {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            if let Some(item) = self.ready.pop_front() {
-                return Poll::Ready(Some(item));
+            if let Some(certificate) = self.certificates.next() {
+                return Poll::Ready(Some(Ok(certificate)));
+            }
+            if let Some(error) = self.unreadable.next() {
+                return Poll::Ready(Some(Err(error)));
             }
             match ready!(Pin::new(&mut self.pages).poll_next(context)) {
                 None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Some(Ok(page)) => {
-                    self.ready.extend(page.certificates.into_iter().map(Ok));
-                    self.ready.extend(page.unreadable.into_iter().map(Err));
+                    self.certificates = page.certificates.into_iter();
+                    self.unreadable = page.unreadable.into_iter();
                 }
             }
         }
@@ -770,6 +787,16 @@ mod tests {
             0x023e105f4ecef8ad9ca31a8372d0c353
         );
         assert_ne!(key("a"), key("b"));
+        let nearly = "7bf7f70c760042e181c4e4c0da9aa51";
+        for other in [
+            format!("{nearly}g"),
+            format!("g{nearly}"),
+            format!("{nearly}55"),
+            nearly.to_owned(),
+        ] {
+            assert_ne!(key(&other), key(&format!("{nearly}5")), "{other}");
+            assert_ne!(key(&other) >> 64, 0, "{other} is hashed");
+        }
         assert_ne!(key("a"), key("0000000000000000000000000000000a"));
     }
 

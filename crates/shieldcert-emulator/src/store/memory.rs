@@ -95,13 +95,24 @@ impl Memory {
         true
     }
 
-    /// Keeps many at once.
-    pub(crate) fn insert_all(&self, zone: ZoneId, seeds: &[Seed], now: Instant, delay: Duration) {
+    /// Keeps many at once, if the zone holds so many before.
+    pub(crate) fn insert_all(
+        &self,
+        zone: ZoneId,
+        before: usize,
+        seeds: &[Seed],
+        now: Instant,
+        delay: Duration,
+    ) -> bool {
         let mut held = self.lock();
+        if held.zones.get(&zone).map_or(0, |zone| zone.records.len()) != before {
+            return false;
+        }
         for seed in seeds {
             let transition = Transition::at(seed.status, now, delay);
             held.put(zone, seed.id, seed.certificate.clone(), transition);
         }
+        true
     }
 
     /// How many certificates the zone holds.

@@ -102,10 +102,7 @@ impl Store {
         delay: Duration,
     ) -> Outcome<bool> {
         match self {
-            Self::Memory(memory) => {
-                memory.insert_all(zone, seeds, Instant::now(), delay);
-                Ok(true)
-            }
+            Self::Memory(memory) => Ok(memory.insert_all(zone, held, seeds, Instant::now(), delay)),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(sqlite) => {
                 let kept = sqlite.insert_all(zone, held, seeds, delay).await;
