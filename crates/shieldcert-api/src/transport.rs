@@ -183,7 +183,7 @@ impl HttpTransport {
             return Ok(http::Response::from_parts(parts, first));
         };
         // A lying Content-Length must not reserve memory that the body never fills.
-        let expected = announced.map_or(0, |length| length.min(64 << 10) as usize);
+        let expected = announced.map_or(0, |length| length.min(1 << 20) as usize);
         let mut whole = BytesMut::with_capacity(expected);
         whole.extend_from_slice(&first);
         whole.extend_from_slice(&second);
