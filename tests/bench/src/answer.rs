@@ -7,7 +7,7 @@ use serde::Serialize;
 pub struct Answer {
     /// How many certificates there were.
     pub count: u64,
-    /// The sum of [`digits`] of every certificate's id and fingerprint, modulo 2^48.
+    /// The sum of the first 48 bits of every certificate's id and fingerprint, modulo 2^48.
     pub checksum: u64,
 }
 
