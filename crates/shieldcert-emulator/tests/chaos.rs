@@ -124,6 +124,22 @@ async fn answers_are_altered_and_the_certificates_are_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn setting_the_faults_begins_their_draws_anew() {
+    let emulator = Emulator::builder().chaos_seed(3).build().expect("builds");
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        emulator.set_chaos("502-before=50%".parse().expect("is understood"));
+        let mut struck = Vec::new();
+        for _ in 0..32 {
+            struck.push(call(&emulator, "GET", "", "").await.status);
+        }
+        assert!(struck.contains(&200) && struck.contains(&502), "{struck:?}");
+        runs.push(struck);
+    }
+    assert_eq!(runs[0], runs[1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn latency_is_waited_for_by_every_request() {
     let latency = Duration::from_millis(30);
     let emulator = Emulator::builder()
