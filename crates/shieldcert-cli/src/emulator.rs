@@ -41,7 +41,7 @@ pub(crate) struct Emulate {
 
     /// Fill the zone up to so many certificates before the first request, always the same ones but for keys and dates;
     /// they were issued over two years, so that some are expired, some revoked, and few pending
-    #[arg(long, value_name = "N", value_parser = count, allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_hyphen_values = true)]
     seed_certificates: Option<usize>,
 
     /// The zone that --seed-certificates fills; every other zone is there too, and empty. Otherwise the zone of the
@@ -62,7 +62,7 @@ pub(crate) struct Emulate {
     rate_limit: Limit,
 
     /// Refuse to issue when a zone has so many active certificates
-    #[arg(long, value_name = "CERTIFICATES", value_parser = count, allow_hyphen_values = true)]
+    #[arg(long, value_name = "CERTIFICATES", value_parser = whole::<usize>, allow_hyphen_values = true)]
     quota: Option<usize>,
 
     /// Faults and how often they strike, such as "lose-answer=5%, late=2%:1s..60s"; an unknown one gets the list of them
@@ -70,7 +70,7 @@ pub(crate) struct Emulate {
     chaos: Chaos,
 
     /// Draw the faults from this seed, so that the same requests meet the same ones
-    #[arg(long, value_name = "SEED", value_parser = seed, allow_hyphen_values = true)]
+    #[arg(long, value_name = "SEED", value_parser = whole::<u64>, allow_hyphen_values = true)]
     chaos_seed: Option<u64>,
 
     /// Serve /__shieldcert/chaos and /__shieldcert/history, to set faults and read what happened
@@ -238,14 +238,9 @@ fn zone(text: &str) -> Result<String, String> {
         .ok_or_else(|| format!("{text:?} is no zone id: one has 32 hex digits"))
 }
 
-fn count(text: &str) -> Result<usize, String> {
+fn whole<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse()
         .map_err(|_| "write a whole number, such as 1000".to_owned())
-}
-
-fn seed(text: &str) -> Result<u64, String> {
-    text.parse()
-        .map_err(|_| "write a whole number, such as 7".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -155,13 +155,6 @@ fn described(der: &[u8]) -> Result<types::ClientCertificate, BoxError> {
         let text = first.map(|attribute| attribute.as_str()).transpose()?;
         Ok(Some(text.unwrap_or_default().to_owned()))
     };
-    let ski =
-        certificate
-            .iter_extensions()
-            .find_map(|extension| match extension.parsed_extension() {
-                ParsedExtension::SubjectKeyIdentifier(id) => Some(hex(id.0)),
-                _ => None,
-            });
     let (from, to) = (
         certificate.validity().not_before.timestamp(),
         certificate.validity().not_after.timestamp(),
@@ -180,13 +173,22 @@ fn described(der: &[u8]) -> Result<types::ClientCertificate, BoxError> {
         validity_days: Some(types::ValidityDays((to - from) / DAY)),
         serial_number: Some(hex(certificate.raw_serial())),
         fingerprint_sha256: Some(hex(digest::digest(&digest::SHA256, der).as_ref())),
-        ski,
+        ski: subject_key_identifier(&certificate),
         signature: Some(if *algorithm == OID_SIG_ECDSA_WITH_SHA256 {
             "ECDSAWithSHA256".to_owned()
         } else {
             algorithm.to_id_string()
         }),
         ..Default::default()
+    })
+}
+
+/// In hex, where the certificate has one.
+pub(crate) fn subject_key_identifier(certificate: &X509Certificate<'_>) -> Option<String> {
+    let mut extensions = certificate.iter_extensions();
+    extensions.find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(id) => Some(hex(id.0)),
+        _ => None,
     })
 }
 

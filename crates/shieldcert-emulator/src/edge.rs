@@ -26,10 +26,9 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
 
-use crate::authority::hex;
+use crate::authority::{hex, subject_key_identifier};
 use crate::error::{BoxError, Error};
 use crate::service::Service;
 use crate::transition::Status;
@@ -296,13 +295,7 @@ async fn judged(service: &Service, der: &[u8]) -> (TlsClientAuth, bool) {
     };
     // The edge learns of a change once it has settled.
     let is_revoked = matches!(status, Some(Status::Revoked | Status::PendingReactivation));
-    let ski =
-        certificate
-            .iter_extensions()
-            .find_map(|extension| match extension.parsed_extension() {
-                ParsedExtension::SubjectKeyIdentifier(id) => Some(hex(id.0)),
-                _ => None,
-            });
+    let ski = subject_key_identifier(&certificate);
     let auth = TlsClientAuth {
         cert_presented: "1",
         cert_verified: failure.map_or("SUCCESS".into(), |why| format!("FAILED:{why}")),

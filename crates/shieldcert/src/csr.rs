@@ -202,7 +202,7 @@ mod tests {
             (wrapped("CERTIFICATE REQUEST", &[]), "damaged or cut off"),
             (
                 wrapped("CERTIFICATE REQUEST", &longer),
-                "more bytes than it should have",
+                "more bytes than it should",
             ),
             (
                 wrapped("CERTIFICATE REQUEST", &broken),

@@ -92,7 +92,7 @@ pub(crate) struct Certificate {
     der: Vec<u8>,
     /// The public key, as a SubjectPublicKeyInfo in DER.
     pub(crate) public_key: Vec<u8>,
-    /// The magnitude of the serial number: big-endian, without zeros at its start.
+    /// Big-endian.
     serial_number: Vec<u8>,
 }
 
@@ -122,6 +122,7 @@ impl Certificate {
                 })?;
                 let (serial_number, _) = reader.next().read_bigint_bytes()?;
                 let _algorithm = reader.next().read_der()?;
+                // The names are read whole, so that a damaged one shows.
                 let _issuer = read_common_name(reader.next())?;
                 let _validity = reader.next().read_der()?;
                 let _subject = read_common_name(reader.next())?;
@@ -139,11 +140,10 @@ impl Certificate {
                 Ok((serial_number, public_key))
             })
         })?;
-        let zeros = serial_number.iter().take_while(|byte| **byte == 0).count();
         Ok(Self {
             der,
             public_key,
-            serial_number: serial_number[zeros..].to_vec(),
+            serial_number,
         })
     }
 
@@ -170,7 +170,7 @@ impl Certificate {
 /// What is wrong with DER that does not parse.
 pub(crate) fn problem(error: ASN1Error) -> String {
     match error.kind() {
-        ASN1ErrorKind::Extra => "more bytes than it should have follow it or are in it".to_owned(),
+        ASN1ErrorKind::Extra => "it has more bytes than it should".to_owned(),
         _ => format!("it is damaged or cut off ({error})"),
     }
 }

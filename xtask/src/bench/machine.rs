@@ -65,22 +65,23 @@ pub(crate) fn facts(bench: &Bench) -> Facts {
             let version = said(None, &python.to_string_lossy(), &["--version"]);
             facts.insert("python", version.unwrap_or_default());
         }
-        facts.insert("peers", pinned(&bench.root.join("tests/bench")));
+        facts.insert("peers", pinned(&bench.root.join("tests")));
     }
     facts
 }
 
 /// The versions that the peers are pinned to.
-fn pinned(folder: &Path) -> String {
+fn pinned(tests: &Path) -> String {
     let mut versions = Vec::new();
-    let python = fs::read_to_string(folder.join("python/requirements.txt")).unwrap_or_default();
+    let python =
+        fs::read_to_string(tests.join("interop/python/requirements.txt")).unwrap_or_default();
     versions.extend(
         python
             .lines()
             .map(|line| format!("{} (Python)", line.replace("==", " "))),
     );
-    for name in ["node", "prism"] {
-        let text = fs::read(folder.join(name).join("package.json")).unwrap_or_default();
+    for folder in ["interop/node", "bench/prism"] {
+        let text = fs::read(tests.join(folder).join("package.json")).unwrap_or_default();
         let package: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
         for (name, version) in package["dependencies"].as_object().into_iter().flatten() {
             versions.push(format!(

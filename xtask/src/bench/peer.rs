@@ -19,7 +19,8 @@ pub(crate) struct Peers {
 
 impl Peers {
     pub(crate) fn install(root: &Path, folder: &Path) -> Self {
-        let files = root.join("tests/bench");
+        // The SDKs are those that the interop tests run, so that their versions are pinned in one place.
+        let (files, sdks) = (root.join("tests/bench"), root.join("tests/interop"));
         let said = |outcome: anyhow::Result<PathBuf>| {
             outcome.map_err(|error| {
                 eprintln!("missing: {error:#}");
@@ -27,9 +28,9 @@ impl Peers {
             })
         };
         Self {
-            python: Some(said(python(&files.join("python"), &folder.join("python")))),
+            python: Some(said(python(&sdks, &folder.join("python")))),
             node: Some(said(
-                node(&files.join("node"), &folder.join("node")).and_then(|folder| {
+                node(&sdks.join("node"), &folder.join("node")).and_then(|folder| {
                     let script = folder.join("contender.mjs");
                     fs::copy(files.join("node/contender.mjs"), &script)?;
                     Ok(script)
@@ -44,7 +45,7 @@ impl Peers {
 
 fn python(files: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
     let python = folder.join("bin/python");
-    let requirements = files.join("requirements.txt");
+    let requirements = files.join("python/requirements.txt");
     let constraints = files.join("constraints.txt");
     once(folder, &[&requirements, &constraints], || {
         run(Command::new("python3")
