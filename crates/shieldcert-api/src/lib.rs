@@ -22,6 +22,7 @@
 #[rustfmt::skip]
 #[allow(missing_docs, unreachable_pub, clippy::all, rustdoc::all, clippy::unwrap_used)]
 mod generated;
+pub mod codes;
 pub mod transport;
 
 pub use generated::*;
