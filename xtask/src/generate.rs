@@ -26,6 +26,7 @@ pub(crate) fn sources(document: &OpenAPI) -> Result<Sources> {
             let tokens = Generator::new(&settings).generate_tokens(document);
             let mut client = parsed(tokens.context("progenitor can't generate the client")?)?;
             offer_schemas(&mut client.items);
+            default_extra_members(&mut client.items);
             prettyplease::unparse(&client)
         },
         httpmock: {
@@ -69,6 +70,59 @@ fn offer_schemas(items: &mut [Item]) {
             });
         }
     }
+}
+
+/// Gives types with additional members a `Default`, and their builders an empty default for the members.
+///
+/// progenitor takes the flattened map of additional members for required, so it derives no `Default` for the type
+/// and its builder fails without the map.
+fn default_extra_members(items: &mut [Item]) {
+    let Some(types) = module(items, "types") else {
+        return;
+    };
+    let mut open_types = Vec::new();
+    for item in types.iter_mut() {
+        if let Item::Struct(item) = item
+            && item.fields.iter().any(|field| is_flattened(&field.attrs))
+        {
+            item.attrs.push(syn::parse_quote! { #[derive(Default)] });
+            open_types.push(item.ident.clone());
+        }
+    }
+    for item in module(types, "builder").into_iter().flatten() {
+        let Item::Impl(item) = item else { continue };
+        let is_default = item.trait_.as_ref().is_some_and(|(path, _)| {
+            path.segments
+                .last()
+                .is_some_and(|segment| segment.ident == "Default")
+        });
+        let is_open = open_types
+            .iter()
+            .any(|open| item.self_ty.to_token_stream().to_string() == open.to_string());
+        if is_default && is_open {
+            let function = item.to_token_stream().to_string().replace(
+                "extra : Err (\"no value supplied for extra\" . to_string ())",
+                "extra : Ok (Default :: default ())",
+            );
+            *item = syn::parse_str(&function).expect("one expression is exchanged for another");
+        }
+    }
+}
+
+fn is_flattened(attributes: &[syn::Attribute]) -> bool {
+    attributes
+        .iter()
+        .any(|attribute| attribute.to_token_stream().to_string().contains("flatten"))
+}
+
+/// The items of a module by its name.
+fn module<'a>(items: &'a mut [Item], name: &str) -> Option<&'a mut Vec<Item>> {
+    items.iter_mut().find_map(|item| match item {
+        Item::Mod(module) if module.ident == name => {
+            module.content.as_mut().map(|(_, items)| items)
+        }
+        _ => None,
+    })
 }
 
 /// The generated types say the same as the spec: their schemars schemas are compared with the
