@@ -1,9 +1,9 @@
-//! The one seam: every request of the generated client leaves through a [`Transport`].
+//! The seam of the generated client: every request leaves through a [`Transport`].
 //!
-//! The default is [`HttpTransport`], on reqwest. Another one can stand in its place: a layer that
-//! adds credentials or retries, or a server in the same process, without a socket. Requests and
-//! answers are whole, in memory: the API's bodies are small, a layer can send a request again, and
-//! an answer that breaks off is an error here and not half a page further up.
+//! The default is [`HttpTransport`], on reqwest. Another transport can replace it: a layer that adds credentials or
+//! retries, or a server in the same process, without a socket. Requests and responses are held in memory as a whole.
+//! The API's bodies are small, so a layer can send a request again, and a response that breaks off is an error here
+//! instead of half a page further up.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -16,26 +16,31 @@ use progenitor_client::{ClientHooks, OperationInfo};
 
 use crate::Client;
 
-/// A future that can be sent between threads, boxed so that [`Transport`] can be a trait object.
+/// A boxed future that is [`Send`], so that [`Transport`] can be a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Sends one request and returns its whole answer, whatever its status.
+/// Sends one request and returns its complete response, whatever the status.
+///
+/// # Examples
 ///
 /// ```
+/// use std::sync::Arc;
+///
 /// use bytes::Bytes;
 /// use shieldcert_api::transport::{BoxFuture, Transport, TransportError};
 ///
-/// /// Answers everything with an empty list.
-/// struct Nothing;
+/// /// Responds to every request with an empty list.
+/// struct EmptyList;
 ///
-/// impl Transport for Nothing {
+/// impl Transport for EmptyList {
 ///     fn send(&self, _: http::Request<Bytes>) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
-///         Box::pin(async { Ok(http::Response::new(Bytes::from_static(b"{\"success\":true,\"result\":[]}"))) })
+///         let body = Bytes::from_static(b"{\"success\":true,\"result\":[]}");
+///         Box::pin(async { Ok(http::Response::new(body)) })
 ///     }
 /// }
 ///
 /// # futures_executor::block_on(async {
-/// let api = shieldcert_api::Client::with_transport("http://in.process", std::sync::Arc::new(Nothing));
+/// let api = shieldcert_api::Client::with_transport("http://in.process", Arc::new(EmptyList));
 /// let page = api.list_client_certificates().zone_id("z".to_string()).send().await?;
 /// assert_eq!(page.into_inner().result.map(|list| list.len()), Some(0));
 /// # Ok::<_, shieldcert_api::Error<shieldcert_api::types::ApiResponseCommonFailure>>(())
@@ -43,6 +48,12 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// ```
 pub trait Transport: Send + Sync + 'static {
     /// Sends `request`, whose URI is absolute and whose extensions hold the [`Operation`].
+    ///
+    /// # Errors
+    /// Returns a [`TransportError`] if there is no complete response. Its kind says how far the request got.
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the request. The service may have acted on it.
     fn send(
         &self,
         request: http::Request<Bytes>,
@@ -58,32 +69,34 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
     }
 }
 
-/// Which operation of the spec a request belongs to, by its operation id.
+/// The operation that a request belongs to, by its operation id in the spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation(pub &'static str);
 
-/// What kept a [`Transport`] from returning an answer.
-#[derive(Debug, thiserror::Error)]
-#[error("{kind}")]
+/// The reason why a [`Transport`] returned no response.
+///
+/// The `Display` form holds the kind, the host where that helps, and the deepest cause. [`cause`](Self::cause) gives
+/// the cause for downcasting; `source` returns nothing, so that no error report prints the cause twice.
+#[derive(Debug)]
 pub struct TransportError {
     kind: TransportErrorKind,
-    #[source]
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    host: Option<String>,
+    cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// How far a request came before its [`TransportError`].
+/// How far a request got before its [`TransportError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TransportErrorKind {
     /// No connection was made: the service has not seen the request.
     NotConnected,
-    /// The request was refused on this side, before anything was sent.
+    /// The request was rejected by this process before anything was sent.
     NotSent,
-    /// Time ran out. The service may have acted on the request.
+    /// A timeout passed. The service may have acted on the request.
     TimedOut,
     /// The connection broke after the request may have left. The service may have acted on it.
     Interrupted,
-    /// The answer is larger than the limit, in bytes. The service has acted on the request.
+    /// The response is larger than the limit, in bytes. The service has acted on the request.
     TooLarge(usize),
 }
 
@@ -92,25 +105,43 @@ impl fmt::Display for TransportErrorKind {
         match self {
             Self::NotConnected => f.write_str("could not connect"),
             Self::NotSent => f.write_str("the request could not be sent"),
-            Self::TimedOut => f.write_str("no complete answer in time"),
-            Self::Interrupted => f.write_str("the connection broke before the answer was complete"),
-            Self::TooLarge(limit) => write!(f, "the answer is larger than {limit} bytes"),
+            Self::TimedOut => f.write_str("timed out before the response was complete"),
+            Self::Interrupted => {
+                f.write_str("the connection broke before the response was complete")
+            }
+            Self::TooLarge(limit) => write!(f, "the response is larger than {limit} bytes"),
         }
     }
 }
 
 impl TransportError {
-    /// An error of this kind, with what caused it if anything did.
-    pub fn new(kind: TransportErrorKind, source: Option<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { kind, source }
+    /// Creates an error of this kind with its cause, if one is known.
+    pub fn new(kind: TransportErrorKind, cause: Option<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self {
+            kind,
+            host: None,
+            cause,
+        }
     }
 
-    /// How far the request came.
+    /// Names the host and port that the request was for.
+    #[must_use]
+    pub fn with_host(mut self, host: impl Into<String>) -> Self {
+        self.host = Some(host.into());
+        self
+    }
+
+    /// Returns how far the request got.
     pub fn kind(&self) -> TransportErrorKind {
         self.kind
     }
 
-    /// Finds the transport's error in what the generated client returned.
+    /// Returns the cause, for downcasting. The `Display` form already holds its text.
+    pub fn cause(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
+        self.cause.as_deref()
+    }
+
+    /// Finds the transport's error in an error that the generated client returned.
     pub fn find<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
         let mut error = Some(error);
         while let Some(current) = error {
@@ -123,13 +154,41 @@ impl TransportError {
     }
 }
 
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)?;
+        if let (TransportErrorKind::NotConnected, Some(host)) = (self.kind, &self.host) {
+            write!(f, " to {host}")?;
+        }
+        if let Some(cause) = &self.cause {
+            let mut deepest: &dyn StdError = &**cause;
+            while let Some(deeper) = deepest.source() {
+                deepest = deeper;
+            }
+            write!(f, " ({})", describe(deepest))?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for TransportError {}
+
+/// The text of an error. The number that `std::io::Error` puts in parentheses behind it tells a person nothing.
+fn describe(error: &dyn StdError) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error ") {
+        Some((text, _)) => text.to_ascii_lowercase(),
+        None => text,
+    }
+}
+
 impl From<TransportErrorKind> for TransportError {
     fn from(kind: TransportErrorKind) -> Self {
         Self::new(kind, None)
     }
 }
 
-/// The default transport: HTTP by reqwest.
+/// The default transport: HTTP with reqwest.
 #[derive(Clone, Debug)]
 pub struct HttpTransport {
     client: reqwest::Client,
@@ -137,20 +196,19 @@ pub struct HttpTransport {
 }
 
 impl HttpTransport {
-    /// The largest answer read unless [`body_limit`](Self::body_limit) says otherwise: 8 MiB.
-    ///
-    /// A page of 50 certificates is about 200 KiB.
-    pub const BODY_LIMIT: usize = 8 << 20;
+    /// The default of [`body_limit`](Self::body_limit): 8 MiB. A page of 50 certificates has about 200 KiB.
+    pub const DEFAULT_BODY_LIMIT: usize = 8 << 20;
 
-    /// Sends with `client`: its pool, its TLS settings, its time-outs.
+    /// Creates a transport that sends with `client`, with its pool, TLS settings and timeouts.
     pub fn new(client: reqwest::Client) -> Self {
         Self {
             client,
-            body_limit: Self::BODY_LIMIT,
+            body_limit: Self::DEFAULT_BODY_LIMIT,
         }
     }
 
-    /// The largest answer that is read, in bytes; a larger one is an error.
+    /// Sets the largest response body that is read, in bytes. A larger one is an error.
+    #[must_use]
     pub fn body_limit(self, bytes: usize) -> Self {
         Self {
             body_limit: bytes,
@@ -162,8 +220,16 @@ impl HttpTransport {
         &self,
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, TransportError> {
-        let request = sendable(request)?;
-        let response = self.client.execute(request).await.map_err(classified)?;
+        let host = request.uri().authority().cloned();
+        let classify = |error| {
+            let error = classify(error);
+            match &host {
+                Some(host) => error.with_host(host.as_str()),
+                None => error,
+            }
+        };
+        let request = into_reqwest(request)?;
+        let response = self.client.execute(request).await.map_err(&classify)?;
         let announced = response.content_length();
         let (parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
         if announced.is_some_and(|length| length > self.body_limit as u64) {
@@ -174,15 +240,15 @@ impl HttpTransport {
             Some(Ok(chunk)) if read + chunk.len() > self.body_limit => {
                 Err(TransportErrorKind::TooLarge(self.body_limit).into())
             }
-            Some(chunk) => chunk.map(Some).map_err(classified),
+            Some(chunk) => chunk.map(Some).map_err(&classify),
             None => Ok(None),
         };
-        // Most come in one piece, which need not be copied.
+        // Most bodies come in one chunk, which is not copied.
         let first = next(0).await?.unwrap_or_default();
         let Some(second) = next(first.len()).await? else {
             return Ok(http::Response::from_parts(parts, first));
         };
-        // A lying Content-Length must not reserve memory that the body never fills.
+        // A wrong Content-Length must not reserve memory that the body never fills.
         let expected = announced.map_or(0, |length| length.min(1 << 20) as usize);
         let mut whole = BytesMut::with_capacity(expected);
         whole.extend_from_slice(&first);
@@ -194,13 +260,14 @@ impl HttpTransport {
     }
 }
 
-/// The URL as it was composed. It goes along as an extension, for parsing it anew takes some 10,000 instructions.
+/// The URL that the generated client built. It travels as an extension of the request, because parsing it again takes
+/// some 10,000 instructions.
 #[derive(Clone)]
-struct Composed(Arc<reqwest::Url>);
+struct BuiltUrl(Arc<reqwest::Url>);
 
-impl Composed {
-    /// Whether this still is where the request goes.
-    fn is(&self, uri: &http::Uri) -> bool {
+impl BuiltUrl {
+    /// Whether the request still goes to this URL. A layer may have redirected it.
+    fn matches(&self, uri: &http::Uri) -> bool {
         let parts = [
             uri.scheme_str().unwrap_or_default(),
             "://",
@@ -215,12 +282,12 @@ impl Composed {
     }
 }
 
-fn sendable(mut request: http::Request<Bytes>) -> Result<reqwest::Request, TransportError> {
-    let composed = request.extensions_mut().remove::<Composed>();
-    let Some(composed) = composed.filter(|composed| composed.is(request.uri())) else {
-        return reqwest::Request::try_from(request).map_err(classified);
+fn into_reqwest(mut request: http::Request<Bytes>) -> Result<reqwest::Request, TransportError> {
+    let built = request.extensions_mut().remove::<BuiltUrl>();
+    let Some(built) = built.filter(|built| built.matches(request.uri())) else {
+        return reqwest::Request::try_from(request).map_err(classify);
     };
-    let url = Arc::unwrap_or_clone(composed.0);
+    let url = Arc::unwrap_or_clone(built.0);
     let (parts, body) = request.into_parts();
     let mut request = reqwest::Request::new(parts.method, url);
     *request.headers_mut() = parts.headers;
@@ -237,7 +304,7 @@ impl Transport for HttpTransport {
     }
 }
 
-fn classified(error: reqwest::Error) -> TransportError {
+fn classify(error: reqwest::Error) -> TransportError {
     let kind = if error.is_connect() {
         TransportErrorKind::NotConnected
     } else if error.is_timeout() {
@@ -247,11 +314,11 @@ fn classified(error: reqwest::Error) -> TransportError {
     } else {
         TransportErrorKind::Interrupted
     };
-    // The URL is the caller's to name; in a chain of causes it only repeats itself.
+    // The caller's error names the path; the URL would only repeat it.
     TransportError::new(kind, Some(Box::new(error.without_url())))
 }
 
-/// What the generated client holds to send its requests: a shared [`Transport`].
+/// The shared [`Transport`] that the generated client holds.
 #[derive(Clone)]
 pub struct Seam(Arc<dyn Transport>);
 
@@ -263,15 +330,15 @@ impl fmt::Debug for Seam {
 }
 
 impl Client {
-    /// A client that sends through `transport`, to paths below `base_url` (no slash at the end).
+    /// Creates a client that sends through `transport`, to paths below `base_url` (without a slash at the end).
     pub fn with_transport(base_url: &str, transport: Arc<dyn Transport>) -> Self {
-        Self::new_with_client(base_url, COMPOSER.clone(), Seam(transport))
+        Self::new_with_client(base_url, REQUEST_BUILDER.clone(), Seam(transport))
     }
 }
 
-/// The generated client composes its requests with a reqwest client. Nothing is ever sent with this
-/// one, so it knows no root certificates and costs nothing.
-static COMPOSER: LazyLock<reqwest::Client> = LazyLock::new(|| {
+/// The generated client builds its requests with a reqwest client. This one never sends anything, so it loads no root
+/// certificates.
+static REQUEST_BUILDER: LazyLock<reqwest::Client> = LazyLock::new(|| {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -291,29 +358,29 @@ impl ClientHooks<Seam> for Client {
         mut request: reqwest::Request,
         info: &OperationInfo,
     ) -> reqwest::Result<reqwest::Response> {
-        // The generator adds the document's version as a header. The spec knows of no such header.
+        // The generator adds the document's version as a header that the spec does not have.
         request.headers_mut().remove("api-version");
         let operation = Operation(info.operation_id);
-        let outcome = match composed(request, operation) {
+        let outcome = match into_http(request, operation) {
             Ok(request) => self.inner.0.send(request).await,
             Err(error) => Err(error),
         };
         match outcome {
             Ok(response) => Ok(response.into()),
-            Err(error) => Err(carried(error).await),
+            Err(error) => Err(wrap(error).await),
         }
     }
 }
 
-fn composed(
+fn into_http(
     request: reqwest::Request,
     operation: Operation,
 ) -> Result<http::Request<Bytes>, TransportError> {
-    let composed = Composed(Arc::new(request.url().clone()));
-    let request = http::Request::<reqwest::Body>::try_from(request).map_err(classified)?;
+    let built = BuiltUrl(Arc::new(request.url().clone()));
+    let request = http::Request::<reqwest::Body>::try_from(request).map_err(classify)?;
     let (mut parts, body) = request.into_parts();
     parts.extensions.insert(operation);
-    parts.extensions.insert(composed);
+    parts.extensions.insert(built);
     // The API's bodies are JSON, which the generated client has in memory.
     let body = match body.as_bytes() {
         Some(bytes) => Bytes::copy_from_slice(bytes),
@@ -322,9 +389,9 @@ fn composed(
     Ok(http::Request::from_parts(parts, body))
 }
 
-/// The hook has to return a reqwest error, and reqwest makes one of another only where a body fails
-/// to arrive. [`TransportError::find`] gets it out again.
-async fn carried(error: TransportError) -> reqwest::Error {
+/// Wraps an error in a `reqwest::Error`, which the hook must return. reqwest has no constructor for one but wraps the
+/// error of a body that fails. [`TransportError::find`] unwraps it.
+async fn wrap(error: TransportError) -> reqwest::Error {
     let failing = futures_util::stream::once(std::future::ready(Err::<Bytes, _>(error)));
     let response = http::Response::new(reqwest::Body::wrap_stream(failing));
     match reqwest::Response::from(response).bytes().await {
@@ -340,20 +407,19 @@ mod tests {
     const URL: &str = "https://api.example.com:8443/client/v4/zones/z%2Fy?page=2&status=all";
 
     fn request() -> http::Request<Bytes> {
-        let composed_of = reqwest::Request::new(http::Method::GET, URL.parse().expect("a URL"));
-        let request = composed(composed_of, Operation("list"));
-        request.expect("can be composed")
+        let built = reqwest::Request::new(http::Method::GET, URL.parse().expect("a URL"));
+        into_http(built, Operation("list")).expect("a request")
     }
 
     #[test]
-    fn a_request_goes_where_it_was_composed_for() {
-        let sent = sendable(request()).expect("can be sent");
+    fn a_request_goes_to_the_url_that_was_built() {
+        let sent = into_reqwest(request()).expect("a request");
         assert_eq!(sent.url().as_str(), URL);
     }
 
-    /// A layer in between may send it elsewhere: what was composed must not undo that.
+    /// A layer may redirect a request. The URL that was built must not undo that.
     #[test]
-    fn a_request_that_was_turned_goes_where_it_was_turned_to() {
+    fn a_redirected_request_goes_to_its_new_uri() {
         for other in [
             "http://api.example.com:8443/client/v4/zones/z%2Fy?page=2&status=all",
             "https://api.example.com:8443/client/v4/zones/z%2Fy?page=2&status=al",
@@ -361,10 +427,23 @@ mod tests {
             "https://api.example.com/client/v4/zones/z%2Fy?page=2&status=all",
             "https://127.0.0.1/",
         ] {
-            let mut turned = request();
-            *turned.uri_mut() = other.parse().expect("a URI");
-            let sent = sendable(turned).expect("can be sent");
+            let mut redirected = request();
+            *redirected.uri_mut() = other.parse().expect("a URI");
+            let sent = into_reqwest(redirected).expect("a request");
             assert_eq!(sent.url().as_str(), other);
         }
+    }
+
+    #[test]
+    fn an_error_shows_the_host_and_the_deepest_cause_once() {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let error = TransportError::new(TransportErrorKind::NotConnected, Some(refused.into()))
+            .with_host("127.0.0.1:1");
+        assert_eq!(
+            error.to_string(),
+            "could not connect to 127.0.0.1:1 (connection refused)"
+        );
+        assert!(error.source().is_none(), "the chain would repeat it");
+        assert!(error.cause().is_some());
     }
 }

@@ -1,56 +1,63 @@
-//! Getting one certificate.
+//! Gets one certificate.
 
-use crate::certificate::{CertificateId, ClientCertificate};
+use shieldcert_api::types;
+
+use crate::certificate::ClientCertificate;
+use crate::certificate::id::CertificateId;
+use crate::context::Context;
 use crate::error::Result;
-use crate::trace::traced;
+use crate::observe::trace;
 use crate::transport::BoxFuture;
 use crate::transport::retry::RetryPolicy;
-use crate::zone::Zone;
 
-/// Gets a certificate when awaited; made by [`Zone::get`].
+/// Gets a certificate. Created by [`Zone::get`](crate::Zone::get).
 ///
-/// Fails with an error that [`is_not_found`](crate::Error::is_not_found) where there is none.
+/// # Errors
+/// [`Error::is_not_found`](crate::Error::is_not_found) tells that there is no such certificate.
+///
+/// # Cancel safety
+/// Dropping the future changes nothing at the service.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is sent until it is awaited"]
 pub struct Get {
-    zone: Zone,
+    context: Context,
     id: CertificateId,
-    retry: Option<RetryPolicy>,
 }
 
 impl Get {
-    pub(crate) fn new(zone: Zone, id: CertificateId) -> Self {
-        Self {
-            zone,
-            id,
-            retry: None,
-        }
+    pub(crate) fn new(context: Context, id: CertificateId) -> Self {
+        Self { context, id }
     }
 
-    /// How often and how long this call is tried, in place of the client's policy.
+    /// Overrides the client's retry policy.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.retry = Some(policy);
+        self.context.set_retry(policy);
         self
     }
 
-    async fn run(self) -> Result<ClientCertificate> {
+    /// Sends the request. The same as `.await`, for where a plain future is needed.
+    ///
+    /// # Errors
+    /// See [`Get`].
+    pub async fn send(self) -> Result<ClientCertificate> {
         let span = tracing::info_span!(
             "shieldcert.get",
-            zone = %self.zone.id(), certificate = %self.id
+            zone = %self.context.zone_id, certificate = %self.id
         );
-        traced(span, self.act()).await
+        trace(span, self.send_inner()).await
     }
 
-    async fn act(self) -> Result<ClientCertificate> {
-        let policy = self.retry.as_ref().unwrap_or(self.zone.client().retry());
-        let answer = self.zone.call(policy, async |api| {
-            api.get_client_certificate()
-                .zone_id(self.zone.wire_id())
-                .client_certificate_id(self.id.to_string())
-                .send()
-                .await
-        });
-        Ok(answer.await?.0)
+    async fn send_inner(self) -> Result<ClientCertificate> {
+        let response = self
+            .context
+            .call::<types::ClientCertificateResponseSingle>(async |api| {
+                api.get_client_certificate()
+                    .zone_id(self.context.zone())
+                    .client_certificate_id(self.id.to_string())
+                    .send()
+                    .await
+            });
+        Ok(response.await?.0)
     }
 }
 
@@ -59,6 +66,6 @@ impl IntoFuture for Get {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Box::pin(self.send())
     }
 }

@@ -1,20 +1,19 @@
-//! Issuing certificates, exactly once.
+//! Issues certificates, exactly once.
 //!
-//! The API has no idempotency key: a request whose answer is lost may have issued a certificate, and one
-//! that is sent again issues another. So every failure is one of three kinds:
+//! The API has no idempotency key. A request whose response is lost may have issued a certificate, and sending it
+//! again issues another. So every failure is one of three kinds:
 //!
-//! - It *did not happen*: no connection was made, or the service refused (a 4XX, a 429). The call is
-//!   sent again as the policy allows, or the error returned as it is.
+//! - It *did not happen*: no connection was made, or the service refused (a 4XX, a 429). The call is retried as the
+//!   policy allows, or the error is returned.
 //! - It *happened*: a certificate came back.
-//! - It *may have happened*: a time-out, a broken connection, a 5XX, an answer that can't be read. Then
-//!   the certificate is looked for in the zone by the CSR's DER, again and again until the settle window
-//!   is over, since the service may act on a request a while after it failed. Only if it is certainly
-//!   not there is the request sent again. Where looking fails too, or the attempts are used up, the
-//!   error says that the outcome is unknown.
+//! - It *may have happened*: a timeout, a broken connection, a 5XX, an unreadable response. Then the zone is searched
+//!   for the CSR's DER until the settle window is over, because the service may act on a request a while after it
+//!   failed. Only if the certificate is certainly not there is the request sent again. If the search fails too, or the
+//!   attempts are used up, the error says that the outcome is unknown.
 //!
-//! What is not promised: that the service acts within the settle window. A certificate that turns up
-//! later is a surplus, which [`Zone::revoke_surplus`] revokes. And two issues for one CSR at the same
-//! time, here or by another tool, can't be told apart: each may take the other's certificate for its own.
+//! Not promised: that the service acts within the settle window. A certificate that turns up later is surplus, which
+//! [`Zone::revoke_surplus`](crate::Zone::revoke_surplus) revokes. Two issues for one CSR at the same time, in this
+//! client or by another tool, can't be told apart: each may take the other's certificate for its own.
 
 use std::time::Duration;
 
@@ -23,38 +22,79 @@ use shieldcert_api::types;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::certificate::ClientCertificate;
-use crate::csr::Csr;
+use crate::context::Context;
+use crate::error::input::InvalidInput;
 use crate::error::{Error, Result};
-use crate::search;
-use crate::trace::traced;
+use crate::find::{find_recent, may_be_active};
+use crate::observe::trace;
+use crate::pki::csr::Csr;
+use crate::pki::x509::X509Certificate;
+use crate::revoke::Revoke;
 use crate::transport::BoxFuture;
 use crate::transport::retry::RetryPolicy;
-use crate::x509::Certificate;
-use crate::zone::Zone;
 
-/// Issues a certificate when awaited, exactly once; made by [`Zone::issue`].
+/// Issues a certificate, exactly once. Created by [`Zone::issue`](crate::Zone::issue).
 ///
-/// It returns a certificate or an error that says whether one may have been issued: after
-/// [`Error::OutcomeUnknown`] one may, after any other error none was.
+/// The certificate that it returns has been checked: its public key is the CSR's, and the record's fingerprint and
+/// serial number are the certificate's own.
 ///
-/// What comes back has been checked: its public key is the CSR's, and the fingerprint and serial
-/// number of the record are the certificate's own. Otherwise the error is [`Error::WrongCertificate`].
+/// # Errors
+/// After [`Error::OutcomeUnknown`] a certificate may have been issued. After [`Error::WrongCertificate`] one was issued
+/// that does not match the request. After any other error none was issued.
+///
+/// # Cancel safety
+/// After the future is dropped, a certificate may have been issued. Keep the CSR and look for it with
+/// [`Zone::find_by_csr`](crate::Zone::find_by_csr); a CSR made again with the same ECDSA key is another CSR.
+///
+/// # Examples
 ///
 /// ```no_run
-/// # async fn example(zone: shieldcert::Zone, csr: shieldcert::Csr) -> shieldcert::Result<()> {
+/// use shieldcert::{Csr, Zone};
+///
+/// # async fn example(zone: Zone, csr: Csr) -> shieldcert::Result<()> {
 /// let issued = zone.issue(&csr).validity_days(90).await?;
 /// println!("{}", issued.certificate.id());
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Many at once, with the futures crate (see [`Zone::issue_all`](crate::Zone::issue_all) for the shorter form):
+///
+/// ```no_run
+/// use futures_util::{StreamExt, stream};
+/// use shieldcert::{Csr, Zone};
+///
+/// # async fn example(zone: Zone, csrs: Vec<Csr>) {
+/// let results: Vec<_> = stream::iter(csrs)
+///     .map(|csr| zone.issue(&csr).send())
+///     .buffer_unordered(16)
+///     .collect()
+///     .await;
+/// # let _ = results;
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "nothing is sent until it is awaited"]
 pub struct Issue {
-    zone: Zone,
+    context: Context,
     csr: Csr,
-    validity_days: u32,
-    settle_window: Duration,
-    retry: Option<RetryPolicy>,
+    options: IssueOptions,
+}
+
+/// The settings of an issue, for one certificate or many.
+#[derive(Clone, Debug)]
+pub(crate) struct IssueOptions {
+    pub(crate) validity_days: u32,
+    pub(crate) settle_window: Duration,
+}
+
+impl Default for IssueOptions {
+    fn default() -> Self {
+        Self {
+            validity_days: Issue::DEFAULT_VALIDITY_DAYS,
+            settle_window: Issue::DEFAULT_SETTLE_WINDOW,
+        }
+    }
 }
 
 /// An issued certificate.
@@ -63,90 +103,94 @@ pub struct Issue {
 pub struct Issued {
     /// The certificate, as the service describes it.
     pub certificate: ClientCertificate,
-    /// Whether the answer was lost and the certificate found in the zone.
+    /// Whether the response was lost and the certificate was found in the zone.
     pub recovered: bool,
-    /// How often the service may have seen the request: 1 unless an outcome was unclear.
+    /// How often the service may have seen the request. 1 unless an outcome was unclear.
     pub attempts: u32,
 }
 
-/// A year.
-const DEFAULT_VALIDITY_DAYS: u32 = 365;
-
-/// A hundred years. The service's own bound is not documented; beyond this, somebody mistook the unit.
-const LONGEST_VALIDITY_DAYS: u32 = 36_500;
+/// A hundred years. The service's own bound is not documented. Beyond this, somebody mistook the unit.
+const MAX_VALIDITY_DAYS: u32 = 36_500;
 
 /// How far the service's clock may be behind this machine's.
 const CLOCK_SKEW: Duration = Duration::from_secs(600);
 
-const FIRST_LOOK: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+const INITIAL_PAUSE: Duration = Duration::from_millis(500);
+const MAX_PAUSE: Duration = Duration::from_secs(15);
 
 impl Issue {
-    /// How long the service may take to act on a request that failed, unless
-    /// [`settle_window`](Self::settle_window) says otherwise: 75 seconds.
-    pub const SETTLE_WINDOW: Duration = Duration::from_secs(75);
+    /// The default of [`validity_days`](Self::validity_days): 365 days.
+    pub const DEFAULT_VALIDITY_DAYS: u32 = 365;
 
-    pub(crate) fn new(zone: Zone, csr: Csr) -> Self {
+    /// The default of [`settle_window`](Self::settle_window): 75 seconds.
+    pub const DEFAULT_SETTLE_WINDOW: Duration = Duration::from_secs(75);
+
+    pub(crate) fn new(context: Context, csr: Csr) -> Self {
+        Self::with_options(context, csr, IssueOptions::default())
+    }
+
+    pub(crate) fn with_options(context: Context, csr: Csr, options: IssueOptions) -> Self {
         Self {
-            zone,
+            context,
             csr,
-            validity_days: DEFAULT_VALIDITY_DAYS,
-            settle_window: Self::SETTLE_WINDOW,
-            retry: None,
+            options,
         }
     }
 
-    /// How many days the certificate is valid, from 1; 365 unless set.
+    /// Sets how many days the certificate is valid, from 1 to 36,500. Default: 365.
     pub fn validity_days(mut self, days: u32) -> Self {
-        self.validity_days = days;
+        self.options.validity_days = days;
         self
     }
 
-    /// How long after an unclear failure the service may still act on the request.
+    /// Sets how long after an unclear failure the service may still act on the request. Default: 75 seconds.
     ///
-    /// So long the certificate is looked for before the request is sent again. Shorter gives answers
-    /// sooner, and a second certificate where the service is slower.
+    /// The zone is searched for this long before the request is sent again. A shorter window gives results sooner, and
+    /// a second certificate where the service is slower.
     pub fn settle_window(mut self, window: Duration) -> Self {
-        self.settle_window = window;
+        self.options.settle_window = window;
         self
     }
 
-    /// How often and how long this call is tried, in place of the client's policy.
+    /// Overrides the client's retry policy.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.retry = Some(policy);
+        self.context.set_retry(policy);
         self
     }
 
-    async fn run(self) -> Result<Issued> {
+    /// Sends the request. The same as `.await`, for where a plain future is needed.
+    ///
+    /// # Errors
+    /// See [`Issue`].
+    pub async fn send(self) -> Result<Issued> {
         let span = tracing::info_span!(
             "shieldcert.issue",
-            zone = %self.zone.id(), csr.sha256 = self.csr.sha256(), validity_days = self.validity_days
+            zone = %self.context.zone_id,
+            csr.sha256 = self.csr.sha256(),
+            validity_days = self.options.validity_days
         );
-        traced(span, self.act()).await
+        trace(span, self.send_inner()).await
     }
 
-    async fn act(self) -> Result<Issued> {
-        if !(1..=LONGEST_VALIDITY_DAYS).contains(&self.validity_days) {
-            return Err(Error::input(
-                "validity",
-                format!(
-                    "{} days is not possible; it must be from 1 to {LONGEST_VALIDITY_DAYS} days",
-                    self.validity_days
-                ),
-            ));
+    async fn send_inner(self) -> Result<Issued> {
+        let days = self.options.validity_days;
+        if !(1..=MAX_VALIDITY_DAYS).contains(&days) {
+            let problem =
+                format!("{days} days are not possible; give 1 to {MAX_VALIDITY_DAYS} days");
+            return Err(InvalidInput::new("validity", problem).into());
         }
-        let policy = self.retry.as_ref().unwrap_or(self.zone.client().retry());
+        let max_attempts = self.context.retry().max_attempts;
         let since = Timestamp::now()
             .checked_sub(CLOCK_SKEW)
             .unwrap_or(Timestamp::MIN);
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let error = match self.send(policy).await {
+            let error = match self.create().await {
                 Ok(certificate) => {
                     check(&certificate, &self.csr)?;
                     if attempts > 1 {
-                        self.revoke_late_ones(&certificate, since, policy).await;
+                        self.revoke_surplus(&certificate, since).await;
                     }
                     tracing::debug!(certificate = %certificate.id(), attempts, "issued");
                     return Ok(Issued {
@@ -155,16 +199,15 @@ impl Issue {
                         attempts,
                     });
                 }
-                // Nothing was issued, by this attempt or any before it.
+                // Neither this attempt nor one before it issued anything.
                 Err(error) if attempts == 1 && !error.is_ambiguous() => return Err(error),
                 Err(error) => error,
             };
-            tracing::debug!(%error, attempts, "looking for what it may have issued");
-            let looked = self.look(since, policy).await;
-            match looked {
+            tracing::debug!(%error, attempts, "searching for the certificate");
+            match self.search(since).await {
                 Ok(Some(certificate)) => {
                     check(&certificate, &self.csr)?;
-                    self.revoke_late_ones(&certificate, since, policy).await;
+                    self.revoke_surplus(&certificate, since).await;
                     tracing::info!(certificate = %certificate.id(), attempts, "recovered");
                     return Ok(Issued {
                         certificate,
@@ -172,48 +215,45 @@ impl Issue {
                         attempts,
                     });
                 }
-                // A clear refusal now ends it; what earlier attempts did remains unknown.
-                Ok(None) if error.is_ambiguous() && attempts < policy.most_attempts() => {}
+                // A clear refusal of this attempt ends it. What earlier attempts did remains unknown.
+                Ok(None) if error.is_ambiguous() && attempts < max_attempts => {}
                 Ok(None) | Err(_) => {
                     return Err(Error::OutcomeUnknown {
                         csr_sha256: self.csr.sha256(),
-                        source: Box::new(error),
+                        cause: Box::new(error),
                     });
                 }
             }
         }
     }
 
-    /// Sends the request, once or where it certainly did nothing again.
-    async fn send(&self, policy: &RetryPolicy) -> Result<ClientCertificate> {
-        let body = types::CreateClientCertificateBody {
-            csr: types::Csr(self.csr.to_pem()),
-            validity_days: types::ValidityDays(self.validity_days.into()),
-        };
-        let answer = self.zone.call(policy, async |api| {
-            api.create_client_certificate()
-                .zone_id(self.zone.wire_id())
-                .body(body)
-                .send()
-                .await
-        });
-        Ok(answer.await?.0)
+    /// Sends the request once, and again only where it certainly had no effect.
+    async fn create(&self) -> Result<ClientCertificate> {
+        let body = types::CreateClientCertificateBody::builder()
+            .csr(types::Csr(self.csr.to_pem()))
+            .validity_days(types::ValidityDays(self.options.validity_days.into()));
+        let response = self
+            .context
+            .call::<types::ClientCertificateResponseSingle>(async |api| {
+                api.create_client_certificate()
+                    .zone_id(self.context.zone())
+                    .body(body)
+                    .send()
+                    .await
+            });
+        Ok(response.await?.0)
     }
 
-    /// Looks for the certificate until it is found or the settle window is over. It is not there only
-    /// if a look after the window's end says so; an error means that nobody knows.
-    async fn look(
-        &self,
-        since: Timestamp,
-        policy: &RetryPolicy,
-    ) -> Result<Option<ClientCertificate>> {
-        let settled = Instant::now() + self.settle_window;
-        let mut pause = FIRST_LOOK;
+    /// Searches for the certificate until it is found or the settle window is over. `None` if a search after the end
+    /// of the window did not find it; an error if nobody knows.
+    async fn search(&self, since: Timestamp) -> Result<Option<ClientCertificate>> {
+        let settled = Instant::now() + self.options.settle_window;
+        let mut pause = INITIAL_PAUSE;
         loop {
             let is_last = Instant::now() >= settled;
-            match search::recent(&self.zone, &self.csr, since, policy).await {
+            match find_recent(&self.context, &self.csr, since).await {
                 Ok(found) => {
-                    if let Some(certificate) = found.into_iter().find(search::may_be_active) {
+                    if let Some(certificate) = found.into_iter().find(may_be_active) {
                         return Ok(Some(certificate));
                     }
                     if is_last {
@@ -221,54 +261,57 @@ impl Issue {
                     }
                 }
                 Err(error) if is_last => return Err(error),
-                Err(error) => tracing::debug!(%error, "could not look"),
+                Err(error) => tracing::debug!(%error, "search failed"),
             }
             let next = Instant::now() + pause;
             sleep_until(next.min(settled.max(Instant::now()))).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(MAX_PAUSE);
         }
     }
 
-    /// Revokes what earlier attempts issued after all. Their certificates are nobody's: no answer
-    /// ever named them. What can't be done here is left to a clean-up.
-    async fn revoke_late_ones(
-        &self,
-        keep: &ClientCertificate,
-        since: Timestamp,
-        policy: &RetryPolicy,
-    ) {
-        let found = match search::recent(&self.zone, &self.csr, since, policy).await {
+    /// Revokes what earlier attempts issued after all. No response named those certificates, so nobody uses them.
+    /// What can't be revoked here is left to a clean-up.
+    async fn revoke_surplus(&self, keep: &ClientCertificate, since: Timestamp) {
+        let found = match find_recent(&self.context, &self.csr, since).await {
             Ok(found) => found,
             Err(error) => {
-                tracing::warn!(%error, "could not look for surplus certificates");
+                tracing::warn!(%error, "could not search for surplus certificates");
                 return;
             }
         };
         for surplus in found {
-            if surplus.id() == keep.id() || !search::may_be_active(&surplus) {
+            if surplus.id() == keep.id() || !may_be_active(&surplus) {
                 continue;
             }
+            let revoke = Revoke::new(self.context.clone(), surplus.id().clone());
             let revoked = async {
                 loop {
-                    match self.zone.revoke(surplus.id()).retry(policy.clone()).await {
-                        // Revoking twice is safe.
-                        Err(error) if error.is_retryable() => sleep(FIRST_LOOK).await,
+                    match revoke.clone().send().await {
+                        Err(error) if error.is_retryable() => sleep(INITIAL_PAUSE).await,
                         outcome => break outcome,
                     }
                 }
             };
-            match tokio::time::timeout(self.settle_window.max(LONGEST_PAUSE), revoked).await {
-                Ok(Ok(_)) => tracing::info!(certificate = %surplus.id(), "revoked a surplus"),
-                Ok(Err(error)) => tracing::warn!(%error, "could not revoke a surplus"),
+            let limit = self.options.settle_window.max(MAX_PAUSE);
+            match tokio::time::timeout(limit, revoked).await {
+                Ok(Ok(_)) => {
+                    tracing::info!(certificate = %surplus.id(), "revoked a surplus certificate");
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "could not revoke a surplus certificate");
+                }
                 Err(_) => {
-                    tracing::warn!(certificate = %surplus.id(), "could not revoke a surplus in time")
+                    tracing::warn!(
+                        certificate = %surplus.id(),
+                        "could not revoke a surplus certificate in time"
+                    );
                 }
             }
         }
     }
 }
 
-/// Whether the certificate is what was asked for, and the record is about that certificate.
+/// Checks that the certificate matches the request, and the record matches the certificate.
 fn check(record: &ClientCertificate, csr: &Csr) -> Result<()> {
     let wrong = |problem: String| Error::WrongCertificate {
         id: Some(record.id().clone()),
@@ -277,26 +320,26 @@ fn check(record: &ClientCertificate, csr: &Csr) -> Result<()> {
     let pem = record
         .pem()
         .ok_or_else(|| wrong("the record holds no certificate".into()))?;
-    let certificate = Certificate::from_pem(pem)
-        .map_err(|problem| wrong(format!("its certificate can't be read: {problem}")))?;
-    if certificate.public_key != csr.public_key() {
+    let certificate = X509Certificate::from_pem(pem).map_err(|error| wrong(error.to_string()))?;
+    if certificate.public_key() != csr.public_key() {
         return Err(wrong("its public key is not the CSR's".into()));
     }
     if let Some(stated) = record.fingerprint_sha256()
         && !stated
             .replace(':', "")
-            .eq_ignore_ascii_case(&certificate.sha256())
+            .eq_ignore_ascii_case(&certificate.fingerprint_sha256())
     {
         return Err(wrong(format!(
-            "the record's fingerprint {stated:?} is not the certificate's, which is {}",
-            certificate.sha256()
+            "the record's fingerprint is {stated:?}, the certificate's is {}",
+            certificate.fingerprint_sha256()
         )));
     }
     if let Some(stated) = record.serial_number()
         && !certificate.has_serial_number(stated)
     {
         return Err(wrong(format!(
-            "the record's serial number {stated:?} is not the certificate's"
+            "the record's serial number is {stated:?}, the certificate's is {}",
+            certificate.serial_number()
         )));
     }
     Ok(())
@@ -307,6 +350,6 @@ impl IntoFuture for Issue {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Box::pin(self.send())
     }
 }

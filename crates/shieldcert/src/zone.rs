@@ -1,133 +1,110 @@
-//! A zone: the handle that every operation hangs from.
+//! The handle of a zone, which hands out the operations.
 
-use std::sync::Arc;
+use std::fmt;
 
-use shieldcert_api::{ResponseValue, types};
-
-use crate::certificate::{CertificateId, ClientCertificate, ZoneId};
+use crate::bulk::{IssueAll, RevokeAll};
+use crate::certificate::id::{CertificateId, ZoneId};
 use crate::client::Client;
-use crate::csr::Csr;
-use crate::error::{Call, Error, Result};
+use crate::context::Context;
+use crate::find::FindByCsr;
 use crate::get::Get;
 use crate::issue::Issue;
-use crate::list::List;
-use crate::search;
-use crate::transition::{Reactivate, Revoke, Wait};
-use crate::transport::answer::{Envelope, conclude};
-use crate::transport::exchange::Exchange;
-use crate::transport::retry::RetryPolicy;
 
-/// The client certificates of a zone. Cheap to clone; made by [`Client::zone`].
-#[derive(Clone, Debug)]
+use crate::list::List;
+use crate::pki::csr::Csr;
+use crate::revoke::{Reactivate, Revoke};
+
+use crate::surplus::RevokeSurplus;
+use crate::wait::Wait;
+
+/// The client certificates of a zone. Cheap to clone. Created by [`Client::zone`].
+#[derive(Clone)]
 pub struct Zone {
-    client: Client,
-    id: ZoneId,
+    context: Context,
 }
 
 impl Zone {
-    pub(crate) fn new(client: Client, id: ZoneId) -> Self {
-        Self { client, id }
+    pub(crate) fn new(context: Context) -> Self {
+        Self { context }
     }
 
-    /// The zone's id.
+    /// Returns the zone's id.
     pub fn id(&self) -> &ZoneId {
-        &self.id
+        &self.context.zone_id
     }
 
-    /// The client that calls are made with.
-    pub fn client(&self) -> &Client {
-        &self.client
+    /// Returns the client that makes the calls.
+    pub fn client(&self) -> Client {
+        Client::from_shared(self.context.shared.clone())
     }
 
-    /// Lists the zone's certificates, all of them unless a filter is set.
+    /// Lists the zone's certificates: all of them, or those with a status.
     pub fn list(&self) -> List {
-        List::new(self.clone())
+        List::new(self.context.clone())
     }
 
-    /// Gets one certificate.
+    /// Gets a certificate.
     pub fn get(&self, id: &CertificateId) -> Get {
-        Get::new(self.clone(), id.clone())
+        Get::new(self.context.clone(), id.clone())
     }
 
     /// Issues a certificate for a CSR.
     pub fn issue(&self, csr: &Csr) -> Issue {
-        Issue::new(self.clone(), csr.clone())
+        Issue::new(self.context.clone(), csr.clone())
     }
 
-    /// Finds the certificates that were issued for a CSR, in any status, oldest first.
+    /// Issues a certificate for each of many CSRs.
+    pub fn issue_all<I>(&self, csrs: I) -> IssueAll
+    where
+        I: IntoIterator<Item = Csr>,
+        I::IntoIter: Send + 'static,
+    {
+        IssueAll::new(self.context.clone(), csrs.into_iter())
+    }
+
+    /// Finds the certificates that were issued for a CSR.
+    pub fn find_by_csr(&self, csr: &Csr) -> FindByCsr {
+        FindByCsr::new(self.context.clone(), csr.clone())
+    }
+
+    /// Revokes a certificate.
     ///
-    /// Reads the whole list: 20 requests for each 1,000 certificates. This is what to ask after an
-    /// [`Error::OutcomeUnknown`].
-    pub async fn find_by_csr(&self, csr: &Csr) -> Result<Vec<ClientCertificate>> {
-        search::everywhere(self, csr, self.client.retry()).await
-    }
-
-    /// Revokes every certificate for a CSR but one, and returns those that it revoked.
-    ///
-    /// For a clean-up after an issue whose request reached the service later than the settle window
-    /// allows for, so that a second certificate turned up afterwards. `keep` is the one that is in
-    /// use. Asking twice is safe.
-    pub async fn revoke_surplus(
-        &self,
-        csr: &Csr,
-        keep: &CertificateId,
-    ) -> Result<Vec<ClientCertificate>> {
-        let mut revoked = Vec::new();
-        for certificate in self.find_by_csr(csr).await? {
-            if certificate.id() != keep && search::may_be_active(&certificate) {
-                revoked.push(self.revoke(certificate.id()).await?);
-            }
-        }
-        Ok(revoked)
-    }
-
-    /// Revokes a certificate. Its quota is free at once; the edge refuses it once it is `revoked`.
+    /// Its place in the quota becomes free at once. The edge refuses it once it is `revoked`, if the mTLS rule checks
+    /// for that.
     pub fn revoke(&self, id: &CertificateId) -> Revoke {
-        Revoke::new(self.clone(), id.clone())
+        Revoke::new(self.context.clone(), id.clone())
     }
 
-    /// Makes a certificate active again.
+    /// Revokes many certificates.
+    pub fn revoke_all<I>(&self, ids: I) -> RevokeAll
+    where
+        I: IntoIterator<Item = CertificateId>,
+        I::IntoIter: Send + 'static,
+    {
+        RevokeAll::new(self.context.clone(), ids.into_iter())
+    }
+
+    /// Revokes the certificates that were issued for a CSR but are not in use.
+    pub fn revoke_surplus(&self, csr: &Csr) -> RevokeSurplus {
+        RevokeSurplus::new(self.context.clone(), csr.clone())
+    }
+
+    /// Reactivates a certificate.
     pub fn reactivate(&self, id: &CertificateId) -> Reactivate {
-        Reactivate::new(self.clone(), id.clone())
+        Reactivate::new(self.context.clone(), id.clone())
     }
 
-    /// Waits until nothing is under way with a certificate, and returns it as it then is.
+    /// Waits until no transition of a certificate is in progress.
     pub fn wait(&self, id: &CertificateId) -> Wait {
-        Wait::until_settled(self.clone(), id.clone())
+        Wait::new(self.context.clone(), id.clone())
     }
+}
 
-    /// Makes one operation's call and reads its answer.
-    pub(crate) async fn call<E: Envelope>(
-        &self,
-        policy: &RetryPolicy,
-        request: impl AsyncFnOnce(
-            shieldcert_api::Client,
-        ) -> Result<
-            ResponseValue<E>,
-            shieldcert_api::Error<types::ApiResponseCommonFailure>,
-        >,
-    ) -> Result<(E::Answer, Call)> {
-        let exchange = Arc::new(Exchange::new(
-            self.client.transport(),
-            self.client.limits(),
-            policy.clone(),
-            self.client.base_path(),
-        ));
-        let api = shieldcert_api::Client::with_transport(self.client.base_url(), exchange.clone());
-        let read = request(api).await;
-        match exchange.take() {
-            Some(record) => conclude(read.ok().map(ResponseValue::into_inner), record),
-            None => Err(Error::input(
-                "request",
-                match read {
-                    Err(error) => format!("can't be composed ({error})"),
-                    Ok(_) => "was not sent".to_owned(),
-                },
-            )),
-        }
-    }
-
-    pub(crate) fn wire_id(&self) -> String {
-        self.id.to_string()
+impl fmt::Debug for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Zone")
+            .field("base_url", &self.context.shared.base_url)
+            .field("id", &self.context.zone_id)
+            .finish_non_exhaustive()
     }
 }

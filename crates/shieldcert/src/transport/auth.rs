@@ -1,4 +1,4 @@
-//! Credentials, and the one host they are sent to.
+//! Credentials, and the one host that they are sent to.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use memchr::memmem;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{BoxFuture, Transport, TransportError, TransportErrorKind};
-use crate::error::{Error, Result};
+use crate::error::input::InvalidInput;
 
 const X_AUTH_EMAIL: HeaderName = HeaderName::from_static("x-auth-email");
 const X_AUTH_KEY: HeaderName = HeaderName::from_static("x-auth-key");
 
-/// Who calls. Wiped from memory when dropped; `Debug` shows no secret.
+/// The credentials of a client. They are wiped from memory when dropped, and `Debug` shows no secret.
 #[derive(Clone)]
 pub(crate) enum Credentials {
     Token(SecretString),
@@ -22,58 +22,57 @@ pub(crate) enum Credentials {
 }
 
 impl Credentials {
-    pub(crate) fn token(token: SecretString) -> Result<Self> {
+    pub(crate) fn token(token: SecretString) -> Result<Self, InvalidInput> {
         check("API token", token.expose_secret())?;
         Ok(Self::Token(token))
     }
 
-    pub(crate) fn email_and_key(email: String, key: SecretString) -> Result<Self> {
+    pub(crate) fn email_and_key(email: String, key: SecretString) -> Result<Self, InvalidInput> {
         check("email", &email)?;
         check("API key", key.expose_secret())?;
         Ok(Self::EmailAndKey { email, key })
     }
 
-    /// The headers that carry them.
-    fn headers(&self) -> Result<HeaderMap> {
-        let secret = |text: &str| {
+    fn headers(&self) -> Result<HeaderMap, InvalidInput> {
+        let header_value = |text: &str| {
             let value = HeaderValue::from_str(text);
-            let mut value = value.map_err(|_| Error::input("credential", "fits in no header"))?;
+            let mut value =
+                value.map_err(|_| InvalidInput::new("credentials", "they fit in no header"))?;
             value.set_sensitive(true);
-            Ok::<_, Error>(value)
+            Ok::<_, InvalidInput>(value)
         };
         let mut headers = HeaderMap::new();
         match self {
             Self::Token(token) => {
                 let bearer = SecretString::from(format!("Bearer {}", token.expose_secret()));
-                headers.insert(AUTHORIZATION, secret(bearer.expose_secret())?);
+                headers.insert(AUTHORIZATION, header_value(bearer.expose_secret())?);
             }
             Self::EmailAndKey { email, key } => {
-                headers.insert(X_AUTH_EMAIL, secret(email)?);
-                headers.insert(X_AUTH_KEY, secret(key.expose_secret())?);
+                headers.insert(X_AUTH_EMAIL, header_value(email)?);
+                headers.insert(X_AUTH_KEY, header_value(key.expose_secret())?);
             }
         }
         Ok(headers)
     }
 
-    /// The answer without the secret, should whoever answered repeat it: what is answered ends up in
-    /// errors and logs.
+    /// Removes the secret from a response, in case the sender repeats it: responses end up in errors and logs.
     ///
-    /// A success is left as it is where the secret is so short that it may stand there by chance, as one for an
-    /// emulator does: a token `active` would change every status.
-    fn redacted(&self, answer: http::Response<Bytes>) -> http::Response<Bytes> {
+    /// A short secret, such as one for an emulator, can occur in a successful response by chance: the token `active`
+    /// would change every status. Such a response is left unchanged.
+    fn redact(&self, response: http::Response<Bytes>) -> http::Response<Bytes> {
         let (Self::Token(secret) | Self::EmailAndKey { key: secret, .. }) = self;
         let secret = secret.expose_secret().as_bytes();
-        if answer.status().is_success() && secret.len() < SHORTEST_REAL {
-            return answer;
+        if response.status().is_success() && secret.len() < MIN_REDACTED_LEN {
+            return response;
         }
-        answer.map(|body| without(body, secret))
+        response.map(|body| replace_secret(body, secret))
     }
 }
 
-/// The service's own tokens have 40 characters and its keys 37.
-const SHORTEST_REAL: usize = 20;
+/// The service's tokens have 40 characters and its keys 37.
+const MIN_REDACTED_LEN: usize = 20;
 
-fn without(body: Bytes, secret: &[u8]) -> Bytes {
+fn replace_secret(body: Bytes, secret: &[u8]) -> Bytes {
     if memmem::find(&body, secret).is_none() {
         return body;
     }
@@ -97,26 +96,25 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The message names what is wrong and never shows any of it.
-fn check(what: &'static str, text: &str) -> Result<()> {
+/// Checks a credential. The message says what is wrong and shows no part of it.
+fn check(what: &'static str, text: &str) -> Result<(), InvalidInput> {
     let problem = if text.is_empty() {
-        "is empty"
+        "it is empty"
     } else if text.contains(['\n', '\r']) {
-        "holds a line break; take it off, for instance where it is read from a file"
+        "it has a line break; remove it, for example where the credential is read from a file"
     } else if text.starts_with(' ') || text.ends_with(' ') {
-        "starts or ends with a space; take it off"
+        "it starts or ends with a space; remove it"
     } else if !text.chars().all(|c| c.is_ascii_graphic()) {
-        "holds a character that no credential has (a space, a control character, or one beyond ASCII)"
+        "it has a space, a control character or a non-ASCII character, which no credential has"
     } else {
         return Ok(());
     };
-    Err(Error::input(what, problem))
+    Err(InvalidInput::new(what, problem))
 }
 
-/// Adds the credentials to requests to the base URL's host, and refuses every other.
+/// Adds the credentials to requests to the base URL's host, and refuses requests to other hosts.
 pub(crate) struct Auth<T> {
     credentials: Credentials,
-    /// Made once: every request carries the same.
     headers: HeaderMap,
     scheme: Scheme,
     authority: Authority,
@@ -129,7 +127,7 @@ impl<T: Transport> Auth<T> {
         scheme: Scheme,
         authority: Authority,
         inner: T,
-    ) -> Result<Self> {
+    ) -> Result<Self, InvalidInput> {
         Ok(Self {
             headers: credentials.headers()?,
             credentials,
@@ -147,8 +145,8 @@ impl<T: Transport> Transport for Auth<T> {
     ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
         let uri = request.uri();
         if uri.scheme() != Some(&self.scheme) || uri.authority() != Some(&self.authority) {
-            let source = "the request is to another host than the base URL's".into();
-            let error = TransportError::new(TransportErrorKind::NotSent, Some(source));
+            let cause = "it is to another host than the base URL's".into();
+            let error = TransportError::new(TransportErrorKind::NotSent, Some(cause));
             return Box::pin(async { Err(error) });
         }
         for (name, value) in &self.headers {
@@ -156,7 +154,7 @@ impl<T: Transport> Transport for Auth<T> {
         }
         Box::pin(async {
             let response = self.inner.send(request).await?;
-            Ok(self.credentials.redacted(response))
+            Ok(self.credentials.redact(response))
         })
     }
 }
@@ -168,42 +166,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_that_no_header_can_carry_are_refused_without_showing_them() {
-        for (token, expected) in [
-            ("", "is empty"),
-            ("s3cret\n", "holds a line break"),
-            ("s3cret\r\nX-Evil: 1", "holds a line break"),
-            (" s3cret", "starts or ends with a space"),
-            ("s3c ret", "holds a character"),
-            ("s3crét", "holds a character"),
-        ] {
-            let error = Credentials::token(token.into()).expect_err(token);
-            assert!(error.to_string().starts_with("API token: "), "{error}");
-            assert!(error.to_string().contains(expected), "{error}");
-            assert!(
-                token.is_empty() || !format!("{error} {error:?}").contains("s3c"),
-                "{error}"
-            );
-        }
-        let error = Credentials::email_and_key("a@b.c".into(), "k\n".into()).expect_err("key");
-        assert!(error.to_string().starts_with("API key: "), "{error}");
-        assert!(Credentials::email_and_key(String::new(), "k".into()).is_err());
+    fn unusable_credentials_are_refused_without_showing_them() {
+        let tokens = [
+            "",
+            "s3cret\n",
+            "s3cret\r\nX-Evil: 1",
+            " s3cret",
+            "s3c ret",
+            "s3crét",
+        ];
+        let mut messages = tokens
+            .map(|token| {
+                let error = Credentials::token(token.into()).expect_err(token);
+                assert!(!format!("{error} {error:?}").contains("s3c"), "{error}");
+                error.to_string()
+            })
+            .to_vec();
+        let key = Credentials::email_and_key("a@b.c".into(), "k\n".into());
+        messages.push(key.expect_err("a line break").to_string());
+        let email = Credentials::email_and_key(String::new(), "k".into());
+        messages.push(email.expect_err("no email").to_string());
+        insta::assert_snapshot!(messages.join("\n"), @"");
     }
 
     #[test]
-    fn a_success_is_changed_by_a_secret_that_is_like_no_other_text_alone() {
+    fn a_short_secret_leaves_a_success_unchanged() {
         let body = || http::Response::new(Bytes::from_static(b"active 0123456789abcdef0123456789"));
         for (secret, expected) in [
             ("active", &b"active 0123456789abcdef0123456789"[..]),
             ("0123456789abcdef0123456789", b"active (redacted)"),
         ] {
             let token = Credentials::token(secret.into()).expect("a token");
-            assert_eq!(token.redacted(body()).into_body(), expected);
+            assert_eq!(token.redact(body()).into_body(), expected);
         }
     }
 
     #[test]
-    fn an_answer_that_repeats_the_secret_is_redacted() {
+    fn a_failure_that_repeats_the_secret_is_redacted() {
         let token = Credentials::token("s3cret".into()).expect("a token");
         for (body, expected) in [
             ("", ""),
@@ -216,7 +215,7 @@ mod tests {
         ] {
             let refused = http::Response::builder().status(403);
             let refused = refused.body(Bytes::from_static(body.as_bytes()));
-            let redacted = token.redacted(refused.expect("a response"));
+            let redacted = token.redact(refused.expect("a response"));
             assert_eq!(redacted.into_body(), expected);
         }
     }
@@ -229,9 +228,9 @@ mod tests {
     }
 
     #[derive(Default)]
-    struct Seen(Mutex<Vec<http::Request<Bytes>>>);
+    struct Recorder(Mutex<Vec<http::Request<Bytes>>>);
 
-    impl Transport for Seen {
+    impl Transport for Recorder {
         fn send(
             &self,
             request: http::Request<Bytes>,
@@ -242,13 +241,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_base_urls_host_is_sent_anything() {
-        let seen = std::sync::Arc::new(Seen::default());
+    async fn only_the_base_urls_host_gets_requests() {
+        let recorder = std::sync::Arc::new(Recorder::default());
         let auth = Auth::new(
             Credentials::token("s3cret".into()).expect("a token"),
             Scheme::HTTPS,
             Authority::from_static("api.example.com"),
-            seen.clone(),
+            recorder.clone(),
         )
         .expect("fits in a header");
         for uri in [
@@ -263,14 +262,14 @@ mod tests {
             let error = auth.send(request).await.expect_err(uri);
             assert_eq!(error.kind(), TransportErrorKind::NotSent);
         }
-        assert!(seen.0.lock().expect("not poisoned").is_empty());
+        assert!(recorder.0.lock().expect("not poisoned").is_empty());
         let request = http::Request::get("https://api.example.com/x")
             .body(Bytes::new())
             .expect("a request");
         auth.send(request).await.expect("is sent");
-        let seen = seen.0.lock().expect("not poisoned");
-        let value = &seen[0].headers()[AUTHORIZATION];
+        let requests = recorder.0.lock().expect("not poisoned");
+        let value = &requests[0].headers()[AUTHORIZATION];
         assert!(value.is_sensitive() && value.as_bytes() == b"Bearer s3cret");
-        assert!(!format!("{:?}", seen[0]).contains("s3cret"));
+        assert!(!format!("{:?}", requests[0]).contains("s3cret"));
     }
 }

@@ -1,14 +1,15 @@
-//! The way of a request: retry → rate limit → credentials → the transport itself.
+//! The layers below an operation: retry, rate limit, credentials, and the transport itself.
 //!
-//! They sit above the seam, so that a test that puts a
-//! server in the transport's place still goes through all of them.
+//! They stand above the seam, so a test that puts a server in the transport's place still passes through all of them.
+//! This module knows no certificates: `certificate` and `context` read the responses.
 
-pub(crate) mod answer;
 pub(crate) mod auth;
+pub(crate) mod clock;
 pub(crate) mod exchange;
 pub(crate) mod rate_limit;
+pub(crate) mod response;
 pub(crate) mod retry;
 
-pub use shieldcert_api::transport::{
+pub(crate) use shieldcert_api::transport::{
     BoxFuture, HttpTransport, Operation, Transport, TransportError, TransportErrorKind,
 };

@@ -1,7 +1,6 @@
-//! When a call is sent again, and when it is given up.
+//! When a call is retried, and when it is given up.
 //!
-//! Three bounds hold at once: a policy's attempts, its time limit, and a budget that all the calls of a
-//! client share, so that an outage is not made worse by everybody trying again.
+//! Three bounds apply at once: a policy's attempts, its time limit, and a budget that all calls of a client share.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,189 +9,184 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::{TransportError, TransportErrorKind};
-use crate::error::is_passing;
 
-/// How often and how long a call is tried.
+/// How often and for how long a call is retried.
 ///
-/// A call is sent again where that can't do anything twice: when the service has certainly not acted
-/// on it (no connection was made, or it answered 429); and after any failure that may pass (a time-out,
-/// a broken connection, a 5XX, a garbled answer) for all calls but issuing, which looks before it sends
-/// again.
+/// A call is retried where the repetition can't act twice:
+///
+/// - any call if the service has certainly not acted on it: no connection was made, or the response was a 429;
+/// - any call but issuing after a transient failure: a timeout, a broken connection, a 5XX, an unreadable response.
+///   Issuing looks for the certificate first, see [`Issue`](crate::Issue).
+///
+/// Retries also draw on a budget that all calls of a client share, so that an outage is not amplified.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
 /// use shieldcert::RetryPolicy;
 ///
-/// let patient = RetryPolicy::default().attempts(8).longest_wait(Duration::from_secs(60));
+/// let patient = RetryPolicy::default().max_attempts(8).max_retry_after(Duration::from_secs(60));
+/// assert_eq!(patient.max_attempts, 8);
 /// let never = RetryPolicy::never();
-/// # let _ = (patient, never);
+/// # let _ = never;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use]
 pub struct RetryPolicy {
-    attempts: u32,
-    attempt_timeout: Duration,
-    first_delay: Duration,
-    longest_delay: Duration,
-    longest_wait: Duration,
-    time_limit: Option<Duration>,
+    /// How often a call is sent at most, the first attempt included. 0 counts as 1. Default: 4.
+    pub max_attempts: u32,
+    /// How long one attempt may take, from the connection to the last byte of the response. Default: 30 seconds.
+    pub attempt_timeout: Duration,
+    /// The upper bound of the delay before the second attempt. It doubles before each further attempt. Default: half
+    /// a second.
+    pub initial_backoff: Duration,
+    /// The upper bound of every delay. Default: 8 seconds.
+    pub max_backoff: Duration,
+    /// How long a `Retry-After` is honoured. If the service asks for a longer wait, the call fails at once. Default: 6
+    /// minutes, since the service's rate limit blocks for five.
+    pub max_retry_after: Duration,
+    /// How long a call may take, with all attempts and waits. Default: no limit.
+    pub time_limit: Option<Duration>,
 }
 
 impl Default for RetryPolicy {
-    /// Four attempts of 30 seconds each, half a second to eight between them, and up to six minutes
-    /// where the service says how long: its rate limit blocks for five.
     fn default() -> Self {
         Self {
-            attempts: 4,
+            max_attempts: 4,
             attempt_timeout: Duration::from_secs(30),
-            first_delay: Duration::from_millis(500),
-            longest_delay: Duration::from_secs(8),
-            longest_wait: Duration::from_secs(360),
+            initial_backoff: Duration::from_millis(500),
+            max_backoff: Duration::from_secs(8),
+            max_retry_after: Duration::from_secs(360),
             time_limit: None,
         }
     }
 }
 
 impl RetryPolicy {
-    /// One attempt.
+    /// Returns a policy with a single attempt.
     pub fn never() -> Self {
-        Self::default().attempts(1)
+        Self::default().max_attempts(1)
     }
 
-    /// The most times a call is sent, the first one included. 0 counts as 1.
-    pub fn attempts(self, attempts: u32) -> Self {
-        Self {
-            attempts: attempts.max(1),
-            ..self
-        }
+    /// Sets how often a call is sent at most, the first attempt included. 0 counts as 1.
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = attempts;
+        self
     }
 
-    /// The most time one attempt may take, from the connection to the last byte of the answer.
-    pub fn attempt_timeout(self, timeout: Duration) -> Self {
-        Self {
-            attempt_timeout: timeout,
-            ..self
-        }
+    /// Sets how long one attempt may take, from the connection to the last byte of the response.
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.attempt_timeout = timeout;
+        self
     }
 
-    /// The delay before the second attempt, doubled before each that follows, up to `longest`.
+    /// Sets the backoff: the delay before the second attempt, doubled before each further one up to `max`.
     ///
-    /// The actual delay is drawn between nothing and this, so that clients that failed together
-    /// don't come back together.
-    pub fn backoff(self, first: Duration, longest: Duration) -> Self {
-        Self {
-            first_delay: first,
-            longest_delay: longest,
-            ..self
-        }
+    /// The actual delay is drawn between zero and this bound (full jitter), so that clients that failed together do
+    /// not come back together.
+    pub fn backoff(mut self, initial: Duration, max: Duration) -> Self {
+        self.initial_backoff = initial;
+        self.max_backoff = max;
+        self
     }
 
-    /// The most time that is waited because a `Retry-After` asks for it. Where it asks for more, the
-    /// call fails at once and the error says so.
-    pub fn longest_wait(self, wait: Duration) -> Self {
-        Self {
-            longest_wait: wait,
-            ..self
-        }
+    /// Sets how long a `Retry-After` is honoured. If the service asks for a longer wait, the call fails at once.
+    pub fn max_retry_after(mut self, wait: Duration) -> Self {
+        self.max_retry_after = wait;
+        self
     }
 
-    /// The most time a call may take, with everything it waits for; none unless set.
+    /// Sets how long a call may take, with all attempts and waits.
     ///
-    /// What is under way when it is over is given up, and the error is a time-out. For issuing it bounds
+    /// When the limit passes, the attempt in flight is abandoned and the error is a timeout. For issuing it bounds
     /// each request, not the search for a lost certificate.
-    pub fn time_limit(self, limit: Duration) -> Self {
-        Self {
-            time_limit: Some(limit),
-            ..self
-        }
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = Some(limit);
+        self
     }
 
-    pub(crate) fn limit_of_time(&self) -> Option<Duration> {
-        self.time_limit
-    }
-
-    pub(crate) fn most_attempts(&self) -> u32 {
-        self.attempts
-    }
-
-    pub(crate) fn timeout_of_attempt(&self) -> Duration {
-        self.attempt_timeout
-    }
-
-    /// How long to wait before the next attempt; none means that there is none.
+    /// Returns how long to wait before the next attempt, or `None` if there is none.
     pub(crate) fn next_delay(
         &self,
-        attempts_made: u32,
+        attempts: u32,
         method: &Method,
         outcome: &Result<http::Response<Bytes>, TransportError>,
     ) -> Option<Duration> {
-        if attempts_made >= self.attempts || !may_send_again(method, outcome) {
+        if attempts >= self.max_attempts || !can_retry(method, outcome) {
             return None;
         }
         if let Ok(response) = outcome
             && let Some(wait) = retry_after(response.headers())
         {
-            return (wait <= self.longest_wait).then_some(wait);
+            return (wait <= self.max_retry_after).then_some(wait);
         }
-        let doublings = (attempts_made - 1).min(16);
-        let longest = self
-            .first_delay
+        let doublings = (attempts - 1).min(16);
+        let bound = self
+            .initial_backoff
             .saturating_mul(1 << doublings)
-            .min(self.longest_delay);
-        Some(longest.mul_f64(fastrand::f64()))
+            .min(self.max_backoff);
+        Some(bound.mul_f64(fastrand::f64()))
     }
 }
 
-fn may_send_again(
-    method: &Method,
-    outcome: &Result<http::Response<Bytes>, TransportError>,
-) -> bool {
-    // To revoke or to reactivate twice is to do it once; to issue twice is not.
-    let is_repeatable = *method != Method::POST;
+/// Whether a failed attempt may be repeated. Revoking or reactivating twice has the effect of once; issuing twice
+/// has not.
+fn can_retry(method: &Method, outcome: &Result<http::Response<Bytes>, TransportError>) -> bool {
+    let is_idempotent = *method != Method::POST;
     match outcome {
         Ok(response) if response.status() == StatusCode::TOO_MANY_REQUESTS => true,
-        Ok(response) => is_repeatable && (is_passing(response.status()) || is_garbled(response)),
+        Ok(response) => {
+            is_idempotent && (is_transient(response.status()) || is_malformed(response))
+        }
         Err(error) => match error.kind() {
             TransportErrorKind::NotConnected => true,
-            TransportErrorKind::TimedOut | TransportErrorKind::Interrupted => is_repeatable,
+            TransportErrorKind::TimedOut | TransportErrorKind::Interrupted => is_idempotent,
             _ => false,
         },
     }
 }
 
-/// A success that is no JSON object from its first byte to its last: cut off, or a gateway's.
-pub(super) fn is_garbled(response: &http::Response<Bytes>) -> bool {
+/// Whether the service may respond differently in a moment.
+pub(crate) fn is_transient(status: StatusCode) -> bool {
+    status.is_server_error()
+        || status == StatusCode::TOO_MANY_REQUESTS
+        || status == StatusCode::REQUEST_TIMEOUT
+}
+
+/// Whether a success is no complete JSON object: cut off, or of a gateway.
+pub(super) fn is_malformed(response: &http::Response<Bytes>) -> bool {
     let body = response.body().trim_ascii();
     response.status().is_success() && !(body.starts_with(b"{") && body.ends_with(b"}"))
 }
 
-/// Whole seconds. The HTTP-date form is not read: the service does not send it, and it depends on
-/// two clocks that agree.
+/// Reads a `Retry-After` in whole seconds.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?;
     Some(Duration::from_secs(seconds.trim().parse().ok()?))
 }
 
-/// What all the calls of a client may spend on trying again.
+/// What all calls of a client may spend on retries.
 ///
-/// Each retry after a failure costs one; each success earns a tenth, up to the most. In an outage the
-/// service so gets little more than the calls themselves. A wait that the service asked for is free: it
-/// said when to come back.
+/// A retry after a failure costs one; a success earns a tenth, up to the maximum. So in an outage the service gets
+/// little more than the calls themselves. A retry that the service asked for with `Retry-After` is free.
 pub(crate) struct RetryBudget(Mutex<f64>);
 
 impl RetryBudget {
-    const MOST: f64 = 100.0;
-    const EARNED: f64 = 0.1;
+    const MAX: f64 = 100.0;
+    const EARNED_BY_SUCCESS: f64 = 0.1;
 
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(Self::MOST))
+        Self(Mutex::new(Self::MAX))
     }
 
-    /// Whether there is enough left to try again after this outcome.
-    pub(crate) fn allows(&self, outcome: &Result<http::Response<Bytes>, TransportError>) -> bool {
-        let is_asked_for = outcome
+    /// Pays for a retry after this outcome, if there is enough left.
+    pub(crate) fn try_spend(&self, outcome: &Result<http::Response<Bytes>, TransportError>) -> bool {
+        let is_requested = outcome
             .as_ref()
             .is_ok_and(|response| retry_after(response.headers()).is_some());
-        if is_asked_for {
+        if is_requested {
             return true;
         }
         let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -205,7 +199,7 @@ impl RetryBudget {
 
     pub(crate) fn earn(&self) {
         let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *left = (*left + Self::EARNED).min(Self::MOST);
+        *left = (*left + Self::EARNED_BY_SUCCESS).min(Self::MAX);
     }
 }
 
@@ -216,26 +210,26 @@ mod tests {
     #[test]
     fn an_outage_is_not_amplified() {
         let budget = RetryBudget::new();
-        let failure = answered(502, None);
-        let retries = (0..10_000).filter(|_| budget.allows(&failure)).count();
+        let failure = response(502, None);
+        let retries = (0..10_000).filter(|_| budget.try_spend(&failure)).count();
         assert_eq!(retries, 100);
         assert!(
-            budget.allows(&answered(429, Some("1"))),
-            "what the service asks for is free"
+            budget.try_spend(&response(429, Some("1"))),
+            "a retry that the service asks for is free"
         );
         for _ in 0..25 {
             budget.earn();
         }
-        assert_eq!((0..100).filter(|_| budget.allows(&failure)).count(), 2);
+        assert_eq!((0..100).filter(|_| budget.try_spend(&failure)).count(), 2);
         for _ in 0..100_000 {
             budget.earn();
         }
-        assert_eq!((0..10_000).filter(|_| budget.allows(&failure)).count(), 100);
+        assert_eq!((0..10_000).filter(|_| budget.try_spend(&failure)).count(), 100);
     }
 
     type Outcome = Result<http::Response<Bytes>, TransportError>;
 
-    fn answered(status: u16, retry_after: Option<&str>) -> Outcome {
+    fn response(status: u16, retry_after: Option<&str>) -> Outcome {
         let mut response = http::Response::builder().status(status);
         if let Some(value) = retry_after {
             response = response.header("retry-after", value);
@@ -245,7 +239,7 @@ mod tests {
             .expect("a response"))
     }
 
-    fn garbled(body: &'static str) -> Outcome {
+    fn malformed(body: &'static str) -> Outcome {
         Ok(http::Response::new(Bytes::from_static(body.as_bytes())))
     }
 
@@ -254,18 +248,18 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_sent_again_only_where_nothing_can_happen_twice() {
+    fn a_call_is_retried_only_where_it_cannot_act_twice() {
         use TransportErrorKind::*;
         for (outcome, others, issuing) in [
-            (answered(200, None), false, false),
-            (garbled("<html>"), true, false),
-            (garbled("{\"success\":tr"), true, false),
-            (garbled(""), true, false),
-            (answered(400, None), false, false),
-            (answered(403, None), false, false),
-            (answered(429, None), true, true),
-            (answered(500, None), true, false),
-            (answered(502, None), true, false),
+            (response(200, None), false, false),
+            (malformed("<html>"), true, false),
+            (malformed("{\"success\":tr"), true, false),
+            (malformed(""), true, false),
+            (response(400, None), false, false),
+            (response(403, None), false, false),
+            (response(429, None), true, true),
+            (response(500, None), true, false),
+            (response(502, None), true, false),
             (failed(NotConnected), true, true),
             (failed(NotSent), false, false),
             (failed(TimedOut), true, false),
@@ -289,36 +283,41 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_honoured_to_the_second_or_not_waited_for_at_all() {
-        let policy = RetryPolicy::default().longest_wait(Duration::from_secs(60));
-        let delay = |value| policy.next_delay(1, &Method::POST, &answered(429, Some(value)));
+    fn retry_after_is_honoured_to_the_second_or_fails_the_call() {
+        let policy = RetryPolicy::default().max_retry_after(Duration::from_secs(60));
+        let delay = |value| policy.next_delay(1, &Method::POST, &response(429, Some(value)));
         assert_eq!(delay("17"), Some(Duration::from_secs(17)));
         assert_eq!(delay(" 60 "), Some(Duration::from_secs(60)));
         assert_eq!(delay("0"), Some(Duration::ZERO));
         assert_eq!(delay("61"), None);
         for nonsense in ["", "-1", "soon", "1.5", "99999999999999999999"] {
-            let wait = delay(nonsense).expect("falls back to the backoff");
+            let wait = delay(nonsense).expect("the backoff");
             assert!(wait <= Duration::from_millis(500), "{nonsense}: {wait:?}");
         }
     }
 
     #[test]
-    fn attempts_end_and_delays_stay_within_their_bounds() {
-        let policy = RetryPolicy::default().attempts(40);
+    fn attempts_and_delays_stay_within_their_bounds() {
+        let policy = RetryPolicy::default().max_attempts(40);
         for made in 1..40 {
             let delay = policy
-                .next_delay(made, &Method::GET, &answered(502, None))
-                .expect("there is another attempt");
+                .next_delay(made, &Method::GET, &response(502, None))
+                .expect("another attempt");
             assert!(delay <= Duration::from_secs(8));
         }
         assert_eq!(
-            policy.next_delay(40, &Method::GET, &answered(502, None)),
+            policy.next_delay(40, &Method::GET, &response(502, None)),
             None
         );
         assert_eq!(
-            RetryPolicy::never().next_delay(1, &Method::GET, &answered(502, None)),
+            RetryPolicy::never().next_delay(1, &Method::GET, &response(502, None)),
             None
         );
-        assert_eq!(RetryPolicy::default().attempts(0), RetryPolicy::never());
+        assert_eq!(
+            RetryPolicy::default()
+                .max_attempts(0)
+                .next_delay(1, &Method::GET, &response(502, None)),
+            None
+        );
     }
 }

@@ -1,0 +1,234 @@
+//! Bulk operations: many items, several in flight, one result for each.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use futures_util::{StreamExt, stream};
+
+use crate::certificate::ClientCertificate;
+use crate::certificate::id::CertificateId;
+use crate::context::Context;
+use crate::error::Result;
+use crate::issue::{Issue, IssueOptions, Issued};
+use crate::pki::csr::Csr;
+use crate::revoke::Revoke;
+use crate::transport::retry::RetryPolicy;
+
+/// How many items of a bulk operation are in flight by default.
+const DEFAULT_CONCURRENCY: usize = 16;
+
+type Items<T> = Box<dyn Iterator<Item = T> + Send>;
+
+/// Issues a certificate for each of many CSRs. Created by [`Zone::issue_all`](crate::Zone::issue_all).
+///
+/// Each CSR is issued exactly once, as by [`Zone::issue`](crate::Zone::issue). All share the client's rate limit.
+///
+/// # Examples
+///
+/// ```no_run
+/// use shieldcert::{Csr, Zone};
+///
+/// # async fn example(zone: Zone, csrs: Vec<Csr>) {
+/// let mut results = zone.issue_all(csrs).validity_days(90).concurrency(32).stream();
+/// while let Some((csr, result)) = results.next().await {
+///     match result {
+///         Ok(issued) => println!("{} {:?}", issued.certificate.id(), csr.common_name()),
+///         Err(error) => eprintln!("{:?}: {error}", csr.common_name()),
+///     }
+/// }
+/// # }
+/// ```
+#[must_use = "nothing is sent until its stream is polled"]
+pub struct IssueAll {
+    context: Context,
+    csrs: Items<Csr>,
+    options: IssueOptions,
+    concurrency: usize,
+}
+
+impl IssueAll {
+    pub(crate) fn new(context: Context, csrs: impl Iterator<Item = Csr> + Send + 'static) -> Self {
+        Self {
+            context,
+            csrs: Box::new(csrs),
+            options: IssueOptions::default(),
+            concurrency: DEFAULT_CONCURRENCY,
+        }
+    }
+
+    /// Sets how many days each certificate is valid; see [`Issue::validity_days`].
+    pub fn validity_days(mut self, days: u32) -> Self {
+        self.options.validity_days = days;
+        self
+    }
+
+    /// Sets how long the service may act on a request that failed; see [`Issue::settle_window`].
+    pub fn settle_window(mut self, window: Duration) -> Self {
+        self.options.settle_window = window;
+        self
+    }
+
+    /// Overrides the client's retry policy for each certificate.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.context.set_retry(policy);
+        self
+    }
+
+    /// Sets how many are in flight at once. Default: 16. 0 counts as 1.
+    pub fn concurrency(mut self, requests: usize) -> Self {
+        self.concurrency = requests;
+        self
+    }
+
+    /// Returns the results as they complete, each with its CSR.
+    ///
+    /// # Cancel safety
+    /// Dropping the stream abandons what is in flight; for those CSRs a certificate may have been issued. Look for them
+    /// with [`Zone::find_by_csr`](crate::Zone::find_by_csr).
+    pub fn stream(self) -> BulkStream<Csr, Issued> {
+        let Self {
+            context,
+            csrs,
+            options,
+            concurrency,
+        } = self;
+        let results = stream::iter(csrs).map(move |csr| {
+            let issue = Issue::with_options(context.clone(), csr.clone(), options.clone());
+            async move { (csr, issue.send().await) }
+        });
+        BulkStream(Box::pin(results.buffer_unordered(concurrency.max(1))))
+    }
+}
+
+impl fmt::Debug for IssueAll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssueAll")
+            .field("options", &self.options)
+            .field("concurrency", &self.concurrency)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Revokes many certificates. Created by [`Zone::revoke_all`](crate::Zone::revoke_all).
+///
+/// # Examples
+///
+/// ```no_run
+/// use shieldcert::{CertificateId, Zone};
+///
+/// # async fn example(zone: Zone, ids: Vec<CertificateId>) {
+/// let mut results = zone.revoke_all(ids).until_settled().stream();
+/// while let Some((id, result)) = results.next().await {
+///     match result {
+///         Ok(certificate) => println!("{id} {}", certificate.status()),
+///         Err(error) => eprintln!("{id}: {error}"),
+///     }
+/// }
+/// # }
+/// ```
+#[must_use = "nothing is sent until its stream is polled"]
+pub struct RevokeAll {
+    context: Context,
+    ids: Items<CertificateId>,
+    until_settled: bool,
+    concurrency: usize,
+}
+
+impl RevokeAll {
+    pub(crate) fn new(
+        context: Context,
+        ids: impl Iterator<Item = CertificateId> + Send + 'static,
+    ) -> Self {
+        Self {
+            context,
+            ids: Box::new(ids),
+            until_settled: false,
+            concurrency: DEFAULT_CONCURRENCY,
+        }
+    }
+
+    /// Waits until each certificate is `revoked`; see [`Revoke::until_settled`].
+    pub fn until_settled(mut self) -> Self {
+        self.until_settled = true;
+        self
+    }
+
+    /// Overrides the client's retry policy for each certificate.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.context.set_retry(policy);
+        self
+    }
+
+    /// Sets how many are in flight at once. Default: 16. 0 counts as 1.
+    pub fn concurrency(mut self, requests: usize) -> Self {
+        self.concurrency = requests;
+        self
+    }
+
+    /// Returns the results as they complete, each with its id.
+    ///
+    /// # Cancel safety
+    /// Dropping the stream abandons what is in flight; those certificates may be revoked. Revoking again is safe.
+    pub fn stream(self) -> BulkStream<CertificateId, ClientCertificate> {
+        let Self {
+            context,
+            ids,
+            until_settled,
+            concurrency,
+        } = self;
+        let results = stream::iter(ids).map(move |id| {
+            let revoke = Revoke::new(context.clone(), id.clone());
+            async move {
+                let result = match until_settled {
+                    true => revoke.until_settled().send().await,
+                    false => revoke.send().await,
+                };
+                (id, result)
+            }
+        });
+        BulkStream(Box::pin(results.buffer_unordered(concurrency.max(1))))
+    }
+}
+
+impl fmt::Debug for RevokeAll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RevokeAll")
+            .field("until_settled", &self.until_settled)
+            .field("concurrency", &self.concurrency)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The results of a bulk operation as they complete, each with the item that it is for.
+#[must_use = "a stream does nothing until it is polled"]
+pub struct BulkStream<I, T>(Pin<Box<dyn Stream<Item = (I, Result<T>)> + Send>>);
+
+impl<I, T> BulkStream<I, T> {
+    /// Returns the next result; `None` after the last.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<(I, Result<T>)> {
+        self.0.next().await
+    }
+}
+
+impl<I, T> Stream for BulkStream<I, T> {
+    type Item = (I, Result<T>);
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut TaskContext<'_>,
+    ) -> Poll<Option<Self::Item>> {
+        self.0.as_mut().poll_next(context)
+    }
+}
+
+impl<I, T> fmt::Debug for BulkStream<I, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BulkStream").finish_non_exhaustive()
+    }
+}

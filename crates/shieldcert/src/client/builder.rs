@@ -1,0 +1,354 @@
+//! The settings of a client.
+
+use std::fmt;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use super::Client;
+use super::base_url::{BaseUrl, CLOUDFLARE};
+use super::http;
+use crate::context::Shared;
+use crate::error::Result;
+use crate::error::input::InvalidInput;
+use crate::observe::{CallHook, CallSummary};
+use crate::transport::auth::{Auth, Credentials};
+use crate::transport::clock::ServiceClock;
+use crate::transport::exchange::Stack;
+use crate::transport::rate_limit::{Limiter, RateLimit};
+use crate::transport::retry::{RetryBudget, RetryPolicy};
+use crate::transport::{HttpTransport, Transport};
+use crate::wait::queue::PollQueue;
+
+/// Builds a [`Client`].
+///
+/// # Examples
+///
+/// ```
+/// use shieldcert::{Client, RetryPolicy};
+///
+/// let client = Client::builder()
+///     .token("Sn3lZJTBX6kkg7OdcBUAxOO963GEIyGQqnFTOFYY")
+///     .base_url("http://127.0.0.1:8787/client/v4")
+///     .retry(RetryPolicy::default().max_attempts(6))
+///     .build()?;
+/// assert_eq!(client.base_url(), "http://127.0.0.1:8787/client/v4");
+/// # Ok::<_, shieldcert::Error>(())
+/// ```
+#[derive(Default)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct ClientBuilder {
+    token: Option<SecretString>,
+    email_and_key: Option<(String, SecretString)>,
+    base_url: Option<String>,
+    stack: HttpStack,
+    retry: RetryPolicy,
+    rate_limit: RateLimit,
+    on_call: CallHook,
+}
+
+/// What sends the requests.
+#[derive(Default)]
+enum HttpStack {
+    #[default]
+    Default,
+    #[cfg(feature = "reqwest")]
+    Client(reqwest::Client),
+    #[cfg(feature = "reqwest")]
+    Builder(Box<reqwest::ClientBuilder>),
+    Transport(Arc<dyn Transport>),
+}
+
+impl Client {
+    /// Creates a client from environment variables, as Cloudflare's own clients read them.
+    ///
+    /// They are `CLOUDFLARE_API_TOKEN`, or `CLOUDFLARE_EMAIL` with `CLOUDFLARE_API_KEY`; and `CLOUDFLARE_BASE_URL` for
+    /// another service than Cloudflare's.
+    ///
+    /// # Errors
+    /// Returns an error that names the variable if one is missing or invalid.
+    pub fn from_env() -> Result<Self> {
+        ClientBuilder::from_env()?.build()
+    }
+
+    /// Creates a client with an API token and the default settings.
+    ///
+    /// # Errors
+    /// Returns an error if the token is not one that a header can hold.
+    pub fn new(token: impl Into<String>) -> Result<Self> {
+        Self::builder().token(token).build()
+    }
+
+    /// Returns a builder with the default settings.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+}
+
+impl ClientBuilder {
+    /// Creates a builder from environment variables; see [`Client::from_env`].
+    ///
+    /// # Errors
+    /// Returns an error that names the variable if one is missing.
+    pub fn from_env() -> Result<Self> {
+        Self::from_variables(|name| std::env::var(name).ok())
+    }
+
+    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let variable = |name| variable(name).filter(|value| !value.is_empty());
+        let mut builder = Self {
+            base_url: variable("CLOUDFLARE_BASE_URL"),
+            ..Self::default()
+        };
+        if let Some(token) = variable("CLOUDFLARE_API_TOKEN") {
+            builder.token = Some(token.into());
+            return Ok(builder);
+        }
+        let missing = |problem: &str| Err(InvalidInput::new("credentials", problem).into());
+        builder.email_and_key = match (variable("CLOUDFLARE_EMAIL"), variable("CLOUDFLARE_API_KEY"))
+        {
+            (Some(email), Some(key)) => Some((email, key.into())),
+            (Some(_), None) => {
+                return missing(
+                    "CLOUDFLARE_EMAIL is set but CLOUDFLARE_API_KEY is not; set both, or better \
+                     CLOUDFLARE_API_TOKEN alone",
+                );
+            }
+            (None, Some(_)) => {
+                return missing(
+                    "CLOUDFLARE_API_KEY is set but CLOUDFLARE_EMAIL is not; set both, or better \
+                     CLOUDFLARE_API_TOKEN alone",
+                );
+            }
+            (None, None) => {
+                return missing(
+                    "CLOUDFLARE_API_TOKEN is not set; set it to a token with the permission \
+                     \"SSL and Certificates: Edit\"",
+                );
+            }
+        };
+        Ok(builder)
+    }
+
+    /// Authenticates with an API token, the preferred way. The token is wiped from memory when the client is dropped.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into().into());
+        self.email_and_key = None;
+        self
+    }
+
+    /// Authenticates with a user's email and global API key.
+    pub fn email_and_key(mut self, email: impl Into<String>, key: impl Into<String>) -> Self {
+        self.email_and_key = Some((email.into(), key.into().into()));
+        self.token = None;
+        self
+    }
+
+    /// Sets the base URL of the service. Default: `https://api.cloudflare.com/client/v4`.
+    ///
+    /// It must be https. Plain http is accepted to this machine only (`localhost`, `127.0.0.1`, `[::1]`) and bypasses
+    /// every proxy.
+    pub fn base_url(mut self, url: impl Into<String>) -> Self {
+        self.base_url = Some(url.into());
+        self
+    }
+
+    /// Sends with a reqwest client of your own, with its pool, proxies and root certificates.
+    ///
+    /// It requires a token. A reqwest client follows redirects by default, which can't be seen from outside; it removes
+    /// `Authorization` on the way to another host, but not the headers of [`email_and_key`](Self::email_and_key). With
+    /// those, use [`http_builder`](Self::http_builder).
+    #[cfg(feature = "reqwest")]
+    pub fn http_client(mut self, client: reqwest::Client) -> Self {
+        self.stack = HttpStack::Client(client);
+        self
+    }
+
+    /// Sends with a reqwest client that is built from this builder, with redirects switched off.
+    ///
+    /// The builder must bring its own TLS: in this crate's dependency tree reqwest has none.
+    #[cfg(feature = "reqwest")]
+    pub fn http_builder(mut self, builder: reqwest::ClientBuilder) -> Self {
+        self.stack = HttpStack::Builder(Box::new(builder));
+        self
+    }
+
+    /// Sends through a transport of your own: a layer, or a server in this process.
+    pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.stack = HttpStack::Transport(transport);
+        self
+    }
+
+    /// Sets how often and for how long calls are retried. An operation can override it.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// Sets how much of the service's rate limit this client and its clones use together.
+    pub fn rate_limit(mut self, limit: RateLimit) -> Self {
+        self.rate_limit = limit;
+        self
+    }
+
+    /// Calls `hook` after each call to the service, for metrics.
+    ///
+    /// The hook runs on the task that made the call, so it should return quickly. A call whose future is dropped is
+    /// not reported.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// use shieldcert::Client;
+    ///
+    /// let attempts = Arc::new(AtomicU64::new(0));
+    /// let counter = attempts.clone();
+    /// let client = Client::builder()
+    ///     .token("Sn3lZJTBX6kkg7OdcBUAxOO963GEIyGQqnFTOFYY")
+    ///     .on_call(move |call| {
+    ///         counter.fetch_add(call.attempts.into(), Ordering::Relaxed);
+    ///     })
+    ///     .build()?;
+    /// # let _ = client;
+    /// # Ok::<_, shieldcert::Error>(())
+    /// ```
+    pub fn on_call(mut self, hook: impl Fn(&CallSummary) + Send + Sync + 'static) -> Self {
+        self.on_call = CallHook::new(hook);
+        self
+    }
+
+    /// Builds the client. Nothing is sent.
+    ///
+    /// # Errors
+    /// Returns an error that names the setting that is missing or invalid.
+    pub fn build(self) -> Result<Client> {
+        let credentials = match (self.token, self.email_and_key) {
+            (Some(token), _) => Credentials::token(token)?,
+            (None, Some((email, key))) => Credentials::email_and_key(email, key)?,
+            (None, None) => {
+                return Err(InvalidInput::new(
+                    "credentials",
+                    "there are none; give an API token, or an email and key",
+                )
+                .into());
+            }
+        };
+        let base = BaseUrl::parse(self.base_url.as_deref().unwrap_or(CLOUDFLARE))?;
+        let transport: Arc<dyn Transport> = match self.stack {
+            HttpStack::Default => Arc::new(HttpTransport::new(http::default_client(&base)?)),
+            #[cfg(feature = "reqwest")]
+            HttpStack::Builder(builder) => Arc::new(HttpTransport::new(http::build(*builder)?)),
+            #[cfg(feature = "reqwest")]
+            HttpStack::Client(client) => {
+                if matches!(credentials, Credentials::EmailAndKey { .. }) {
+                    return Err(InvalidInput::new(
+                        "HTTP client",
+                        "your own client can't be used with an email and key, which it would send along on a \
+                         redirect; use an API token, or give its builder to `http_builder`",
+                    )
+                    .into());
+                }
+                Arc::new(HttpTransport::new(client))
+            }
+            HttpStack::Transport(transport) => transport,
+        };
+        let limiter = Limiter::new(self.rate_limit, base.is_cloudflare());
+        let auth = Auth::new(credentials, base.scheme, base.authority, transport)?;
+        Ok(Client::from_shared(Arc::new(Shared {
+            base_url: base.text,
+            stack: Arc::new(Stack {
+                transport: Arc::new(auth),
+                limiter,
+                retry_budget: RetryBudget::new(),
+                clock: ServiceClock::default(),
+                on_call: self.on_call,
+                base_path: base.path,
+            }),
+            retry: self.retry,
+            polls: PollQueue::new(),
+        })))
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("base_url", &self.base_url)
+            .field("retry", &self.retry)
+            .field("rate_limit", &self.rate_limit)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_is_read_as_the_official_clients_read_it() {
+        let build = |variables: &[(&str, &str)]| {
+            let variables: Vec<(String, String)> = variables
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.to_string()))
+                .collect();
+            let find = |name: &str| {
+                let found = variables.iter().find(|(known, _)| known == name);
+                found.map(|(_, value)| value.clone())
+            };
+            ClientBuilder::from_variables(find)?.build()
+        };
+        let client = build(&[("CLOUDFLARE_API_TOKEN", "t")]).expect("a client");
+        assert_eq!(client.base_url(), CLOUDFLARE);
+        let client = build(&[
+            ("CLOUDFLARE_EMAIL", "a@example.com"),
+            ("CLOUDFLARE_API_KEY", "k"),
+            ("CLOUDFLARE_BASE_URL", "http://localhost:1"),
+        ]);
+        assert_eq!(client.expect("a client").base_url(), "http://localhost:1");
+        let refusals = [
+            &[][..],
+            &[("CLOUDFLARE_API_TOKEN", "")],
+            &[("CLOUDFLARE_EMAIL", "a")],
+            &[("CLOUDFLARE_API_KEY", "k")],
+            &[("CLOUDFLARE_API_TOKEN", "t\n")],
+        ]
+        .map(|variables| build(variables).expect_err("is refused").to_string());
+        insta::assert_snapshot!(refusals.join("\n"), @"");
+    }
+
+    #[cfg(feature = "reqwest")]
+    #[test]
+    fn an_own_http_client_is_not_trusted_with_the_global_key() {
+        let own = || {
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let tls = rustls::ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth();
+            let builder = reqwest::Client::builder().tls_backend_preconfigured(tls);
+            builder.build().expect("a client")
+        };
+        let token = Client::builder().token("t").http_client(own());
+        token.build().expect("a token is allowed");
+        let key = Client::builder().email_and_key("a@example.com", "k");
+        let error = key.http_client(own()).build().expect_err("is refused");
+        assert!(error.to_string().contains("http_builder"), "{error}");
+    }
+
+    #[test]
+    fn credentials_are_required() {
+        let error = Client::builder().build().expect_err("none");
+        assert!(error.to_string().contains("there are none"), "{error}");
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let builder = Client::builder().token("s3cret");
+        assert!(!format!("{builder:?}").contains("s3cret"));
+        assert!(!format!("{:?}", builder.build().expect("a client")).contains("s3cret"));
+    }
+}

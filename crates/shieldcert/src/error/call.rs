@@ -1,0 +1,44 @@
+//! The call that an error is about.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+
+/// A call to the service and how far it got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Call {
+    /// The HTTP method.
+    pub method: Method,
+    /// The path, without the base URL and the query.
+    pub path: String,
+    /// The HTTP status of the last response, if there was one.
+    pub status: Option<StatusCode>,
+    /// The `cf-ray` header of the last response. Cloudflare's support asks for it.
+    pub ray_id: Option<String>,
+    /// The `Retry-After` of the last response.
+    pub retry_after: Option<Duration>,
+    /// How often the request was sent.
+    pub attempts: u32,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.path)?;
+        if let Some(status) = self.status {
+            write!(f, " returned {}", status.as_u16())?;
+        }
+        let mut details = Vec::new();
+        if self.attempts > 1 {
+            details.push(format!("{} attempts", self.attempts));
+        }
+        if let Some(ray) = &self.ray_id {
+            details.push(format!("ray {ray}"));
+        }
+        if !details.is_empty() {
+            write!(f, " ({})", details.join(", "))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,39 @@
+//! The error of everything that is parsed or validated before a request is sent.
+
+/// Something that was given to this crate is invalid. Nothing was sent.
+///
+/// This is the error of `FromStr` and `TryFrom` on this crate's types. It converts into [`Error`](crate::Error).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: {problem}")]
+pub struct InvalidInput {
+    what: &'static str,
+    problem: String,
+}
+
+impl InvalidInput {
+    pub(crate) fn new(what: &'static str, problem: impl Into<String>) -> Self {
+        Self {
+            what,
+            problem: problem.into(),
+        }
+    }
+
+    /// Returns what was given: `"zone id"`, `"CSR"`, `"base URL"` and so on.
+    pub fn what(&self) -> &'static str {
+        self.what
+    }
+
+    /// Returns what is wrong with it and what to do.
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
+}
+
+/// Quotes what was given, shortened for a message.
+pub(crate) fn quote(text: &str) -> String {
+    let mut start: String = text.chars().take(64).collect();
+    if start.len() < text.len() {
+        start.push('…');
+    }
+    format!("{start:?}")
+}

@@ -1,0 +1,476 @@
+//! The error of every operation: what happened, to which call, and what to do next.
+
+pub(crate) mod api;
+pub(crate) mod call;
+pub(crate) mod input;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use shieldcert_api::codes;
+use shieldcert_api::transport::{TransportError, TransportErrorKind};
+
+use self::api::ApiMessage;
+use self::call::Call;
+use self::input::InvalidInput;
+use crate::certificate::id::CertificateId;
+use crate::certificate::status::Status;
+use crate::transport::retry::is_transient;
+
+/// The result of every fallible operation of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The error of every operation.
+///
+/// Match on a variant where the kind matters, or use a predicate ([`is_not_found`](Self::is_not_found),
+/// [`is_rate_limited`](Self::is_rate_limited) and so on). The `Display` form is complete: it holds the deepest cause
+/// once, so `source` returns nothing that it has not said. No secret is in the `Display` or `Debug` form.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Something that was given to this crate is invalid. Nothing was sent.
+    #[error(transparent)]
+    InvalidInput(#[from] InvalidInput),
+
+    /// The API responded that the call failed.
+    #[error("{}", api::describe(call, messages))]
+    #[non_exhaustive]
+    Api {
+        /// The call that failed.
+        call: Box<Call>,
+        /// What the API says about it, most important first. Never empty.
+        messages: Vec<ApiMessage>,
+    },
+
+    /// The service, or a gateway in front of it, sent a response that is not one of the API.
+    #[error("{call}: {problem}; the body is {}", BodyPreview(body))]
+    #[non_exhaustive]
+    InvalidResponse {
+        /// The call.
+        call: Box<Call>,
+        /// What is wrong with the response.
+        problem: String,
+        /// The response body.
+        body: Bytes,
+    },
+
+    /// No response arrived.
+    #[error("{call}: {cause}")]
+    #[non_exhaustive]
+    Transport {
+        /// The call.
+        call: Box<Call>,
+        /// What broke.
+        cause: TransportError,
+    },
+
+    /// The call may or may not have issued a certificate: no response shows which.
+    ///
+    /// Before you issue again for the same CSR, look for the certificate with
+    /// [`Zone::find_by_csr`](crate::Zone::find_by_csr).
+    #[error(
+        "it is unknown whether a certificate was issued for the CSR with SHA-256 {csr_sha256} ({cause}); \
+         look for it with `find_by_csr` before you issue again"
+    )]
+    #[non_exhaustive]
+    OutcomeUnknown {
+        /// SHA-256 of the CSR's DER, in hex.
+        csr_sha256: String,
+        /// What happened to the call.
+        cause: Box<Error>,
+    },
+
+    /// The service returned a certificate that does not match the request.
+    #[error(
+        "the service returned a certificate that does not match the request{}: {problem}",
+        OptionalId(id)
+    )]
+    #[non_exhaustive]
+    WrongCertificate {
+        /// The id of the certificate that was returned, if it has one.
+        id: Option<CertificateId>,
+        /// What does not match.
+        problem: String,
+    },
+
+    /// Somebody else moved the certificate the other way while this client waited.
+    #[error(
+        "certificate {id} was to become {wanted} but is {seen}: somebody else moved it the other way"
+    )]
+    #[non_exhaustive]
+    Overtaken {
+        /// The certificate.
+        id: CertificateId,
+        /// The status that was waited for.
+        wanted: Status,
+        /// The status that was seen.
+        seen: Status,
+    },
+
+    /// The status was not reached within the timeout. The transition may still be in progress; waiting again is safe.
+    #[error(
+        "certificate {id} was to become {wanted} within {waited:?} but is {last}; waiting again is safe"
+    )]
+    #[non_exhaustive]
+    NotSettled {
+        /// The certificate.
+        id: CertificateId,
+        /// What was waited for.
+        wanted: WaitTarget,
+        /// The status that was seen last.
+        last: Status,
+        /// How long this client waited.
+        waited: Duration,
+    },
+
+    /// A private key does not belong to the certificate that it was combined with.
+    #[error(
+        "this private key does not belong to the certificate{}: their public keys differ; \
+         use the key that the CSR was made with",
+        OptionalText(subject)
+    )]
+    #[non_exhaustive]
+    KeyMismatch {
+        /// The certificate's id or common name, if it has one.
+        subject: Option<String>,
+    },
+
+    /// A file could not be written. What was there before is unchanged.
+    #[error("can't write {} ({})", path.display(), IoCause(cause))]
+    #[non_exhaustive]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        cause: io::Error,
+    },
+}
+
+/// What a wait is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitTarget {
+    /// Either settled status, active or revoked.
+    Settled,
+    /// This status.
+    Status(Status),
+}
+
+impl fmt::Display for WaitTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settled => f.write_str("settled"),
+            Self::Status(status) => status.fmt(f),
+        }
+    }
+}
+
+impl Error {
+    pub(crate) fn invalid_response(
+        call: Call,
+        problem: impl Into<String>,
+        body: impl Into<Bytes>,
+    ) -> Self {
+        Self::InvalidResponse {
+            call: Box::new(call),
+            problem: problem.into(),
+            body: body.into(),
+        }
+    }
+
+    /// Returns the call that failed, if the error is about one.
+    pub fn call(&self) -> Option<&Call> {
+        match self {
+            Self::Api { call, .. }
+            | Self::InvalidResponse { call, .. }
+            | Self::Transport { call, .. } => Some(call),
+            Self::OutcomeUnknown { cause, .. } => cause.call(),
+            _ => None,
+        }
+    }
+
+    /// Returns the HTTP status of the response.
+    pub fn status(&self) -> Option<StatusCode> {
+        self.call()?.status
+    }
+
+    /// Returns the response's `cf-ray` header, which Cloudflare's support asks for.
+    pub fn ray_id(&self) -> Option<&str> {
+        self.call()?.ray_id.as_deref()
+    }
+
+    /// Returns how long the service asked to wait before the next request (`Retry-After`).
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.call()?.retry_after
+    }
+
+    /// Returns what the API says about the failure.
+    pub fn messages(&self) -> &[ApiMessage] {
+        match self {
+            Self::Api { messages, .. } => messages,
+            Self::OutcomeUnknown { cause, .. } => cause.messages(),
+            _ => &[],
+        }
+    }
+
+    /// Whether the API named this code, as an error or as the cause of one.
+    pub fn has_code(&self, code: i64) -> bool {
+        self.messages()
+            .iter()
+            .any(|message| message.has_code(code))
+    }
+
+    /// Whether something that was given to this crate is invalid. Nothing was sent.
+    pub fn is_invalid_input(&self) -> bool {
+        matches!(self, Self::InvalidInput(_))
+    }
+
+    /// Whether there is no such certificate or no such zone.
+    pub fn is_not_found(&self) -> bool {
+        self.status() == Some(StatusCode::NOT_FOUND)
+    }
+
+    /// Whether the credentials are wrong or lack the permission.
+    pub fn is_not_allowed(&self) -> bool {
+        matches!(
+            self.status(),
+            Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+        ) || self.has_code(codes::AUTHENTICATION)
+            || self.has_code(codes::INVALID_HEADERS)
+    }
+
+    /// Whether the rate limit is used up.
+    pub fn is_rate_limited(&self) -> bool {
+        self.status() == Some(StatusCode::TOO_MANY_REQUESTS)
+    }
+
+    /// Whether the zone holds as many active certificates as its quota allows.
+    pub fn is_quota_reached(&self) -> bool {
+        self.has_code(codes::QUOTA_REACHED)
+    }
+
+    /// Whether a timeout passed, of a call or of a wait.
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::NotSettled { .. } => true,
+            Self::Transport { cause, .. } => cause.kind() == TransportErrorKind::TimedOut,
+            Self::OutcomeUnknown { cause, .. } => cause.is_timeout(),
+            _ => false,
+        }
+    }
+
+    /// Whether the service may have acted on the call although it failed.
+    pub fn is_ambiguous(&self) -> bool {
+        match self {
+            Self::OutcomeUnknown { .. } => true,
+            Self::Transport { cause, .. } => !matches!(
+                cause.kind(),
+                TransportErrorKind::NotConnected | TransportErrorKind::NotSent
+            ),
+            // A 4XX of a gateway is a refusal too, even an unreadable one. A redirect did nothing.
+            Self::Api { call, .. } | Self::InvalidResponse { call, .. } => {
+                call.status.is_none_or(|status| {
+                    status.is_success()
+                        || status.is_server_error()
+                        || status == StatusCode::REQUEST_TIMEOUT
+                })
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the same call can succeed later, unchanged.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Transport { cause, .. } => !matches!(
+                cause.kind(),
+                TransportErrorKind::NotSent | TransportErrorKind::TooLarge(_)
+            ),
+            Self::Api { call, .. } | Self::InvalidResponse { call, .. } => {
+                call.status.is_some_and(is_transient)
+            }
+            Self::NotSettled { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// The start of a body, short enough for one line.
+struct BodyPreview<'a>(&'a Bytes);
+
+impl fmt::Display for BodyPreview<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MAX_LEN: usize = 200;
+        if self.0.is_empty() {
+            return f.write_str("empty");
+        }
+        let start = String::from_utf8_lossy(&self.0[..self.0.len().min(MAX_LEN)]);
+        let ellipsis = if self.0.len() > MAX_LEN { "…" } else { "" };
+        write!(f, "{start:?}{ellipsis}")
+    }
+}
+
+struct OptionalId<'a>(&'a Option<CertificateId>);
+
+impl fmt::Display for OptionalId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(id) => write!(f, " (id {id})"),
+            None => Ok(()),
+        }
+    }
+}
+
+struct OptionalText<'a>(&'a Option<String>);
+
+impl fmt::Display for OptionalText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(text) => write!(f, " {text}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The text of an I/O error without the number that the standard library adds.
+struct IoCause<'a>(&'a io::Error);
+
+impl fmt::Display for IoCause<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        match text.split_once(" (os error ") {
+            Some((text, _)) => f.write_str(&text.to_ascii_lowercase()),
+            None => f.write_str(&text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use http::Method;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn call(status: Option<u16>) -> Call {
+        Call {
+            method: Method::GET,
+            path: "/zones/z/client_certificates".into(),
+            status: status.and_then(|status| StatusCode::from_u16(status).ok()),
+            ray_id: status.map(|_| "8f1".into()),
+            retry_after: None,
+            attempts: 2,
+        }
+    }
+
+    fn api(status: u16, envelope: Value) -> Error {
+        Error::Api {
+            call: Box::new(call(Some(status))),
+            messages: ApiMessage::read_all(&envelope),
+        }
+    }
+
+    #[test]
+    fn every_kind_of_error_shows_what_happened_to_what_and_what_to_do() {
+        let id = || -> CertificateId { "7bf7f70c-7600-42e1-81c4-e4c0da9aa515".parse().expect("an id") };
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let transport = || {
+            TransportError::new(TransportErrorKind::NotConnected, None)
+                .with_host("api.cloudflare.com:443")
+        };
+        let errors = [
+            Error::from(InvalidInput::new("zone id", "\"x\" has 1 character; give 32 hex digits")),
+            api(
+                400,
+                json!({ "errors": [{ "code": 6003, "message": "Invalid request headers",
+                    "error_chain": [{ "code": 6111, "message": "Invalid format for Authorization header" }] }] }),
+            ),
+            api(400, json!({ "errors": [{ "code": 1445, "message": "quota" }] })),
+            api(429, json!({ "errors": [{ "message": "slow down" }] })),
+            Error::invalid_response(call(Some(502)), "the body is HTML", "<html>bad gateway</html>"),
+            Error::invalid_response(call(Some(200)), "the body is empty", ""),
+            Error::Transport {
+                call: Box::new(call(None)),
+                cause: TransportError::new(TransportErrorKind::NotConnected, Some(refused.into()))
+                    .with_host("127.0.0.1:8787"),
+            },
+            Error::OutcomeUnknown {
+                csr_sha256: "ab12".into(),
+                cause: Box::new(Error::Transport { call: Box::new(call(None)), cause: transport() }),
+            },
+            Error::WrongCertificate { id: Some(id()), problem: "its public key is not the CSR's".into() },
+            Error::Overtaken { id: id(), wanted: Status::Revoked, seen: Status::Active },
+            Error::NotSettled {
+                id: id(),
+                wanted: WaitTarget::Status(Status::Revoked),
+                last: Status::PendingRevocation,
+                waited: Duration::from_secs(300),
+            },
+            Error::KeyMismatch { subject: Some("sensor-001".into()) },
+            Error::Write {
+                path: "ids/sensor-001.pem".into(),
+                cause: io::Error::from(io::ErrorKind::StorageFull),
+            },
+        ];
+        for error in &errors {
+            assert!(error.source().is_none(), "the chain repeats nothing: {error}");
+        }
+        insta::assert_snapshot!(errors.map(|error| error.to_string()).join("\n"), @"");
+    }
+
+    #[test]
+    fn errors_of_any_shape_are_read() {
+        for (errors, code, message) in [
+            (
+                json!([{ "code": "1445", "message": "quota" }]),
+                Some(1445),
+                "quota",
+            ),
+            (json!([{ "message": null }]), None, ""),
+            (json!(["plain text"]), None, "plain text"),
+            (
+                json!({ "code": 1, "message": "one, not in a list" }),
+                Some(1),
+                "one, not in a list",
+            ),
+            (json!([17]), None, "17"),
+        ] {
+            let read = ApiMessage::read_all(&json!({ "errors": errors }));
+            assert_eq!(
+                (read[0].code, read[0].message.as_str()),
+                (code, message),
+                "{errors}"
+            );
+        }
+        assert!(ApiMessage::read_all(&json!({ "errors": null })).is_empty());
+        assert!(ApiMessage::read_all(&json!([])).is_empty());
+    }
+
+    #[test]
+    fn an_endless_chain_is_cut_off() {
+        let mut error = json!({ "code": 1 });
+        for _ in 0..100 {
+            error = json!({ "code": 1, "error_chain": [error] });
+        }
+        let messages = ApiMessage::read_all(&json!({ "errors": [error] }));
+        assert_eq!(messages[0].to_string().matches("caused by").count(), 4);
+    }
+
+    #[test]
+    fn predicates_follow_status_and_code() {
+        assert!(api(404, json!({})).is_not_found());
+        assert!(api(403, json!({})).is_not_allowed());
+        assert!(api(429, json!({})).is_rate_limited());
+        assert!(api(429, json!({})).is_retryable());
+        assert!(!api(429, json!({})).is_ambiguous());
+        assert!(api(502, json!({})).is_ambiguous());
+        assert!(api(400, json!({ "errors": [{ "code": 1445 }] })).is_quota_reached());
+        assert!(!api(400, json!({})).is_retryable());
+    }
+}

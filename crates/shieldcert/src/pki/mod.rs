@@ -1,0 +1,13 @@
+//! Keys, certificate signing requests, certificates and identities.
+
+pub(crate) mod csr;
+mod der;
+#[cfg(feature = "keys")]
+mod file;
+#[cfg(feature = "keys")]
+pub(crate) mod identity;
+#[cfg(feature = "keys")]
+pub(crate) mod key;
+#[cfg(feature = "keys")]
+pub(crate) mod subject;
+pub(crate) mod x509;

@@ -1,0 +1,179 @@
+//! An X.509 certificate.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use num_bigint::BigUint;
+use ring::digest::{SHA256, digest};
+
+use super::der;
+use crate::error::input::InvalidInput;
+
+/// An X.509 certificate that parses. Its signature is not verified: that is for those who trust the CA.
+///
+/// # Examples
+///
+/// ```
+/// use shieldcert::X509Certificate;
+///
+/// let pem = std::fs::read_to_string("tests/data/openssl-p256.cert.pem")?;
+/// let certificate = X509Certificate::from_pem(&pem)?;
+/// assert_eq!(certificate.common_name(), Some("sensor-001"));
+/// assert_eq!(certificate.serial_number(), "1b5842783c8262dbc4fc430d1c6c0a8db36c3ebf");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct X509Certificate {
+    der: Vec<u8>,
+    public_key: Vec<u8>,
+    /// Big-endian.
+    serial_number: Vec<u8>,
+    common_name: Option<String>,
+    not_before: Option<Timestamp>,
+    not_after: Option<Timestamp>,
+}
+
+impl X509Certificate {
+    /// Parses the first certificate of a text in PEM, which may hold other blocks too.
+    ///
+    /// # Errors
+    /// Returns an error that says what is wrong if there is no certificate, or a damaged one.
+    pub fn from_pem(text: impl AsRef<[u8]>) -> Result<Self, InvalidInput> {
+        let blocks = pem::parse_many(text)
+            .map_err(|error| invalid(format!("it is damaged PEM ({error})")))?;
+        // The certificate itself stands before its chain.
+        let block = blocks
+            .into_iter()
+            .find(|block| block.tag() == "CERTIFICATE");
+        let block =
+            block.ok_or_else(|| invalid("it is not a certificate in PEM, or it is cut off"))?;
+        Self::from_der(block.into_contents())
+    }
+
+    /// Parses a certificate in DER.
+    ///
+    /// # Errors
+    /// Returns an error that says what is wrong if the certificate is damaged.
+    pub fn from_der(der: impl Into<Vec<u8>>) -> Result<Self, InvalidInput> {
+        let der = der.into();
+        let parsed =
+            der::Certificate::parse(&der).map_err(|error| invalid(der::describe(error)))?;
+        Ok(Self {
+            der,
+            public_key: parsed.public_key,
+            serial_number: parsed.serial_number,
+            common_name: parsed.common_name,
+            not_before: parsed.not_before,
+            not_after: parsed.not_after,
+        })
+    }
+
+    /// Returns the certificate in DER.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// Returns the certificate in PEM, with LF line ends.
+    pub fn to_pem(&self) -> String {
+        pem::encode_config(
+            &pem::Pem::new("CERTIFICATE", self.der.as_slice()),
+            pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF),
+        )
+    }
+
+    /// Returns the public key, as a SubjectPublicKeyInfo in DER.
+    pub fn public_key(&self) -> &[u8] {
+        &self.public_key
+    }
+
+    /// Returns the SHA-256 fingerprint of the DER, in lower-case hex.
+    pub fn fingerprint_sha256(&self) -> String {
+        hex::encode(digest(&SHA256, &self.der))
+    }
+
+    /// Returns the serial number in lower-case hex.
+    pub fn serial_number(&self) -> String {
+        hex::encode(&self.serial_number)
+    }
+
+    /// Whether `text` is the serial number, in hex (with or without colons and leading zeros) or as a decimal number.
+    /// The service writes both.
+    pub fn has_serial_number(&self, text: &str) -> bool {
+        let digits: String = text.chars().filter(|c| *c != ':').collect();
+        let number = BigUint::from_bytes_be(&self.serial_number);
+        let is_number = |radix| BigUint::parse_bytes(digits.as_bytes(), radix).as_ref() == Some(&number);
+        is_number(16) || is_number(10)
+    }
+
+    /// Returns the subject's common name.
+    pub fn common_name(&self) -> Option<&str> {
+        self.common_name.as_deref()
+    }
+
+    /// Returns the start of the validity. `None` if it is not a time.
+    pub fn not_before(&self) -> Option<Timestamp> {
+        self.not_before
+    }
+
+    /// Returns the end of the validity. `None` if it is not a time.
+    pub fn not_after(&self) -> Option<Timestamp> {
+        self.not_after
+    }
+}
+
+impl fmt::Debug for X509Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("X509Certificate")
+            .field("common_name", &self.common_name)
+            .field("serial_number", &self.serial_number())
+            .finish_non_exhaustive()
+    }
+}
+
+fn invalid(problem: impl Into<String>) -> InvalidInput {
+    InvalidInput::new("certificate", problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serial_numbers_match_in_hex_and_decimal() {
+        let pem = include_str!("../../tests/data/openssl-p256.cert.pem");
+        let certificate = X509Certificate::from_pem(pem).expect("a certificate");
+        // From `openssl x509 -serial`, and the same in decimal.
+        let (hex, decimal) = (
+            "1B5842783C8262DBC4FC430D1C6C0A8DB36C3EBF",
+            "156111006714900572106421577016324026246919634623",
+        );
+        for text in [
+            hex,
+            &hex.to_lowercase(),
+            &format!("00{hex}"),
+            &format!("{}:{}", &hex[..2], &hex[2..]),
+            decimal,
+        ] {
+            assert!(certificate.has_serial_number(text), "{text}");
+        }
+        for text in ["", "0", "1", "xyz", "-1", "+1"] {
+            assert!(!certificate.has_serial_number(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_certificate_is_named() {
+        let pem = include_str!("../../tests/data/openssl-p256.cert.pem");
+        let der = X509Certificate::from_pem(pem).expect("a certificate").der;
+        let longer = [der.as_slice(), &[0]].concat();
+        let refusals = [
+            X509Certificate::from_pem(""),
+            X509Certificate::from_pem(&pem[..200]),
+            X509Certificate::from_pem(include_str!("../../tests/data/openssl-p256.csr.pem")),
+            X509Certificate::from_der(&der[..100]),
+            X509Certificate::from_der(longer),
+        ]
+        .map(|refused| refused.expect_err("not a certificate").to_string());
+        insta::assert_snapshot!(refusals.join("\n"), @"");
+    }
+}

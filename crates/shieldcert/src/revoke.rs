@@ -1,0 +1,158 @@
+//! Revokes and reactivates certificates.
+
+use shieldcert_api::types;
+
+use crate::certificate::ClientCertificate;
+use crate::certificate::id::CertificateId;
+use crate::certificate::status::Status;
+use crate::context::Context;
+use crate::error::Result;
+use crate::observe::trace;
+use crate::transport::BoxFuture;
+use crate::transport::retry::RetryPolicy;
+use crate::wait::Wait;
+
+/// Revokes a certificate. Created by [`Zone::revoke`](crate::Zone::revoke).
+///
+/// It returns the certificate as the service responds, usually `pending_revocation`. With
+/// [`until_settled`](Self::until_settled) it waits until the certificate is `revoked`. Revoking is idempotent.
+///
+/// # Errors
+/// [`Error::is_not_found`](crate::Error::is_not_found) tells that there is no such certificate. After an
+/// [ambiguous](crate::Error::is_ambiguous) error, revoking again is safe.
+///
+/// # Cancel safety
+/// After the future is dropped, the service may have acted. Revoking again is safe.
+///
+/// # Examples
+///
+/// ```no_run
+/// use shieldcert::{CertificateId, Status, Zone};
+///
+/// # async fn example(zone: Zone, id: CertificateId) -> shieldcert::Result<()> {
+/// let certificate = zone.revoke(&id).until_settled().await?;
+/// assert_eq!(certificate.status(), &Status::Revoked);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing is sent until it is awaited"]
+pub struct Revoke(Transition);
+
+/// Reactivates a certificate. Created by [`Zone::reactivate`](crate::Zone::reactivate).
+///
+/// The service decides which certificates it reactivates: `pending_revocation` ones certainly, and by its
+/// documentation `revoked` ones too. Reactivating is idempotent.
+///
+/// # Errors
+/// [`Error::is_not_found`](crate::Error::is_not_found) tells that there is no such certificate, and
+/// [`Error::is_quota_reached`](crate::Error::is_quota_reached) that the zone has no place for another active one.
+///
+/// # Cancel safety
+/// After the future is dropped, the service may have acted. Reactivating again is safe.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is sent until it is awaited"]
+pub struct Reactivate(Transition);
+
+#[derive(Clone, Debug)]
+struct Transition {
+    context: Context,
+    id: CertificateId,
+    target: Target,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    Revoked,
+    Active,
+}
+
+impl Target {
+    fn status(self) -> Status {
+        match self {
+            Self::Revoked => Status::Revoked,
+            Self::Active => Status::Active,
+        }
+    }
+}
+
+/// What both operations have.
+macro_rules! transition {
+    ($name:ident, $target:expr) => {
+        impl $name {
+            pub(crate) fn new(context: Context, id: CertificateId) -> Self {
+                Self(Transition {
+                    context,
+                    id,
+                    target: $target,
+                })
+            }
+
+            /// Overrides the client's retry policy.
+            pub fn retry(mut self, policy: RetryPolicy) -> Self {
+                self.0.context.set_retry(policy);
+                self
+            }
+
+            /// Sends the request, and then waits until the certificate has the requested status.
+            pub fn until_settled(self) -> Wait {
+                let Transition {
+                    context,
+                    id,
+                    target,
+                } = self.0.clone();
+                Wait::after(context, id, target.status(), Box::pin(self.send()))
+            }
+
+            /// Sends the request. The same as `.await`, for where a plain future is needed.
+            ///
+            /// # Errors
+            #[doc = concat!("See [`", stringify!($name), "`].")]
+            pub async fn send(self) -> Result<ClientCertificate> {
+                let span = tracing::info_span!(
+                    "shieldcert.transition",
+                    zone = %self.0.context.zone_id, certificate = %self.0.id, to = %self.0.target.status()
+                );
+                trace(span, self.0.send_inner()).await
+            }
+        }
+
+        impl IntoFuture for $name {
+            type Output = Result<ClientCertificate>;
+            type IntoFuture = BoxFuture<'static, Self::Output>;
+
+            fn into_future(self) -> Self::IntoFuture {
+                Box::pin(self.send())
+            }
+        }
+    };
+}
+
+transition!(Revoke, Target::Revoked);
+transition!(Reactivate, Target::Active);
+
+impl Transition {
+    async fn send_inner(self) -> Result<ClientCertificate> {
+        let response = self
+            .context
+            .call::<types::ClientCertificateResponseSingle>(async |api| match self.target {
+                Target::Revoked => {
+                    api.delete_client_certificate()
+                        .zone_id(self.context.zone())
+                        .client_certificate_id(self.id.to_string())
+                        .send()
+                        .await
+                }
+                Target::Active => {
+                    let body = types::EditClientCertificateBody::builder().reactivate(true);
+                    api.edit_client_certificate()
+                        .zone_id(self.context.zone())
+                        .client_certificate_id(self.id.to_string())
+                        .body(body)
+                        .send()
+                        .await
+                }
+            });
+        Ok(response.await?.0)
+    }
+}
