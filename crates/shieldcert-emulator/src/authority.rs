@@ -141,6 +141,7 @@ impl Authority {
         certificate.certificate_authority = Some(types::ClientCertificateCertificateAuthority {
             id: Some(self.id.to_string()),
             name: Some(NAME.to_owned()),
+            ..Default::default()
         });
         certificate.csr = Some(types::Csr(csr.pem.clone()));
         Ok(certificate)

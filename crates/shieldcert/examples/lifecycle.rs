@@ -1,13 +1,11 @@
-//! The life of client certificates, from their keys to their revocation and back.
+//! The life of client certificates, from the key to the revocation and back.
 //!
-//! `cargo run --example lifecycle` needs no account: it starts an emulator of the service in this
-//! process, with a CA of its own. With `CLOUDFLARE_API_TOKEN` and `CLOUDFLARE_ZONE_ID` set it does the
-//! same in that zone, after asking.
+//! `cargo run --example lifecycle` needs no account: it starts an emulator of the service in this process, with a CA of
+//! its own. With `CLOUDFLARE_API_TOKEN` and `CLOUDFLARE_ZONE_ID` set it works in that zone, after a confirmation.
 
 use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shieldcert::{
@@ -30,7 +28,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let (zone, _emulator) = connect().await?;
 
     println!(
-        "\n1. Issue three certificates: a key made here, a CSR signed with it, sent to the CA"
+        "\n1. Issue three certificates: generate a key, sign a CSR with it, send it to the CA"
     );
     let mut devices = Vec::new();
     for name in ["sensor-001", "sensor-002", "sensor-003"] {
@@ -66,35 +64,27 @@ async fn run() -> Result<(), Box<dyn Error>> {
 
     println!("\n3. Revoke sensor-001 and wait until it is");
     let started = Instant::now();
-    let asked = zone.revoke(certificate.id()).await?;
-    println!("   {}", asked.status());
+    let pending = zone.revoke(certificate.id()).await?;
+    println!("   {}", pending.status());
     let revoked = zone.revoke(certificate.id()).until_settled().await?;
     println!("   {} after {:.1?}", revoked.status(), started.elapsed());
 
     println!("\n4. Reactivate it and wait until it is active");
     let started = Instant::now();
-    let asked = zone.reactivate(certificate.id()).await?;
-    println!("   {}", asked.status());
+    let pending = zone.reactivate(certificate.id()).await?;
+    println!("   {}", pending.status());
     let active = zone.reactivate(certificate.id()).until_settled().await?;
     println!("   {} after {:.1?}", active.status(), started.elapsed());
 
-    println!("\n5. Use it: certificate and key in one file, and as a TLS client's identity");
-    let identity = Identity::new(active, key)?;
+    println!("\n5. Write certificate and key to one file, and read it back");
     let path = std::env::temp_dir().join("shieldcert-lifecycle-sensor-001.pem");
-    identity.write_pem(&path)?;
+    Identity::new(&active, key)?.write_pem(&path)?;
+    let identity = Identity::from_pem(std::fs::read(&path)?)?;
+    println!("   {}, mode 0600", path.display());
     println!(
-        "   written to {}, readable by its owner alone",
-        path.display()
-    );
-    let (chain, key) = identity.rustls();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_client_auth_cert(chain, key)?;
-    println!(
-        "   TLS client configuration ready: {}",
-        tls.client_auth_cert_resolver.has_certs()
+        "   serial number {}, SHA-256 {}",
+        identity.certificate().serial_number(),
+        identity.certificate().fingerprint_sha256()
     );
     Ok(())
 }
@@ -107,12 +97,12 @@ fn show(issued: &Issued) {
         certificate.id(),
         certificate.status(),
         certificate
-            .expires_on()
-            .map_or("(not said)".into(), |time| time.to_string()),
+            .not_after()
+            .map_or("(unknown)".into(), |time| time.to_string()),
     );
 }
 
-/// The service that the environment names, or one in this process.
+/// Connects to the service that the environment names, or to an emulator in this process.
 async fn connect() -> Result<(Zone, Option<RunningEmulator>), Box<dyn Error>> {
     if std::env::var_os("CLOUDFLARE_API_TOKEN").is_none() {
         let server = Emulator::builder()
@@ -121,7 +111,7 @@ async fn connect() -> Result<(Zone, Option<RunningEmulator>), Box<dyn Error>> {
             .start()
             .await?;
         println!(
-            "No CLOUDFLARE_API_TOKEN is set: talking to an emulator in this process, {}",
+            "CLOUDFLARE_API_TOKEN is not set: using an emulator in this process, {}",
             server.base_url()
         );
         let client = Client::builder()
@@ -133,15 +123,15 @@ async fn connect() -> Result<(Zone, Option<RunningEmulator>), Box<dyn Error>> {
     }
     let client = Client::from_env()?;
     let zone = client.zone(ZoneId::from_env()?);
-    println!("Talking to {}, zone {}", client.base_url(), zone.id());
-    print!("This issues three certificates, valid for a day, in that zone. Go on? [y/N] ");
+    println!("Using {}, zone {}", client.base_url(), zone.id());
+    print!("This issues three certificates, valid for a day, in that zone. Continue? [y/N] ");
     std::io::stdout().flush()?;
     let mut answer = String::new();
     if std::io::stdin().is_terminal() {
         std::io::stdin().read_line(&mut answer)?;
     }
     if !answer.trim().eq_ignore_ascii_case("y") {
-        return Err("nothing was issued: answer y, at a terminal, to go on".into());
+        return Err("nothing was issued; type y at a terminal to continue".into());
     }
     Ok((zone, None))
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use shieldcert_api::{ResponseValue, types};
 
 use crate::certificate::id::ZoneId;
+use crate::error::Result;
 use crate::error::call::Call;
 use crate::error::input::InvalidInput;
-use crate::error::Result;
 use crate::transport::exchange::{Exchange, Stack};
 use crate::transport::response::{self, Envelope};
 use crate::transport::retry::RetryPolicy;
@@ -66,8 +66,7 @@ impl Context {
     ) -> Result<(E::Content, Call)> {
         let stack = self.shared.stack.clone();
         let exchange = Arc::new(Exchange::new(stack, self.retry().clone()));
-        let api =
-            shieldcert_api::Client::with_transport(&self.shared.base_url, exchange.clone());
+        let api = shieldcert_api::Client::with_transport(&self.shared.base_url, exchange.clone());
         let parsed = request(api).await;
         match exchange.take() {
             Some(outcome) => response::read(parsed.ok().map(ResponseValue::into_inner), outcome),

@@ -1,5 +1,42 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc = include_str!("../README.md")]
+//!
+//! # Observability
+//!
+//! Operations open a [`tracing`] span each. Spans and events never hold a secret.
+//!
+//! | span (level `INFO`) | fields |
+//! | --- | --- |
+//! | `shieldcert.issue` | `zone`, `csr.sha256`, `validity_days` |
+//! | `shieldcert.get` | `zone`, `certificate` |
+//! | `shieldcert.list` (each page) | `zone`, `status`, `start`, `size` |
+//! | `shieldcert.find` | `zone`, `csr.sha256` |
+//! | `shieldcert.find_recent` (within `issue`) | `csr.sha256` |
+//! | `shieldcert.transition` (revoke, reactivate) | `zone`, `certificate`, `to` |
+//! | `shieldcert.wait` | `zone`, `certificate`, `until` |
+//! | `shieldcert.revoke_surplus` | `zone`, `csr.sha256` |
+//!
+//! | event | level | fields |
+//! | --- | --- | --- |
+//! | `failed` | `DEBUG` | `error` |
+//! | `retrying` | `DEBUG` | `method`, `path`, `attempts`, `delay`, `failure` |
+//! | `waiting for the rate limit` | `INFO` | `wait` |
+//! | `issued` | `DEBUG` | `certificate`, `attempts` |
+//! | `searching for the certificate` | `DEBUG` | `error`, `attempts` |
+//! | `search failed` | `DEBUG` | `error` |
+//! | `recovered` | `INFO` | `certificate`, `attempts` |
+//! | `revoked a surplus certificate` | `INFO` | `certificate` |
+//! | `could not revoke a surplus certificate` | `WARN` | `error` |
+//! | `could not revoke a surplus certificate in time` | `WARN` | `certificate` |
+//! | `could not search for surplus certificates` | `WARN` | `error` |
+//! | `seen` (a wait polled) | `DEBUG` | `status` |
+//! | `poll failed` | `DEBUG` | `error` |
+//! | `the list moved; stepping back` | `DEBUG` | `start` |
+//! | `reading the list from its beginning` | `DEBUG` | `filter` |
+//! | `a member of a certificate's record has an unexpected type` | `WARN` | `name`, `value` |
+//!
+//! For metrics, [`ClientBuilder::on_call`] gets a [`CallSummary`] after each call, and [`RateLimit::on_wait`] the waits
+//! for the rate limit.
 
 mod bulk;
 mod certificate;
@@ -65,3 +102,71 @@ pub use jiff;
 pub use reqwest;
 #[cfg(feature = "rustls")]
 pub use rustls;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send_and_sync<T: Send + Sync>() {}
+    fn is_send<T: Send>(_: T) {}
+
+    /// Compiles, or the promise is broken.
+    #[allow(dead_code)]
+    fn public_types_are_send_and_sync() {
+        is_send_and_sync::<ApiMessage>();
+        is_send_and_sync::<Call>();
+        is_send_and_sync::<CallSummary>();
+        is_send_and_sync::<CertificateId>();
+        is_send_and_sync::<Client>();
+        is_send_and_sync::<ClientBuilder>();
+        is_send_and_sync::<ClientCertificate>();
+        is_send_and_sync::<Csr>();
+        is_send_and_sync::<Error>();
+        is_send_and_sync::<FindByCsr>();
+        is_send_and_sync::<Get>();
+        is_send_and_sync::<InvalidInput>();
+        is_send_and_sync::<Issue>();
+        is_send_and_sync::<Issued>();
+        is_send_and_sync::<List>();
+        is_send_and_sync::<Page>();
+        is_send_and_sync::<RateLimit>();
+        is_send_and_sync::<Reactivate>();
+        is_send_and_sync::<RetryPolicy>();
+        is_send_and_sync::<Revoke>();
+        is_send_and_sync::<RevokeSurplus>();
+        is_send_and_sync::<Status>();
+        is_send_and_sync::<StatusFilter>();
+        is_send_and_sync::<TransportError>();
+        is_send_and_sync::<X509Certificate>();
+        is_send_and_sync::<Zone>();
+        is_send_and_sync::<ZoneId>();
+        #[cfg(feature = "keys")]
+        {
+            is_send_and_sync::<Identity>();
+            is_send_and_sync::<KeyAlgorithm>();
+            is_send_and_sync::<PrivateKey>();
+            is_send_and_sync::<Subject>();
+        }
+    }
+
+    #[allow(dead_code)]
+    fn futures_and_streams_are_send_and_own_what_they_need(
+        zone: &Zone,
+        id: &CertificateId,
+        csr: &Csr,
+    ) -> impl Sized + 'static {
+        is_send(zone.issue_all([csr.clone()]).stream());
+        is_send(zone.revoke_all([id.clone()]).stream());
+        is_send(zone.list().pages());
+        is_send(zone.list().stream());
+        is_send(zone.wait(id));
+        is_send(zone.get(id).send());
+        is_send(zone.issue(csr).send());
+        is_send(zone.find_by_csr(csr).send());
+        is_send(zone.revoke_surplus(csr).send());
+        is_send(zone.list().send());
+        is_send(zone.revoke(id).send());
+        is_send(zone.reactivate(id).until_settled().send());
+        tokio::spawn(zone.get(id).send())
+    }
+}

@@ -85,7 +85,9 @@ impl RevokeSurplus {
             )
             .into());
         }
-        let found = FindByCsr::new(self.context.clone(), self.csr).send().await?;
+        let found = FindByCsr::new(self.context.clone(), self.csr)
+            .send()
+            .await?;
         let mut revoked = Vec::new();
         for certificate in found {
             if !self.keep.contains(certificate.id()) && may_be_active(&certificate) {

@@ -133,7 +133,9 @@ fn read_record(raw: &RawValue) -> Result<ClientCertificate, UnreadableRecord> {
     let mut record: types::ClientCertificate = parse(&format!("{{{}}}", fitting.join(",")))
         .ok_or_else(|| unreadable("a record of the list can't be read".to_owned()))?;
     for (name, value) in odd {
-        record.extra.insert(name, parse(value.get()).unwrap_or_default());
+        record
+            .extra
+            .insert(name, parse(value.get()).unwrap_or_default());
     }
     ClientCertificate::from_record(record).map_err(|error| unreadable(no_usable_id(&error)))
 }

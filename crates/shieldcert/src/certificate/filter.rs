@@ -146,7 +146,12 @@ mod tests {
 
     #[test]
     fn statuses_convert_to_filters_that_match_them() {
-        for status in ["active", "revoked", "pending_revocation", "pending_reactivation"] {
+        for status in [
+            "active",
+            "revoked",
+            "pending_revocation",
+            "pending_reactivation",
+        ] {
             let status = Status::from(status);
             let filter = StatusFilter::try_from(&status).expect("a known status");
             assert!(filter.matches(&status) && StatusFilter::All.matches(&status));

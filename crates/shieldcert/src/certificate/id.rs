@@ -49,7 +49,7 @@ impl FromStr for ZoneId {
 
     fn from_str(text: &str) -> Result<Self, InvalidInput> {
         let problem = if text.is_empty() {
-            "is empty".to_owned()
+            "it is empty".to_owned()
         } else if let Some(odd) = text.chars().find(|c| !c.is_ascii_hexdigit()) {
             format!("{} has {odd:?}, which is not a hex digit", quote(text))
         } else if text.len() != 32 {
@@ -59,9 +59,7 @@ impl FromStr for ZoneId {
         };
         Err(InvalidInput::new(
             "zone id",
-            format!(
-                "{problem}; give the 32 hex digits that the dashboard shows under \"API\""
-            ),
+            format!("{problem}; give the 32 hex digits that the dashboard shows under \"API\""),
         ))
     }
 }
@@ -88,7 +86,7 @@ impl FromStr for CertificateId {
         // Ids are opaque: the service chooses them. An id that would not stay inside its path segment is refused.
         let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         let problem = if text.is_empty() {
-            "is empty".to_owned()
+            "it is empty".to_owned()
         } else if text.len() > Self::MAX_LEN {
             format!("{} has {} characters", quote(text), text.len())
         } else if text.bytes().all(|byte| is_allowed(byte.into())) {
@@ -177,7 +175,17 @@ mod tests {
             certificate("a/b"),
             certificate(&"a".repeat(65)),
         ];
-        insta::assert_snapshot!(messages.join("\n"), @"");
+        insta::assert_snapshot!(messages.join("\n"), @r#"
+        zone id: it is empty; give the 32 hex digits that the dashboard shows under "API"
+        zone id: "023e105f4ecef8ad9ca31a8372d0c35" has 31 characters; give the 32 hex digits that the dashboard shows under "API"
+        zone id: "023e105f4ecef8ad9ca31a8372d0c3533" has 33 characters; give the 32 hex digits that the dashboard shows under "API"
+        zone id: "example.com" has 'x', which is not a hex digit; give the 32 hex digits that the dashboard shows under "API"
+        zone id: "023e105f4ecef8ad9ca31a8372d0c35\n" has '\n', which is not a hex digit; give the 32 hex digits that the dashboard shows under "API"
+        zone id: "üüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüü…" has 'ü', which is not a hex digit; give the 32 hex digits that the dashboard shows under "API"
+        certificate id: it is empty; give an id as the list of certificates shows it
+        certificate id: "a/b" has '/'; give an id as the list of certificates shows it
+        certificate id: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…" has 65 characters; give an id as the list of certificates shows it
+        "#);
     }
 
     #[test]

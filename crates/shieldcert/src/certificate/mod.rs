@@ -107,8 +107,7 @@ impl ClientCertificate {
     ///
     /// The CA may backdate it by minutes, so it can precede the request.
     pub fn not_before(&self) -> Option<Timestamp> {
-        self.issued_on()
-            .or_else(|| self.x509().ok()?.not_before())
+        self.issued_on().or_else(|| self.x509().ok()?.not_before())
     }
 
     /// Returns the end of the validity: the record's `expires_on`, or the certificate's own `notAfter` if that is
@@ -245,7 +244,10 @@ mod tests {
         assert_eq!(certificate.country(), None);
         assert_eq!(certificate.not_before(), None);
         assert_eq!(
-            certificate.not_after().map(|time| time.to_string()).as_deref(),
+            certificate
+                .not_after()
+                .map(|time| time.to_string())
+                .as_deref(),
             Some("2033-02-20T23:18:00Z")
         );
         assert_eq!(certificate.status(), &Status::Unknown("archived".into()));
@@ -262,11 +264,18 @@ mod tests {
         let own = certificate(json!({ "certificate": PEM }));
         // From `openssl x509 -dates`.
         let (start, end) = ("2026-11-24T08:23:27Z", "2126-10-31T08:23:27Z");
-        assert_eq!(own.not_before().map(|time| time.to_string()).as_deref(), Some(start));
-        assert_eq!(own.not_after().map(|time| time.to_string()).as_deref(), Some(end));
+        assert_eq!(
+            own.not_before().map(|time| time.to_string()).as_deref(),
+            Some(start)
+        );
+        assert_eq!(
+            own.not_after().map(|time| time.to_string()).as_deref(),
+            Some(end)
+        );
         let odd = certificate(json!({ "certificate": PEM, "expires_on": "soon" }));
         assert_eq!(odd.not_after(), own.not_after());
-        let stated = certificate(json!({ "certificate": PEM, "expires_on": "2033-02-20T23:18:00Z" }));
+        let stated =
+            certificate(json!({ "certificate": PEM, "expires_on": "2033-02-20T23:18:00Z" }));
         assert_ne!(stated.not_after(), own.not_after());
     }
 
@@ -276,11 +285,23 @@ mod tests {
         let end = "2033-02-20T23:18:00Z";
         let known = certificate(json!({ "expires_on": end }));
         assert_eq!(known.is_expired_at(time(end)), Some(false));
-        assert_eq!(known.is_expired_at(time("2033-02-20T23:18:01Z")), Some(true));
+        assert_eq!(
+            known.is_expired_at(time("2033-02-20T23:18:01Z")),
+            Some(true)
+        );
         let day = Duration::from_secs(86_400);
-        assert_eq!(known.expires_within(day, time("2033-02-19T23:18:00Z")), Some(true));
-        assert_eq!(known.expires_within(day, time("2033-02-19T23:17:59Z")), Some(false));
-        assert_eq!(known.expires_within(day, time("2040-01-01T00:00:00Z")), Some(true));
+        assert_eq!(
+            known.expires_within(day, time("2033-02-19T23:18:00Z")),
+            Some(true)
+        );
+        assert_eq!(
+            known.expires_within(day, time("2033-02-19T23:17:59Z")),
+            Some(false)
+        );
+        assert_eq!(
+            known.expires_within(day, time("2040-01-01T00:00:00Z")),
+            Some(true)
+        );
         assert_eq!(known.expires_within(Duration::MAX, time(end)), Some(true));
         let unknown = certificate(json!({}));
         assert_eq!(unknown.is_expired_at(time(end)), None);

@@ -106,7 +106,18 @@ mod tests {
         ]
         .map(|url| BaseUrl::parse(url).err().expect(url).to_string());
         assert!(!messages.concat().contains("s3cret"));
-        insta::assert_snapshot!(messages.join("\n"), @"");
+        insta::assert_snapshot!(messages.join("\n"), @r#"
+        base URL: "api.cloudflare.com/client/v4" is not a URL (relative URL without a base); give one like "https://api.cloudflare.com/client/v4"
+        base URL: "" is not a URL (relative URL without a base); give one like "https://api.cloudflare.com/client/v4"
+        base URL: "http://api.cloudflare.com/client/v4" would send the credentials unencrypted; use https, or http to this machine only
+        base URL: "http://127.0.0.1.example.com/" would send the credentials unencrypted; use https, or http to this machine only
+        base URL: "http://localhost.example.com/" would send the credentials unencrypted; use https, or http to this machine only
+        base URL: "http://10.0.0.1/" would send the credentials unencrypted; use https, or http to this machine only
+        base URL: "ftp://api.cloudflare.com/" is neither https nor http; give one like "https://api.cloudflare.com/client/v4"
+        base URL: "file:///etc/passwd" is neither https nor http; give one like "https://api.cloudflare.com/client/v4"
+        base URL: it has a user name or password; remove them and give the credentials to the client builder
+        base URL: "https://api.cloudflare.com/?a=1" has a query or a fragment; remove it
+        "#);
     }
 
     #[test]

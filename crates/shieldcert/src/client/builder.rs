@@ -316,7 +316,13 @@ mod tests {
             &[("CLOUDFLARE_API_TOKEN", "t\n")],
         ]
         .map(|variables| build(variables).expect_err("is refused").to_string());
-        insta::assert_snapshot!(refusals.join("\n"), @"");
+        insta::assert_snapshot!(refusals.join("\n"), @r#"
+        credentials: CLOUDFLARE_API_TOKEN is not set; set it to a token with the permission "SSL and Certificates: Edit"
+        credentials: CLOUDFLARE_API_TOKEN is not set; set it to a token with the permission "SSL and Certificates: Edit"
+        credentials: CLOUDFLARE_EMAIL is set but CLOUDFLARE_API_KEY is not; set both, or better CLOUDFLARE_API_TOKEN alone
+        credentials: CLOUDFLARE_API_KEY is set but CLOUDFLARE_EMAIL is not; set both, or better CLOUDFLARE_API_TOKEN alone
+        API token: it has a line break; remove it, for example where the credential is read from a file
+        "#);
     }
 
     #[cfg(feature = "reqwest")]

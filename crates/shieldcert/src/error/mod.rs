@@ -47,7 +47,7 @@ pub enum Error {
     },
 
     /// The service, or a gateway in front of it, sent a response that is not one of the API.
-    #[error("{call}: {problem}; the body is {}", BodyPreview(body))]
+    #[error("{call}: {problem}; body: {}", BodyPreview(body))]
     #[non_exhaustive]
     InvalidResponse {
         /// The call.
@@ -219,9 +219,7 @@ impl Error {
 
     /// Whether the API named this code, as an error or as the cause of one.
     pub fn has_code(&self, code: i64) -> bool {
-        self.messages()
-            .iter()
-            .any(|message| message.has_code(code))
+        self.messages().iter().any(|message| message.has_code(code))
     }
 
     /// Whether something that was given to this crate is invalid. Nothing was sent.
@@ -306,7 +304,7 @@ impl fmt::Display for BodyPreview<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MAX_LEN: usize = 200;
         if self.0.is_empty() {
-            return f.write_str("empty");
+            return f.write_str("(empty)");
         }
         let start = String::from_utf8_lossy(&self.0[..self.0.len().min(MAX_LEN)]);
         let ellipsis = if self.0.len() > MAX_LEN { "…" } else { "" };
@@ -378,23 +376,37 @@ mod tests {
 
     #[test]
     fn every_kind_of_error_shows_what_happened_to_what_and_what_to_do() {
-        let id = || -> CertificateId { "7bf7f70c-7600-42e1-81c4-e4c0da9aa515".parse().expect("an id") };
+        let id = || -> CertificateId {
+            "7bf7f70c-7600-42e1-81c4-e4c0da9aa515"
+                .parse()
+                .expect("an id")
+        };
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         let transport = || {
             TransportError::new(TransportErrorKind::NotConnected, None)
                 .with_host("api.cloudflare.com:443")
         };
         let errors = [
-            Error::from(InvalidInput::new("zone id", "\"x\" has 1 character; give 32 hex digits")),
+            Error::from(InvalidInput::new(
+                "zone id",
+                "\"x\" has 1 character; give 32 hex digits",
+            )),
             api(
                 400,
                 json!({ "errors": [{ "code": 6003, "message": "Invalid request headers",
                     "error_chain": [{ "code": 6111, "message": "Invalid format for Authorization header" }] }] }),
             ),
-            api(400, json!({ "errors": [{ "code": 1445, "message": "quota" }] })),
+            api(
+                400,
+                json!({ "errors": [{ "code": 1445, "message": "quota" }] }),
+            ),
             api(429, json!({ "errors": [{ "message": "slow down" }] })),
-            Error::invalid_response(call(Some(502)), "the body is HTML", "<html>bad gateway</html>"),
-            Error::invalid_response(call(Some(200)), "the body is empty", ""),
+            Error::invalid_response(
+                call(Some(502)),
+                "the response is HTML",
+                "<html>bad gateway</html>",
+            ),
+            Error::invalid_response(call(Some(200)), "the response is empty", ""),
             Error::Transport {
                 call: Box::new(call(None)),
                 cause: TransportError::new(TransportErrorKind::NotConnected, Some(refused.into()))
@@ -402,26 +414,55 @@ mod tests {
             },
             Error::OutcomeUnknown {
                 csr_sha256: "ab12".into(),
-                cause: Box::new(Error::Transport { call: Box::new(call(None)), cause: transport() }),
+                cause: Box::new(Error::Transport {
+                    call: Box::new(call(None)),
+                    cause: transport(),
+                }),
             },
-            Error::WrongCertificate { id: Some(id()), problem: "its public key is not the CSR's".into() },
-            Error::Overtaken { id: id(), wanted: Status::Revoked, seen: Status::Active },
+            Error::WrongCertificate {
+                id: Some(id()),
+                problem: "its public key is not the CSR's".into(),
+            },
+            Error::Overtaken {
+                id: id(),
+                wanted: Status::Revoked,
+                seen: Status::Active,
+            },
             Error::NotSettled {
                 id: id(),
                 wanted: WaitTarget::Status(Status::Revoked),
                 last: Status::PendingRevocation,
                 waited: Duration::from_secs(300),
             },
-            Error::KeyMismatch { subject: Some("sensor-001".into()) },
+            Error::KeyMismatch {
+                subject: Some("sensor-001".into()),
+            },
             Error::Write {
                 path: "ids/sensor-001.pem".into(),
                 cause: io::Error::from(io::ErrorKind::StorageFull),
             },
         ];
         for error in &errors {
-            assert!(error.source().is_none(), "the chain repeats nothing: {error}");
+            assert!(
+                error.source().is_none(),
+                "the chain repeats nothing: {error}"
+            );
         }
-        insta::assert_snapshot!(errors.map(|error| error.to_string()).join("\n"), @"");
+        insta::assert_snapshot!(errors.map(|error| error.to_string()).join("\n"), @r#"
+        zone id: "x" has 1 character; give 32 hex digits
+        GET /zones/z/client_certificates returned 400 (2 attempts, ray 8f1): Invalid request headers (code 6003), caused by: Invalid format for Authorization header (code 6111). Check the API token, or the email and key
+        GET /zones/z/client_certificates returned 400 (2 attempts, ray 8f1): quota (code 1445). Revoke certificates that are no longer needed, which frees their place at once, or ask Cloudflare for a larger quota
+        GET /zones/z/client_certificates returned 429 (2 attempts, ray 8f1): slow down. The rate limit counts every token and dashboard session of the user; wait before you retry
+        GET /zones/z/client_certificates returned 502 (2 attempts, ray 8f1): the response is HTML; body: "<html>bad gateway</html>"
+        GET /zones/z/client_certificates returned 200 (2 attempts, ray 8f1): the response is empty; body: (empty)
+        GET /zones/z/client_certificates (2 attempts): could not connect to 127.0.0.1:8787 (connection refused)
+        it is unknown whether a certificate was issued for the CSR with SHA-256 ab12 (GET /zones/z/client_certificates (2 attempts): could not connect to api.cloudflare.com:443); look for it with `find_by_csr` before you issue again
+        the service returned a certificate that does not match the request (id 7bf7f70c-7600-42e1-81c4-e4c0da9aa515): its public key is not the CSR's
+        certificate 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 was to become revoked but is active: somebody else moved it the other way
+        certificate 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 was to become revoked within 300s but is pending_revocation; waiting again is safe
+        this private key does not belong to the certificate sensor-001: their public keys differ; use the key that the CSR was made with
+        can't write ids/sensor-001.pem (no storage space)
+        "#);
     }
 
     #[test]

@@ -5,9 +5,9 @@ use shieldcert_api::types;
 use crate::certificate::envelope::RecordPage;
 use crate::certificate::filter::StatusFilter;
 use crate::context::Context;
+use crate::error::Result;
 use crate::error::call::Call;
 use crate::error::input::InvalidInput;
-use crate::error::Result;
 use crate::observe::trace;
 
 /// The smallest page that the service accepts.

@@ -214,7 +214,22 @@ mod tests {
             "A".repeat(1 << 20),
         ]
         .map(|pem| Csr::from_pem(pem).expect_err("not a CSR").to_string());
-        insta::assert_snapshot!(refusals.join("\n"), @"");
+        insta::assert_snapshot!(refusals.join("\n"), @"
+        CSR: it is not PEM, or it is cut off; it must start with `-----BEGIN CERTIFICATE REQUEST-----` and end with `-----END CERTIFICATE REQUEST-----`
+        CSR: it is not PEM, or it is cut off; it must start with `-----BEGIN CERTIFICATE REQUEST-----` and end with `-----END CERTIFICATE REQUEST-----`
+        CSR: it is not PEM, or it is cut off; it must start with `-----BEGIN CERTIFICATE REQUEST-----` and end with `-----END CERTIFICATE REQUEST-----`
+        CSR: it is damaged or cut off
+        CSR: it is damaged or cut off
+        CSR: it is damaged or cut off
+        CSR: it has bytes after its end
+        CSR: its signature is broken: it was changed, or made with another key; make a new one
+        CSR: it is damaged or cut off
+        CSR: it is a certificate; give the request that was made with the private key
+        CSR: it is a private key, which is never sent; give the request that was made with it
+        CSR: it is a X509 CRL; give a CERTIFICATE REQUEST
+        CSR: it has several PEM blocks; give one CSR at a time
+        CSR: it has 1048576 bytes; one CSR in PEM has less than 65536
+        ");
         assert!(Csr::from_pem([0xff, 0xfe, 0x00]).is_err());
     }
 }

@@ -162,10 +162,10 @@ fn parse_time(text: &str) -> Option<Timestamp> {
 }
 
 /// Says what is wrong with DER that does not parse.
-pub(super) fn describe(error: ASN1Error) -> String {
+pub(super) fn describe(error: ASN1Error) -> &'static str {
     match error.kind() {
-        ASN1ErrorKind::Extra => "it has bytes after its end".to_owned(),
-        _ => format!("it is damaged or cut off ({error})"),
+        ASN1ErrorKind::Extra => "it has bytes after its end",
+        _ => "it is damaged or cut off",
     }
 }
 
@@ -186,7 +186,11 @@ mod tests {
             (TAG_UTCTIME, "261124082327Z", Some("2026-11-24T08:23:27Z")),
             (TAG_UTCTIME, "491231235959Z", Some("2049-12-31T23:59:59Z")),
             (TAG_UTCTIME, "500101000000Z", Some("1950-01-01T00:00:00Z")),
-            (TAG_GENERALIZEDTIME, "21261031082327Z", Some("2126-10-31T08:23:27Z")),
+            (
+                TAG_GENERALIZEDTIME,
+                "21261031082327Z",
+                Some("2126-10-31T08:23:27Z"),
+            ),
             (TAG_GENERALIZEDTIME, "99991231235959Z", None),
             (TAG_UTCTIME, "261324082327Z", None),
             (TAG_UTCTIME, "", None),

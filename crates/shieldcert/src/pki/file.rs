@@ -63,14 +63,21 @@ mod tests {
     fn a_failure_names_the_file_and_the_cause_and_leaves_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
         let missing = folder.path().join("missing/sensor-001.pem");
-        let message = write_private(&missing, b"new").expect_err("no folder").to_string();
+        let message = write_private(&missing, b"new")
+            .expect_err("no folder")
+            .to_string();
         assert_eq!(
             message,
-            format!("can't write {} (no such file or directory)", missing.display())
+            format!(
+                "can't write {} (no such file or directory)",
+                missing.display()
+            )
         );
         let occupied = folder.path().join("sensor-001.pem");
         fs::create_dir(&occupied).expect("is made");
-        let message = write_private(&occupied, b"new").expect_err("a folder").to_string();
+        let message = write_private(&occupied, b"new")
+            .expect_err("a folder")
+            .to_string();
         assert!(message.contains("is a directory"), "{message}");
         let left = fs::read_dir(folder.path()).expect("reads").count();
         assert_eq!(left, 1, "the folder alone");

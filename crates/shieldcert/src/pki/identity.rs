@@ -94,9 +94,7 @@ impl Identity {
 
     /// Returns the certificate.
     pub fn certificate(&self) -> &X509Certificate {
-        self.chain
-            .first()
-            .expect("`combine` takes no empty chain")
+        self.chain.first().expect("`combine` takes no empty chain")
     }
 
     /// Returns the certificate and its chain, the certificate first.
@@ -251,7 +249,16 @@ mod tests {
             Identity::from_pem(format!("{CERTIFICATE}{}", *other_key().to_pem())),
         ]
         .map(|refused| refused.expect_err("no identity").to_string());
-        insta::assert_snapshot!(refusals.join("\n"), @"");
+        insta::assert_snapshot!(refusals.join("\n"), @"
+        this private key does not belong to the certificate 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 (sensor-001): their public keys differ; use the key that the CSR was made with
+        certificate: the record of 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 has no PEM; get it again
+        certificate: the record of 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 has no PEM; get it again
+        certificate: it is not a certificate in PEM, or it is cut off
+        certificate: it is not a certificate in PEM, or it is cut off
+        identity: there is a private key but no certificate among the PEM blocks; add the certificate
+        private key: there is no private key among the PEM blocks
+        this private key does not belong to the certificate sensor-001: their public keys differ; use the key that the CSR was made with
+        ");
     }
 
     #[test]

@@ -30,12 +30,7 @@ pub enum KeyAlgorithm {
 }
 
 impl KeyAlgorithm {
-    const ALL: [Self; 4] = [
-        Self::EcdsaP256,
-        Self::EcdsaP384,
-        Self::Ed25519,
-        Self::Rsa,
-    ];
+    const ALL: [Self; 4] = [Self::EcdsaP256, Self::EcdsaP384, Self::Ed25519, Self::Rsa];
 
     /// Returns the name of the algorithm.
     pub fn as_str(self) -> &'static str {
@@ -158,9 +153,8 @@ impl PrivateKey {
                 ));
             }
         };
-        let mut pair = KeyPair::generate_for(signature).map_err(|error| {
-            invalid(format!("the operating system generated no key ({error})"))
-        })?;
+        let mut pair = KeyPair::generate_for(signature)
+            .map_err(|error| invalid(format!("the operating system generated no key ({error})")))?;
         let key = Self::from_pair(&pair);
         pair.zeroize();
         Ok(key)
@@ -360,7 +354,16 @@ mod tests {
             }
             error.to_string()
         });
-        insta::assert_snapshot!(refusals.join("\n"), @"");
+        insta::assert_snapshot!(refusals.join("\n"), @"
+        private key: it is in an older format; convert it with `openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW`
+        private key: it is in an older format; convert it with `openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW`
+        private key: it is encrypted; decrypt it with `openssl pkcs8 -in KEY -out NEW`
+        private key: there is no private key among the PEM blocks
+        private key: it is not PEM, or it is cut off; it must start with `-----BEGIN PRIVATE KEY-----` and end with `-----END PRIVATE KEY-----`
+        private key: it is not PEM, or it is cut off; it must start with `-----BEGIN PRIVATE KEY-----` and end with `-----END PRIVATE KEY-----`
+        private key: it is damaged or of an unsupported kind; give an ECDSA P-256 or P-384 key, an Ed25519 key, or an RSA key with 2,048 to 4,096 bits
+        private key: it has 1048576 bytes; a key in PEM has less than 65536
+        ");
     }
 
     #[test]
@@ -389,7 +392,10 @@ mod tests {
             assert_eq!(read, algorithm);
         }
         assert_eq!(
-            "p256".parse::<KeyAlgorithm>().expect_err("unknown").to_string(),
+            "p256"
+                .parse::<KeyAlgorithm>()
+                .expect_err("unknown")
+                .to_string(),
             "key algorithm: \"p256\" is unknown; give one of ecdsa-p256, ecdsa-p384, ed25519, rsa"
         );
     }

@@ -154,7 +154,13 @@ mod tests {
             let refused = subject.to_distinguished_name();
             refused.expect_err("is refused").to_string()
         });
-        insta::assert_snapshot!(refusals.join("\n"), @"");
+        insta::assert_snapshot!(refusals.join("\n"), @r#"
+        subject: the common name is empty
+        subject: the common name has 65 characters; it may have 64
+        subject: the organization has '\n', a control character
+        subject: the country has 7 characters; it may have 2
+        subject: the country is "de"; give two capital letters, such as "DE"
+        "#);
     }
 
     #[test]

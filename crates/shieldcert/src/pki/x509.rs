@@ -101,7 +101,8 @@ impl X509Certificate {
     pub fn has_serial_number(&self, text: &str) -> bool {
         let digits: String = text.chars().filter(|c| *c != ':').collect();
         let number = BigUint::from_bytes_be(&self.serial_number);
-        let is_number = |radix| BigUint::parse_bytes(digits.as_bytes(), radix).as_ref() == Some(&number);
+        let is_number =
+            |radix| BigUint::parse_bytes(digits.as_bytes(), radix).as_ref() == Some(&number);
         is_number(16) || is_number(10)
     }
 
@@ -174,6 +175,12 @@ mod tests {
             X509Certificate::from_der(longer),
         ]
         .map(|refused| refused.expect_err("not a certificate").to_string());
-        insta::assert_snapshot!(refusals.join("\n"), @"");
+        insta::assert_snapshot!(refusals.join("\n"), @"
+        certificate: it is not a certificate in PEM, or it is cut off
+        certificate: it is not a certificate in PEM, or it is cut off
+        certificate: it is not a certificate in PEM, or it is cut off
+        certificate: it is damaged or cut off
+        certificate: it has bytes after its end
+        ");
     }
 }

@@ -186,7 +186,16 @@ mod tests {
         messages.push(key.expect_err("a line break").to_string());
         let email = Credentials::email_and_key(String::new(), "k".into());
         messages.push(email.expect_err("no email").to_string());
-        insta::assert_snapshot!(messages.join("\n"), @"");
+        insta::assert_snapshot!(messages.join("\n"), @"
+        API token: it is empty
+        API token: it has a line break; remove it, for example where the credential is read from a file
+        API token: it has a line break; remove it, for example where the credential is read from a file
+        API token: it starts or ends with a space; remove it
+        API token: it has a space, a control character or a non-ASCII character, which no credential has
+        API token: it has a space, a control character or a non-ASCII character, which no credential has
+        API key: it has a line break; remove it, for example where the credential is read from a file
+        email: it is empty
+        ");
     }
 
     #[test]

@@ -72,7 +72,12 @@ mod tests {
         // Responses overtake each other, and a cache may send an old one.
         clock.update(&headers("Wed, 25 Nov 2026 14:00:00 GMT"));
         assert_eq!(now().as_deref(), Some("2026-11-25T15:01:30Z"));
-        for odd in ["", "now", "Wed, 25 Nov 1066 15:00:00 GMT", "2026-11-25T15:00:00Z"] {
+        for odd in [
+            "",
+            "now",
+            "Wed, 25 Nov 1066 15:00:00 GMT",
+            "2026-11-25T15:00:00Z",
+        ] {
             clock.update(&headers(odd));
         }
         assert_eq!(now().as_deref(), Some("2026-11-25T15:01:30Z"));

@@ -68,7 +68,10 @@ impl Exchange {
         let queued = Instant::now();
         let permit = self.stack.limiter.acquire().await;
         *rate_limit_wait += queued.elapsed();
-        let sent = timeout(self.policy.attempt_timeout, self.stack.transport.send(request));
+        let sent = timeout(
+            self.policy.attempt_timeout,
+            self.stack.transport.send(request),
+        );
         let outcome = sent.await.unwrap_or_else(|_| Err(timed_out()));
         if let Ok(response) = &outcome {
             permit.complete(response);

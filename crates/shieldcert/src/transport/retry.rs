@@ -182,7 +182,10 @@ impl RetryBudget {
     }
 
     /// Pays for a retry after this outcome, if there is enough left.
-    pub(crate) fn try_spend(&self, outcome: &Result<http::Response<Bytes>, TransportError>) -> bool {
+    pub(crate) fn try_spend(
+        &self,
+        outcome: &Result<http::Response<Bytes>, TransportError>,
+    ) -> bool {
         let is_requested = outcome
             .as_ref()
             .is_ok_and(|response| retry_after(response.headers()).is_some());
@@ -224,7 +227,10 @@ mod tests {
         for _ in 0..100_000 {
             budget.earn();
         }
-        assert_eq!((0..10_000).filter(|_| budget.try_spend(&failure)).count(), 100);
+        assert_eq!(
+            (0..10_000).filter(|_| budget.try_spend(&failure)).count(),
+            100
+        );
     }
 
     type Outcome = Result<http::Response<Bytes>, TransportError>;
@@ -314,9 +320,11 @@ mod tests {
             None
         );
         assert_eq!(
-            RetryPolicy::default()
-                .max_attempts(0)
-                .next_delay(1, &Method::GET, &response(502, None)),
+            RetryPolicy::default().max_attempts(0).next_delay(
+                1,
+                &Method::GET,
+                &response(502, None)
+            ),
             None
         );
     }
