@@ -28,9 +28,11 @@ pub struct CallSummary {
     pub duration: Duration,
 }
 
+type OnCall = dyn Fn(&CallSummary) + Send + Sync;
+
 /// The hook that a user set.
 #[derive(Clone, Default)]
-pub(crate) struct CallHook(Option<Arc<dyn Fn(&CallSummary) + Send + Sync>>);
+pub(crate) struct CallHook(Option<Arc<OnCall>>);
 
 impl CallHook {
     pub(crate) fn new(hook: impl Fn(&CallSummary) + Send + Sync + 'static) -> Self {

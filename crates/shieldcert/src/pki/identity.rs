@@ -31,7 +31,8 @@ use crate::error::{Error, Result};
 /// ```
 #[derive(Debug)]
 pub struct Identity {
-    /// The certificate, then its chain.
+    certificate: X509Certificate,
+    /// The certificates of the CAs above it.
     chain: Vec<X509Certificate>,
     key: PrivateKey,
 }
@@ -48,7 +49,7 @@ impl Identity {
             Some(name) => format!("{} ({name})", certificate.id()),
             None => certificate.id().to_string(),
         };
-        Self::combine(vec![x509], key, Some(subject))
+        Self::combine(x509, Vec::new(), key, Some(subject))
     }
 
     /// Reads the certificate and the key from one text in PEM, such as [`write_pem`](Self::write_pem) writes.
@@ -63,41 +64,42 @@ impl Identity {
         let key = PrivateKey::from_pem(text)?;
         let blocks = pem::parse_many(text)
             .map_err(|error| invalid(format!("it is damaged PEM ({error})")))?;
-        let chain = blocks
+        let mut certificates = blocks
             .into_iter()
             .filter(|block| block.tag() == "CERTIFICATE")
-            .map(|block| X509Certificate::from_der(block.into_contents()))
-            .collect::<Result<Vec<_>, InvalidInput>>()?;
-        if chain.is_empty() {
-            return Err(invalid(
+            .map(|block| X509Certificate::from_der(block.into_contents()));
+        let certificate = certificates.next().ok_or_else(|| {
+            invalid(
                 "there is a private key but no certificate among the PEM blocks; add the certificate",
             )
-            .into());
-        }
-        let subject = chain[0].common_name().map(str::to_owned);
-        Self::combine(chain, key, subject)
+        })??;
+        let chain = certificates.collect::<Result<Vec<_>, InvalidInput>>()?;
+        let subject = certificate.common_name().map(str::to_owned);
+        Self::combine(certificate, chain, key, subject)
     }
 
     fn combine(
+        certificate: X509Certificate,
         chain: Vec<X509Certificate>,
         key: PrivateKey,
         subject: Option<String>,
     ) -> Result<Self> {
-        let belongs = chain
-            .first()
-            .is_some_and(|certificate| certificate.public_key() == key.public_key());
-        if !belongs {
+        if certificate.public_key() != key.public_key() {
             return Err(Error::KeyMismatch { subject });
         }
-        Ok(Self { chain, key })
+        Ok(Self {
+            certificate,
+            chain,
+            key,
+        })
     }
 
     /// Returns the certificate.
     pub fn certificate(&self) -> &X509Certificate {
-        self.chain.first().expect("`combine` takes no empty chain")
+        &self.certificate
     }
 
-    /// Returns the certificate and its chain, the certificate first.
+    /// Returns the certificates of the CAs above the certificate, nearest first. Empty if they are not known.
     pub fn chain(&self) -> &[X509Certificate] {
         &self.chain
     }
@@ -107,16 +109,20 @@ impl Identity {
         &self.key
     }
 
-    /// Takes the identity apart: the certificate with its chain, and the key.
-    pub fn into_parts(self) -> (Vec<X509Certificate>, PrivateKey) {
-        (self.chain, self.key)
+    /// Takes the identity apart: the certificate, its chain, and the key.
+    pub fn into_parts(self) -> (X509Certificate, Vec<X509Certificate>, PrivateKey) {
+        (self.certificate, self.chain, self.key)
+    }
+
+    fn certificates(&self) -> impl Iterator<Item = &X509Certificate> {
+        std::iter::once(&self.certificate).chain(&self.chain)
     }
 
     /// Returns certificate, chain and key in PEM, in this order, as nginx, curl, reqwest and most others read them.
     ///
     /// The text is wiped when it is dropped; wiping copies is up to the caller.
     pub fn to_pem(&self) -> Zeroizing<String> {
-        let chain: Vec<String> = self.chain.iter().map(X509Certificate::to_pem).collect();
+        let chain: Vec<String> = self.certificates().map(X509Certificate::to_pem).collect();
         let key = self.key.to_pem();
         // Reserved as a whole, so that growing leaves no copy of the key behind.
         let length = chain.iter().map(String::len).sum::<usize>() + key.len();
@@ -155,7 +161,7 @@ mod tls {
     impl Identity {
         /// Returns the certificate chain and the key in rustls' types.
         pub fn to_rustls(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-            let chain = self.chain.iter();
+            let chain = self.certificates();
             let chain = chain.map(|certificate| certificate.der().to_vec().into());
             let key = PrivatePkcs8KeyDer::from(self.key.pkcs8().to_vec());
             (chain.collect(), key.into())
@@ -270,9 +276,10 @@ mod tests {
         let text = std::fs::read_to_string(&path).expect("reads");
         assert!(text.starts_with("-----BEGIN CERTIFICATE-----\n"));
         let read = Identity::from_pem(&text).expect("the identity");
-        assert_eq!(read.chain(), written.chain());
-        let (chain, key) = read.into_parts();
-        assert_eq!(chain[0].public_key(), key.public_key());
+        assert_eq!(read.certificate(), written.certificate());
+        let (certificate, chain, key) = read.into_parts();
+        assert!(chain.is_empty());
+        assert_eq!(certificate.public_key(), key.public_key());
     }
 
     #[test]
@@ -280,7 +287,7 @@ mod tests {
         let ca = rcgen::generate_simple_self_signed(["ca".into()]).expect("a CA");
         let text = format!("{KEY}{CERTIFICATE}{}", ca.cert.pem());
         let identity = Identity::from_pem(&text).expect("an identity");
-        assert_eq!(identity.chain().len(), 2);
+        assert_eq!(identity.chain().len(), 1);
         let again = Identity::from_pem(identity.to_pem().as_bytes()).expect("an identity");
         assert_eq!(again.chain(), identity.chain());
     }

@@ -17,6 +17,7 @@ use crate::certificate::ClientCertificate;
 use crate::certificate::id::CertificateId;
 use crate::certificate::status::Status;
 use crate::context::Context;
+use crate::error::input::InvalidInput;
 use crate::error::{Error, Result, WaitTarget};
 use crate::observe::trace;
 use crate::transport::BoxFuture;
@@ -132,13 +133,13 @@ impl Wait {
     /// Waits until the certificate has the status. The same as `.await`, for where a plain future is needed.
     ///
     /// # Errors
-    /// See [`Wait`].
+    /// See [`Wait`]. A wait that has already ended as a stream is an error.
     pub async fn send(mut self) -> Result<ClientCertificate> {
         let mut last = None;
         while let Some(certificate) = self.try_next().await? {
             last = Some(certificate);
         }
-        Ok(last.expect("the stream ends after a certificate or an error"))
+        last.ok_or_else(|| InvalidInput::new("wait", "it has already ended; wait again").into())
     }
 
     /// Returns the next certificate seen; `None` after the one that has the status.
