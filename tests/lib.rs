@@ -1,6 +1,9 @@
 //! Tests that hold client, emulator and spec together; see the test targets of this package. This is
 //! what several of them need.
 
+// Test helpers panic by design, and no user reads their docs.
+#![allow(clippy::missing_errors_doc, clippy::missing_panics_doc)]
+
 pub mod fuzz_bodies;
 pub mod simulation;
 pub mod spec;

@@ -13,6 +13,7 @@ mod document;
 pub mod fuzz;
 mod generate;
 mod import;
+mod msrv;
 mod overlay;
 mod regen;
 mod spec;
@@ -41,6 +42,8 @@ enum Task {
         #[command(subcommand)]
         task: spec::Task,
     },
+    /// Compare each crate's stated minimum Rust version with those of its dependencies
+    Msrv,
     /// Play the client against the emulator through a network that loses, delays and lies
     #[command(disable_help_flag = true)]
     Simulate {
@@ -91,6 +94,7 @@ pub fn main() -> ExitCode {
     let outcome = match task {
         Task::Regen { check } => regen::root().and_then(|root| regen::run(root, check)),
         Task::Spec { task } => regen::root().and_then(|root| spec::run(root, task)),
+        Task::Msrv => regen::root().and_then(msrv::run),
         Task::Simulate { arguments } => simulate(&arguments),
         Task::Bench(options) => regen::root().and_then(|root| bench::run(root, &options)),
         Task::Measured { command } => bench::measure::measured(&command),
