@@ -14,8 +14,8 @@ use super::time_range::TimeRange;
 ///
 #[doc = include_str!("faults.md")]
 ///
-/// What follows `respond=` is a status, and then, all of them optional: `code=1445` for a failure envelope of the API
-/// with that code, `retry-after=30` in seconds, headers as `[name: value]`, and last a body. `%` and `;` in headers
+/// A response is a status, and then, all of them optional, `code=1445` for a failure envelope of the API with that
+/// code, `retry-after=30` in seconds, headers as `[name: value]`, and a body: `respond=503 retry-after=30`. `%` and `;` in headers
 /// and bodies are written `%25` and `%3B`, a line end is `%0A`, and `%` alone is an empty body. In [`Chaos`], `,` is
 /// `%2C`. `status` is a synonym of `respond`.
 ///
@@ -412,7 +412,13 @@ impl Fault {
             };
             format!("{usage:width$}  {effect}{default}\n")
         };
-        FAULTS.iter().map(line).collect()
+        let mut help: String = FAULTS.iter().map(line).collect();
+        help.push_str(
+            "\nTIME is 5s, 20ms..500ms or 1s..1m.\n\
+             RESPONSE is a status, and then, all of them optional, code=1445, retry-after=30, headers as \
+             [name: value], and a body.\n",
+        );
+        help
     }
 }
 
