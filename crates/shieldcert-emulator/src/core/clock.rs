@@ -22,6 +22,7 @@ pub(crate) struct Clock {
 #[derive(Debug)]
 enum Source {
     /// The machine's clock, which other processes with the same database follow too.
+    #[cfg(feature = "sqlite")]
     Wall,
     /// This time when the clock was made, and on with tokio's clock, so that pausing that pauses this too.
     From(Duration),
@@ -51,6 +52,7 @@ impl Clock {
     /// The time since 1970.
     pub(crate) fn now(&self) -> Duration {
         let now = match self.source {
+            #[cfg(feature = "sqlite")]
             Source::Wall => since_epoch(SystemTime::now()),
             Source::From(start) => start.saturating_add(self.since.elapsed()),
         };
