@@ -12,7 +12,7 @@ fn shieldcert(arguments: &[&str]) -> Command {
     command
 }
 
-fn ended(arguments: &[&str]) -> (Option<i32>, String, String) {
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     let Output {
         status,
         stdout,
@@ -22,7 +22,7 @@ fn ended(arguments: &[&str]) -> (Option<i32>, String, String) {
     (status.code(), text(stdout), text(stderr))
 }
 
-/// A running emulator, which ends with the test whatever comes.
+/// A running emulator, which is killed when it is dropped.
 struct Running {
     child: Child,
     out: BufReader<ChildStdout>,
@@ -58,16 +58,16 @@ impl Running {
     }
 
     fn status_with_token(&self, token: &str) -> u16 {
-        let (status, _) = call(&self.address, token, "GET", "", "").expect("an answer");
+        let (status, _) = call(&self.address, token, "GET", "", "").expect("a response");
         status
     }
 
-    /// The fields of the certificates that are listed.
+    /// A field of every listed certificate.
     fn list(&self, field: &str) -> Vec<String> {
         let mut found = Vec::new();
         for page in 1.. {
             let query = format!("?per_page=50&page={page}");
-            let (status, body) = call(&self.address, "t", "GET", &query, "").expect("an answer");
+            let (status, body) = call(&self.address, "t", "GET", &query, "").expect("a response");
             assert_eq!(status, 200, "{body}");
             let certificates = body["result"].as_array().expect("a list");
             if certificates.is_empty() {
@@ -80,7 +80,7 @@ impl Running {
     }
 }
 
-/// One call on a connection of its own. None where no whole answer comes.
+/// Makes a request on a connection of its own. None if no complete response comes.
 fn call(
     address: &str,
     token: &str,
@@ -96,9 +96,9 @@ fn call(
         body.len()
     );
     stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).ok()?;
+    let (head, body) = response.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some((status, serde_json::from_str(body).ok()?))
 }
@@ -123,7 +123,7 @@ impl Drop for Running {
 }
 
 #[test]
-fn one_line_when_ready_and_a_clean_end_at_either_signal() {
+fn it_prints_one_line_and_stops_cleanly_on_either_signal() {
     for signal in ["-INT", "-TERM"] {
         let mut running = Running::start(&["--token", "one", "--token", "two"]);
         assert_eq!(running.status_with_token("one"), 200);
@@ -144,14 +144,14 @@ fn one_line_when_ready_and_a_clean_end_at_either_signal() {
         );
         let mut rest = String::new();
         running.out.read_to_string(&mut rest).expect("text");
-        assert_eq!(rest, "", "nothing but the one line");
+        assert_eq!(rest, "", "one line alone");
     }
 }
 
 #[test]
-fn a_port_in_use_is_an_error_with_the_way_out() {
+fn a_port_in_use_is_an_error_with_a_hint() {
     let running = Running::start(&[]);
-    let (code, out, err) = ended(&["--listen", &running.address]);
+    let (code, out, err) = run(&["--listen", &running.address]);
     assert_eq!((code, out.as_str()), (Some(1), ""));
     assert!(
         err.contains(&running.address) && err.contains("another port"),
@@ -160,68 +160,73 @@ fn a_port_in_use_is_an_error_with_the_way_out() {
 }
 
 #[test]
-fn options_that_are_not_understood_are_usage_errors() {
-    for (arguments, why) in [
-        (["--transition-delay", "-2s"], "negative"),
-        (["--transition-delay", "soon"], "500ms"),
-        (["--token", ""], "empty"),
-        (["--token", "secret\nx"], "line ends"),
-        (["--token", "secret x"], "spaces"),
-        (["--token", "sécret"], "ASCII"),
-        (["--listen", "localhost"], "--listen"),
-        (["--speed", "9"], "--speed"),
-        (["--seed-certificates", "many"], "--seed-certificates"),
-        (["--seed-certificates", "-1"], "a whole number"),
-        (["--zone", "here"], "32 hex digits"),
-        (["--edge", "localhost:8443"], "127.0.0.1:8787"),
-        (["--chaos", "html=1%, html=2%"], "there twice"),
-        (["--chaos-seed", "x"], "a whole number"),
-        (["--rate-limit", "fast"], "or off"),
-        (["--quota", "few"], "--quota"),
-        (["--chaos", "quake=5%"], "lose-answer"),
-        (["--latency", "30"], "500ms"),
+fn invalid_arguments_are_usage_errors() {
+    let mut errors = Vec::new();
+    for arguments in [
+        ["--transition-delay", "-2s"],
+        ["--transition-delay", "soon"],
+        ["--latency", "30"],
+        ["--token", ""],
+        ["--token", "secret\nx"],
+        ["--token", "secret x"],
+        ["--token", "sécret"],
+        ["--listen", "localhost"],
+        ["--edge", "localhost:8443"],
+        ["--speed", "9"],
+        ["--populate", "many"],
+        ["--populate", "-1"],
+        ["--zone", "here"],
+        ["--chaos", "html=1%, html=2%"],
+        ["--chaos", "quake=5%"],
+        ["--chaos-seed", "x"],
+        ["--rate-limit", "fast"],
+        ["--quota", "few"],
     ] {
-        let (code, out, err) = ended(&arguments);
+        let (code, out, err) = run(&arguments);
         assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments:?}: {err}");
-        assert!(err.contains(why), "{arguments:?}: {err}");
         assert!(!err.contains("cret"), "a token is not shown: {err}");
+        errors.push(err.lines().next().unwrap_or_default().to_owned());
     }
+    insta::assert_snapshot!(errors.join("\n"));
 }
 
 #[test]
-fn two_options_that_exclude_each_other_and_a_bad_environment_are_named() {
+fn help_texts_are_reviewed() {
+    let (code, help, _) = run(&["--help"]);
+    assert_eq!(code, Some(0));
+    insta::assert_snapshot!("help", help);
+    let (code, faults, err) = run(&["--chaos", "help"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    insta::assert_snapshot!("chaos_help", faults);
+}
+
+#[test]
+fn conflicting_options_and_an_invalid_environment_are_named() {
     let same = ["--listen", "127.0.0.1:18080", "--edge", "127.0.0.1:18080"];
-    let (code, _, err) = ended(&same);
+    let (code, _, err) = run(&same);
     assert_eq!(code, Some(2), "{err}");
     assert!(err.contains("--listen and --edge"), "{err}");
-    let seeded = || shieldcert(&["--listen", "127.0.0.1:0", "--seed-certificates", "1"]);
-    let output = seeded().env("CLOUDFLARE_ZONE_ID", "nonsense").output();
+    let populate = || shieldcert(&["--listen", "127.0.0.1:0", "--populate", "1"]);
+    let output = populate().env("CLOUDFLARE_ZONE_ID", "nonsense").output();
     let output = output.expect("it ran");
     let err = String::from_utf8(output.stderr).expect("text");
     assert_eq!(output.status.code(), Some(2), "{err}");
     assert!(err.contains("CLOUDFLARE_ZONE_ID"), "{err}");
-    // Where no zone is needed, or none is named, it does not matter.
+    // The variable does not matter if no zone is needed, or if it is empty.
     let mut unneeded = shieldcert(&["--listen", "127.0.0.1:0"]);
     unneeded.env("CLOUDFLARE_ZONE_ID", "nonsense");
     Running::spawn(unneeded);
-    let mut empty = seeded();
+    let mut empty = populate();
     empty.env("CLOUDFLARE_ZONE_ID", "");
     assert_eq!(Running::spawn(empty).list("id").len(), 1);
 }
 
 #[test]
-fn several_that_fill_the_same_file_at_once_fill_it_once() {
+fn several_processes_populate_a_file_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("emulator.db");
     let file = file.to_str().expect("text");
-    let options = [
-        "--db",
-        file,
-        "--seed-certificates",
-        "4500",
-        "--rate-limit",
-        "off",
-    ];
+    let options = ["--db", file, "--populate", "4500", "--rate-limit", "off"];
     let running: Vec<_> = std::thread::scope(|scope| {
         let starts: Vec<_> = (0..3)
             .map(|_| scope.spawn(|| Running::start(&options)))
@@ -237,7 +242,7 @@ fn several_that_fill_the_same_file_at_once_fill_it_once() {
 }
 
 #[test]
-fn what_was_answered_survives_kill_9() {
+fn what_was_issued_survives_kill_9() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("emulator.db");
     let file = file.to_str().expect("text");
@@ -250,50 +255,50 @@ fn what_was_answered_survives_kill_9() {
         .collect();
     let mut running = Running::start(&["--db", file, "--rate-limit", "off"]);
     let address = running.address.clone();
-    let answered: Vec<String> = std::thread::scope(|scope| {
-        let (answer, answers) = std::sync::mpsc::channel();
+    let issued: Vec<String> = std::thread::scope(|scope| {
+        let (sender, receiver) = std::sync::mpsc::channel();
         for bodies in &bodies {
-            let (answer, address) = (answer.clone(), &address);
+            let (sender, address) = (sender.clone(), &address);
             scope.spawn(move || {
                 for body in bodies {
                     let Some((200, created)) = call(address, "t", "POST", "", body) else {
                         return;
                     };
                     let id = created["result"]["id"].as_str().expect("an id").to_owned();
-                    if answer.send(id).is_err() {
+                    if sender.send(id).is_err() {
                         return;
                     }
                 }
             });
         }
-        drop(answer);
-        // In the middle of writing, by count rather than by time.
-        let mut before: Vec<_> = answers.iter().take(60).collect();
+        drop(sender);
+        // Kills it in the middle of writing, by count rather than by time.
+        let mut before: Vec<_> = receiver.iter().take(60).collect();
         running.child.kill().expect("is killed");
         running.child.wait().expect("ended");
-        before.extend(answers);
+        before.extend(receiver);
         before
     });
-    assert!((60..800).contains(&answered.len()), "{}", answered.len());
+    assert!((60..800).contains(&issued.len()), "{}", issued.len());
     let again = Running::start(&["--db", file, "--rate-limit", "off"]);
     let listed = again.list("id");
-    let lost: Vec<_> = answered.iter().filter(|id| !listed.contains(id)).collect();
-    assert!(lost.is_empty(), "{lost:?} of {}", answered.len());
+    let lost: Vec<_> = issued.iter().filter(|id| !listed.contains(id)).collect();
+    assert!(lost.is_empty(), "{lost:?} of {}", issued.len());
     let (status, _) =
-        call(&again.address, "t", "POST", "", &create_body("after")).expect("answers");
+        call(&again.address, "t", "POST", "", &create_body("after")).expect("a response");
     assert_eq!(status, 200);
 }
 
-/// A file that may not grow stands for a disk that has no room.
+/// A file that may not grow stands for a full disk.
 #[test]
-fn a_full_disk_refuses_a_certificate_and_loses_none() {
+fn on_a_full_disk_a_create_is_refused_and_nothing_is_lost() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("emulator.db");
     let file = file.to_str().expect("text");
     let emulator = ["emulator", "--listen", "127.0.0.1:0", "--db", file];
     let mut limited = Command::new("sh");
     limited
-        // Blocks of 512 or 1,024 bytes, as the shell has it. The signal would end the process.
+        // The unit of the limit is 512 or 1,024 bytes, by shell. The signal would end the process.
         .args(["-c", "trap '' XFSZ; ulimit -S -f 400; exec \"$0\" \"$@\""])
         .arg(env!("CARGO_BIN_EXE_shieldcert"))
         .args(emulator);
@@ -302,7 +307,7 @@ fn a_full_disk_refuses_a_certificate_and_loses_none() {
     let refused = loop {
         assert!(issued.len() < 2_000, "the disk never filled up");
         let name = format!("device-{}", issued.len());
-        match call(&running.address, "t", "POST", "", &create_body(&name)).expect("answers") {
+        match call(&running.address, "t", "POST", "", &create_body(&name)).expect("a response") {
             (200, created) => {
                 issued.push(created["result"]["id"].as_str().expect("an id").to_owned())
             }
@@ -319,8 +324,8 @@ fn a_full_disk_refuses_a_certificate_and_loses_none() {
         listed
     };
     assert!(!issued.is_empty());
-    assert_eq!(kept(&running), issued, "it still answers what it has");
-    // Once there is room, it goes on without being started again.
+    assert_eq!(kept(&running), issued, "it still lists what it has");
+    // Once there is room, it goes on without a restart.
     #[cfg(target_os = "linux")]
     {
         let limit = [
@@ -332,7 +337,7 @@ fn a_full_disk_refuses_a_certificate_and_loses_none() {
         let raised = Command::new("prlimit").args(limit).status();
         assert!(raised.expect("util-linux is there").success());
         let body = create_body("room again");
-        let (status, created) = call(&running.address, "t", "POST", "", &body).expect("answers");
+        let (status, created) = call(&running.address, "t", "POST", "", &body).expect("a response");
         assert_eq!(status, 200, "{created}");
         issued.push(created["result"]["id"].as_str().expect("an id").to_owned());
     }
@@ -340,13 +345,13 @@ fn a_full_disk_refuses_a_certificate_and_loses_none() {
     let again = Running::start(&["--db", file]);
     assert_eq!(kept(&again), issued);
     let (status, _) =
-        call(&again.address, "t", "POST", "", &create_body("after")).expect("answers");
+        call(&again.address, "t", "POST", "", &create_body("after")).expect("a response");
     assert_eq!(status, 200);
 }
 
-/// To the superuser no file is read-only, so it runs this as somebody else.
+/// To root no file is read-only, so root runs this as another user.
 #[test]
-fn a_database_that_cant_be_written_is_refused() {
+fn a_read_only_database_is_an_error() {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
 
@@ -375,14 +380,14 @@ fn a_database_that_cant_be_written_is_refused() {
     let error = String::from_utf8(output.stderr).expect("text");
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(
-        error.contains(text) && error.contains("see to its permissions and its folder's"),
+        error.contains(text) && error.contains("check its permissions and its folder's"),
         "{error}"
     );
 }
 
 #[test]
-fn a_store_is_filled_before_the_line() {
-    let running = Running::start(&["--seed-certificates", "70", "--rate-limit", "off"]);
+fn a_zone_is_populated_before_the_line() {
+    let running = Running::start(&["--populate", "70", "--rate-limit", "off"]);
     let names = running.list("common_name");
     assert_eq!(names.len(), 70);
     assert_eq!(names.first().map(String::as_str), Some("sensor-0000069"));

@@ -1,68 +1,97 @@
-//! Why an emulator could not be made.
+//! The crate's errors.
 
+use std::error::Error as StdError;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
-pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// Why an emulator could not be made or started.
+/// Why an emulator could not be built, started or reset.
+///
+/// The message holds the deepest cause, so there is no chain of causes to print.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Another process listens on the address already.
+    /// Another process listens on the address.
     #[error(
-        "{0} is in use: stop what listens there, or choose another port (0 takes any free one)"
+        "{0}: the address is in use; stop what listens there, or choose another port (0 takes any free one)"
     )]
     AddressInUse(SocketAddr),
     /// The address can't be listened on.
-    #[error("could not listen on {address}")]
+    #[error("{address}: can't listen on the address: {cause}")]
+    #[non_exhaustive]
     Listen {
         /// The address that was asked for.
         address: SocketAddr,
         /// What the operating system said.
-        source: io::Error,
+        cause: io::Error,
     },
-    /// A credential that no request could ever present. The text says what is wrong with it, and not what it is.
+    /// A credential that no request can present. The message doesn't show it.
     #[error("a credential can't be used: {0}")]
     Credential(&'static str),
-    /// The control endpoints would be reached from other machines.
+    /// The control endpoints would be reachable from other machines.
     #[error(
-        "{0} can be reached from other machines, so the control endpoints can't be served on it; listen on 127.0.0.1"
+        "{0}: the address can be reached from other machines, so the control endpoints are not served on it; listen on 127.0.0.1"
     )]
-    ControlInPublic(SocketAddr),
-    /// The edge could not be set up, or stopped.
-    #[error("the edge can't be served")]
-    Edge(#[source] BoxError),
-    /// The database can't be used. What was in the file still is.
-    #[error("can't use the database {path}")]
+    PublicControl(SocketAddr),
+    /// The edge can't be set up.
+    #[error("the edge can't be served: {}", deepest(&**.0))]
+    Edge(BoxError),
+    /// The database can't be used. What was in the file is still there.
+    #[error("{}: the database can't be used: {}", .path.display(), deepest(&**.cause))]
+    #[non_exhaustive]
     Database {
         /// The file.
-        path: std::path::PathBuf,
-        /// Why not.
-        source: BoxError,
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: BoxError,
     },
-    /// Something is set that takes time to make.
-    #[error("the emulator was given {0}, which takes `open` or `start`, not `build`")]
-    TakesOpen(&'static str),
-    /// Not a zone's id.
-    #[error("{0:?} is no zone id: one has 32 hex digits")]
+    /// A setting needs [`open`](crate::EmulatorBuilder::open) or [`start`](crate::EmulatorBuilder::start).
+    #[error("{0} can't be set up by `build`; call `open` or `start`")]
+    NeedsAsync(&'static str),
+    /// The text is not a zone id.
+    #[error("{0:?} is not a zone id; write 32 hex digits")]
     Zone(String),
-    /// The certificates to begin with could not be made or kept.
-    #[error("could not make the certificates to begin with")]
-    Seed(#[source] BoxError),
-    /// The CA's key or certificate could not be made.
-    #[error("could not make the CA")]
-    Authority(#[source] BoxError),
-    /// The operating system has no randomness to give.
-    #[error("the operating system gave no random bytes")]
+    /// A zone could not be filled with certificates.
+    #[error("a zone could not be filled with certificates: {}", deepest(&**.0))]
+    Populate(BoxError),
+    /// The certificates could not be deleted.
+    #[error("the certificates could not be deleted: {}", deepest(&**.0))]
+    Reset(BoxError),
+    /// The CA's key or certificate could not be made or read.
+    #[error("the CA could not be made: {}", deepest(&**.0))]
+    Ca(BoxError),
+    /// The operating system has no random bytes.
+    #[error("the operating system has no random bytes")]
     Random,
 }
 
 impl Error {
-    pub(crate) fn listen(address: SocketAddr, source: io::Error) -> Self {
-        match source.kind() {
+    pub(crate) fn listen(address: SocketAddr, cause: io::Error) -> Self {
+        match cause.kind() {
             io::ErrorKind::AddrInUse => Self::AddressInUse(address),
-            _ => Self::Listen { address, source },
+            _ => Self::Listen { address, cause },
         }
+    }
+}
+
+/// The last cause of a chain.
+fn deepest<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+    let mut deepest = error;
+    while let Some(cause) = deepest.source() {
+        deepest = cause;
+    }
+    deepest
+}
+
+/// Text that is not what it should be. The message names the part that is wrong and how to write it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ParseError(String);
+
+impl ParseError {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
     }
 }

@@ -1,33 +1,46 @@
 #![doc = include_str!("../README.md")]
 
 pub mod assumptions;
-mod auth;
-mod authority;
-pub mod chaos;
-mod clock;
-mod control;
-mod csr;
+mod builder;
+mod chaos;
+mod core;
 mod edge;
 mod emulator;
-mod envelope;
 mod error;
-mod history;
-mod paging;
-mod random;
-mod rate_limit;
-mod routes;
-mod seeds;
+mod http;
 mod server;
-mod service;
-mod store;
-mod transition;
+mod settings;
 mod transport;
-mod trouble;
 
-pub use chaos::Chaos;
-pub use emulator::{Emulator, EmulatorBuilder, IdStyle, Order, TotalCount};
-pub use error::Error;
-pub use history::Event;
-pub use rate_limit::RateLimit;
+pub use builder::EmulatorBuilder;
+pub use chaos::{CannedResponse, Chaos, Fault, Operation, Script, ScriptedFault, TimeRange};
+pub use emulator::Emulator;
+pub use error::{Error, ParseError};
+pub use http::history::{Event, History};
 pub use server::RunningEmulator;
+pub use settings::{IdStyle, Order, RateLimit, TotalCount};
 pub use transport::EmulatorTransport;
+
+/// Handles are shared between threads and tasks; this does not compile if one can't be.
+const _: () = {
+    const fn assert_send_sync<T: Send + Sync>() {}
+    assert_send_sync::<Emulator>();
+    assert_send_sync::<EmulatorBuilder>();
+    assert_send_sync::<EmulatorTransport>();
+    assert_send_sync::<RunningEmulator>();
+    assert_send_sync::<Error>();
+    assert_send_sync::<ParseError>();
+    assert_send_sync::<Event>();
+    assert_send_sync::<History>();
+    assert_send_sync::<Chaos>();
+    assert_send_sync::<Fault>();
+    assert_send_sync::<CannedResponse>();
+    assert_send_sync::<Operation>();
+    assert_send_sync::<Script>();
+    assert_send_sync::<ScriptedFault>();
+    assert_send_sync::<TimeRange>();
+    assert_send_sync::<IdStyle>();
+    assert_send_sync::<Order>();
+    assert_send_sync::<RateLimit>();
+    assert_send_sync::<TotalCount>();
+};

@@ -12,25 +12,25 @@ use tokio::task::JoinHandle;
 use crate::edge;
 use crate::emulator::Emulator;
 use crate::error::Error;
-use crate::routes::BASE_PATH;
+use crate::settings::BASE_PATH;
 
-/// How long requests that are under way at a shutdown may take to end.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long requests in flight may take to end at a shutdown.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An [`Emulator`] that serves HTTP until it is shut down or dropped.
 ///
-/// Made by [`EmulatorBuilder::start`](crate::EmulatorBuilder::start).
+/// [`EmulatorBuilder::start`](crate::EmulatorBuilder::start) makes one. It dereferences to [`Emulator`].
 #[derive(Debug)]
 pub struct RunningEmulator {
     emulator: Emulator,
     address: SocketAddr,
-    // Dropping it ends the server as sending through it does.
+    // Dropping it stops the server.
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
     edge: Option<Edge>,
 }
 
-/// The edge's server, which ends with its handle.
+/// The edge's server, which stops with its handle.
 #[derive(Debug)]
 struct Edge {
     address: SocketAddr,
@@ -46,10 +46,10 @@ impl Drop for Edge {
 impl Edge {
     async fn start(emulator: &Emulator, address: SocketAddr) -> Result<Self, Error> {
         let (listener, address) = listen(address).await?;
-        let service = emulator.service.clone();
+        let service = emulator.app.service.clone();
         let server = tokio::spawn(async move {
             if let Err(error) = edge::serve(listener, service).await {
-                tracing::error!(error = &error as &dyn std::error::Error, "the edge ended");
+                tracing::error!(error = &error as &dyn std::error::Error, "the edge stopped");
             }
         });
         Ok(Self { address, server })
@@ -78,7 +78,7 @@ impl RunningEmulator {
             Some(address) => Some(Edge::start(&emulator, address).await?),
             None => None,
         };
-        // Answers are small: waiting to fill a packet only delays them.
+        // Responses are small: waiting to fill a packet only delays them.
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "could not set TCP_NODELAY");
@@ -88,11 +88,11 @@ impl RunningEmulator {
         let router = emulator.router();
         let server = tokio::spawn(async move {
             let serve = axum::serve(listener, router).with_graceful_shutdown(async {
-                // An error means that the handle was dropped, which is as good a reason.
+                // An error means that the handle was dropped.
                 let _ = stopped.await;
             });
             if let Err(error) = serve.await {
-                tracing::error!(%error, "the server ended");
+                tracing::error!(%error, "the server stopped");
             }
         });
         Ok(Self {
@@ -104,7 +104,7 @@ impl RunningEmulator {
         })
     }
 
-    /// The address that is listened on, with the port that was given where 0 was asked for.
+    /// The address of the server. Its port is the actual one if 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -114,20 +114,26 @@ impl RunningEmulator {
         format!("http://{}{BASE_PATH}", self.address)
     }
 
-    /// The address of the edge, where one is served, such as `127.0.0.1:8443`.
+    /// The address of the edge, if one is served.
     pub fn edge_address(&self) -> Option<SocketAddr> {
         self.edge.as_ref().map(|edge| edge.address)
     }
 
-    /// Stops listening, and returns once the requests under way are answered, after 5 seconds at the latest.
+    /// Stops listening, waits for the requests in flight, at most 5 seconds, and closes the database.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the server too, without waiting for requests.
     pub async fn shutdown(self) {
         drop(self.stop);
-        if tokio::time::timeout(GRACE, self.server).await.is_err() {
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, self.server)
+            .await
+            .is_err()
+        {
             tracing::warn!("some requests did not end in time");
         }
-        // The edge asks the store too.
+        // The edge reads the store too.
         drop(self.edge);
-        self.emulator.service.store.close().await;
+        self.emulator.app.service.store.close().await;
     }
 }
 

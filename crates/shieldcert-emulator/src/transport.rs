@@ -1,6 +1,7 @@
 //! The emulator as a client's transport, without a socket.
 
-use std::fmt;
+use std::error::Error as StdError;
+use std::{fmt, io};
 
 use axum::Router;
 use axum::body::Body;
@@ -9,18 +10,20 @@ use http_body_util::BodyExt;
 use shieldcert_api::transport::{BoxFuture, Transport, TransportError, TransportErrorKind};
 use tower::ServiceExt;
 
-/// Sends requests straight into an emulator in the same process: no socket, no port, no real time.
+/// Sends requests to an emulator in the same process, without a socket or a port.
 ///
-/// Only the path of a request's URI counts, so any base URL will do that ends in the API's path;
-/// [`BASE_URL`](Self::BASE_URL) is one. Dropping the future of a request stops its work where it stands, as the
-/// end of a connection does.
+/// Only the path of a request's URI counts, so any base URL works that ends in the API's path;
+/// [`BASE_URL`](Self::BASE_URL) is one.
+///
+/// # Cancel safety
+/// Dropping the future of a request stops the work on it, as the end of a connection does.
 #[derive(Clone)]
 pub struct EmulatorTransport {
     pub(crate) router: Router,
 }
 
 impl EmulatorTransport {
-    /// A base URL for a client that sends through an emulator. Its host does not exist, by RFC 2606.
+    /// A base URL for a client. Its host can't exist, by RFC 2606.
     pub const BASE_URL: &str = "https://emulator.invalid/client/v4";
 }
 
@@ -42,9 +45,25 @@ impl Transport for EmulatorTransport {
             };
             let (parts, body) = response.into_parts();
             let body = body.collect().await.map_err(|error| {
-                TransportError::new(TransportErrorKind::Interrupted, Some(Box::new(error)))
+                let kind = match is_refused(&error) {
+                    true => TransportErrorKind::NotConnected,
+                    false => TransportErrorKind::Interrupted,
+                };
+                TransportError::new(kind, Some(Box::new(error)))
             })?;
             Ok(http::Response::from_parts(parts, body.to_bytes()))
         })
     }
+}
+
+/// Whether a body failed because a fault refused the connection.
+fn is_refused(error: &(dyn StdError + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return io.kind() == io::ErrorKind::ConnectionRefused;
+        }
+        cause = error.source();
+    }
+    false
 }

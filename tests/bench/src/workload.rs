@@ -102,7 +102,7 @@ struct Answers {
 
 impl Answers {
     async fn new() -> Self {
-        let emulator = Emulator::builder().seed_certificates(ZONE, 50).open().await;
+        let emulator = Emulator::builder().populate(ZONE, 50).open().await;
         let transport = emulator.expect("an emulator").transport();
         let get = async |path: String| {
             let request = http::Request::get(format!(

@@ -47,7 +47,7 @@ impl Emulator {
             ("--transition-delay", TRANSITION_DELAY),
             ("--latency", &format!("{latency}ms")),
             ("--zone", ZONE),
-            ("--seed-certificates", &certificates.to_string()),
+            ("--populate", &certificates.to_string()),
         ];
         let mut line = vec![programs.get("shieldcert")?.into(), "emulator".into()];
         for (name, value) in arguments {

@@ -1,0 +1,175 @@
+//! Faults by chance.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::fault::Fault;
+use super::parse;
+use crate::core::random::Random;
+use crate::error::ParseError;
+
+/// Faults that are injected by chance, each with the share of the requests that it is injected into.
+///
+/// Written as `NAME=PERCENT%`, with a parameter after a colon, separated by commas:
+///
+/// ```
+/// use shieldcert_emulator::Chaos;
+///
+/// let chaos: Chaos = "lose-response=5%, late=2%:1s..60s, respond=1%:503 retry-after=30".parse()?;
+/// assert_eq!(chaos.to_string(), "lose-response=5%, late=2%:1s..1m, respond=1%:503 retry-after=30");
+/// # Ok::<_, shieldcert_emulator::ParseError>(())
+/// ```
+///
+/// A request meets one fault at most. It is drawn from a seed, so the same requests in the same order meet the same
+/// faults. [`Fault`] lists them; the default has none.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Chaos {
+    /// Faults with their percentages.
+    faults: Vec<(Fault, f64)>,
+}
+
+impl Chaos {
+    /// Draws the fault of the next request, if it meets one.
+    pub(crate) fn draw(&self, random: &Random) -> Option<Fault> {
+        if self.faults.is_empty() {
+            return None;
+        }
+        let mut drawn = random.fraction();
+        for (fault, percent) in &self.faults {
+            let share = percent / 100.0;
+            if drawn < share {
+                return Some(fault.clone());
+            }
+            drawn -= share;
+        }
+        None
+    }
+}
+
+impl fmt::Display for Chaos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (fault, percent)) in self.faults.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{}={percent}%", fault.name())?;
+            if let Some(argument) = fault.argument() {
+                write!(f, ":{argument}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Chaos {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let mut faults: Vec<(Fault, f64)> = Vec::new();
+        let items = text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty());
+        for item in items {
+            let (name, share) = item.split_once('=').ok_or_else(|| {
+                ParseError::new(format!("{item:?} has no percentage; write {item}=5%"))
+            })?;
+            let row = parse::find(name.trim())?;
+            if faults.iter().any(|(other, _)| other.name() == row.name) {
+                return Err(ParseError::new(format!("{} is given twice", row.name)));
+            }
+            let (share, argument) = match share.split_once(':') {
+                None => (share, None),
+                Some((share, argument)) => (share, Some(argument)),
+            };
+            let percent = share
+                .trim()
+                .strip_suffix('%')
+                .and_then(|percent| percent.trim().parse::<f64>().ok())
+                .filter(|percent| (0.0..=100.0).contains(percent))
+                .ok_or_else(|| {
+                    ParseError::new(format!(
+                        "{share:?} is not a percentage of {}; write 0% to 100%",
+                        row.name
+                    ))
+                })?;
+            faults.push((parse::build(row, argument)?, percent));
+        }
+        if faults.iter().map(|(_, percent)| percent).sum::<f64>() > 100.0 + 1e-7 {
+            return Err(ParseError::new(
+                "the percentages add up to more than 100%; lower some",
+            ));
+        }
+        Ok(Self { faults })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn chaos_round_trips_through_text() {
+        let text = " lose-response=5% , late=2.5%:1s..1m,respond=7%:503 a%2Cb,html=1%, ";
+        let chaos: Chaos = text.parse().expect("is parsed");
+        assert_eq!(
+            chaos.to_string(),
+            "lose-response=5%, late=2.5%:1s..1m, respond=7%:503 a%2Cb, html=1%"
+        );
+        assert_eq!(chaos.to_string().parse(), Ok(chaos));
+        assert_eq!("".parse(), Ok(Chaos::default()));
+        let default: Chaos = "stall=1%".parse().expect("is parsed");
+        assert_eq!(default.to_string(), "stall=1%:1s..10s");
+    }
+
+    #[test]
+    fn errors_name_the_part_that_is_wrong() {
+        let errors: Vec<_> = [
+            "html",
+            "odd=1%",
+            "html=1",
+            "html=101%",
+            "html=-1%",
+            "html=NaN%",
+            "html=1%:1s",
+            "respond=1%",
+            "late=1%:soon",
+            "late=1%:9s..1s",
+            "late=1%:1s..99999999999999999999s",
+            "html=1%, html=2%",
+            "html=60%,stall=60%",
+        ]
+        .map(|text| {
+            let error = text.parse::<Chaos>().expect_err(text);
+            format!("{text}: {error}")
+        })
+        .into();
+        insta::assert_snapshot!(errors.join("\n"));
+    }
+
+    #[test]
+    fn draws_keep_to_the_percentages_and_are_the_same_for_the_same_seed() {
+        let chaos: Chaos = "html=10%, stall=20%:1s..2s".parse().expect("is parsed");
+        let draw = |seed| -> Vec<_> {
+            let random = Random::from_seed(seed);
+            let draw = || {
+                let fault = chaos.draw(&random)?;
+                Some((fault.name(), fault.time(|| random.fraction())))
+            };
+            (0..10_000).map(|_| draw()).collect()
+        };
+        let drawn = draw(1);
+        assert_eq!(drawn, draw(1));
+        assert_ne!(drawn, draw(2));
+        let count = |name| {
+            let named = drawn.iter().flatten().filter(|(drawn, _)| *drawn == name);
+            named.count()
+        };
+        assert!((850..1150).contains(&count("html")), "{}", count("html"));
+        assert!((1800..2200).contains(&count("stall")), "{}", count("stall"));
+        let range = Duration::from_secs(1)..=Duration::from_secs(2);
+        for (name, time) in drawn.iter().flatten() {
+            assert!(*name == "html" || range.contains(time), "{time:?}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Certificate signing requests: which are accepted, and what is read from them.
+
+use rcgen::{DistinguishedName, DnType, DnValue, SubjectPublicKeyInfo};
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::der_parser::asn1_rs::Tag;
+use x509_parser::error::X509Error;
+use x509_parser::oid_registry::{OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA};
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::X509Name;
+
+use crate::assumptions::MIN_RSA_BITS;
+
+const LABEL: &str = "CERTIFICATE REQUEST";
+
+/// A CSR that is signed by its own key, which is strong enough.
+#[derive(Debug)]
+pub(crate) struct Csr {
+    pub(crate) subject: DistinguishedName,
+    pub(crate) public_key: SubjectPublicKeyInfo,
+    /// PEM with CRLF line ends, as the service returns every CSR.
+    pub(crate) pem: String,
+}
+
+/// Why a CSR is refused. The text is part of the response.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CsrError {
+    #[error(
+        "the CSR is not one PEM block; send it from `-----BEGIN {LABEL}-----` to its end, and nothing else"
+    )]
+    NotPem,
+    #[error("the CSR is a PEM block of another kind, {0:?}; send a `{LABEL}`")]
+    OtherLabel(String),
+    #[error(
+        "the CSR is not a PKCS#10 request: it is truncated, damaged, or followed by more bytes"
+    )]
+    NotPkcs10,
+    #[error("the CSR's RSA key has {0} bits; use {MIN_RSA_BITS} to 8192")]
+    RsaSize(usize),
+    #[error("the CSR's key type is not accepted; use RSA, ECDSA P-256 or P-384, or Ed25519")]
+    KeyType,
+    #[error("the CSR's signature algorithm is not accepted; use SHA-256 or SHA-384")]
+    SignatureAlgorithm,
+    #[error("the CSR's signature does not belong to its key")]
+    Signature,
+    #[error("the CSR's subject can't be copied: {0}")]
+    Subject(&'static str),
+}
+
+impl Csr {
+    /// Reads a CSR in PEM, with LF or CRLF line ends, and verifies it.
+    pub(crate) fn parse(text: &str) -> Result<Self, CsrError> {
+        let block = parse_single_block(text)?;
+        if block.tag() != LABEL {
+            return Err(CsrError::OtherLabel(block.tag().to_owned()));
+        }
+        let (rest, request) = X509CertificationRequest::from_der(block.contents())
+            .map_err(|_| CsrError::NotPkcs10)?;
+        if !rest.is_empty() {
+            return Err(CsrError::NotPkcs10);
+        }
+        let info = &request.certification_request_info;
+        // The key before the signature: verification would report a weak key as an invalid signature.
+        if let Ok(PublicKey::RSA(key)) = info.subject_pki.parsed()
+            && !(MIN_RSA_BITS..=8192).contains(&key.key_size())
+        {
+            return Err(CsrError::RsaSize(key.key_size()));
+        }
+        let public_key =
+            SubjectPublicKeyInfo::from_der(info.subject_pki.raw).map_err(|_| CsrError::KeyType)?;
+        let weak = [OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA];
+        if weak.contains(&request.signature_algorithm.algorithm) {
+            return Err(CsrError::SignatureAlgorithm);
+        }
+        request.verify_signature().map_err(|error| match error {
+            X509Error::SignatureUnsupportedAlgorithm => CsrError::SignatureAlgorithm,
+            _ => CsrError::Signature,
+        })?;
+        Ok(Self {
+            subject: copy_subject(&info.subject)?,
+            public_key,
+            // The encoder's default line end is CRLF.
+            pem: pem::encode(&block),
+        })
+    }
+}
+
+/// Parses text that is one PEM block with nothing but white space around it.
+fn parse_single_block(text: &str) -> Result<pem::Pem, CsrError> {
+    let text = text.trim_ascii();
+    let once = |marker| text.matches(marker).count() == 1;
+    let last_line = text.lines().last().unwrap_or_default();
+    let alone = text.starts_with("-----BEGIN ")
+        && last_line.starts_with("-----END ")
+        && last_line.trim_ascii_end().ends_with("-----")
+        && once("-----BEGIN ")
+        && once("-----END ");
+    if !alone {
+        return Err(CsrError::NotPem);
+    }
+    let block = pem::parse(text).map_err(|_| CsrError::NotPem)?;
+    // Encrypted keys have headers. Requests don't.
+    if block.headers().iter().next().is_some() {
+        return Err(CsrError::NotPem);
+    }
+    Ok(block)
+}
+
+/// Copies the subject for the signer, and keeps the type of each string where that is a modern one.
+fn copy_subject(subject: &X509Name<'_>) -> Result<DistinguishedName, CsrError> {
+    let mut copy = DistinguishedName::new();
+    for rdn in subject.iter() {
+        let mut attributes = rdn.iter();
+        let (Some(attribute), None) = (attributes.next(), attributes.next()) else {
+            return Err(CsrError::Subject("it joins attributes by `+`"));
+        };
+        let oid: Vec<u64> = attribute
+            .attr_type()
+            .iter()
+            .ok_or(CsrError::Subject(
+                "the number of an attribute's type is too large",
+            ))?
+            .collect();
+        let attribute_type = DnType::from_oid(&oid);
+        if copy.get(&attribute_type).is_some() {
+            return Err(CsrError::Subject("it has the same attribute twice"));
+        }
+        let not_text = || CsrError::Subject("an attribute is not text in UTF-8 or ASCII");
+        let text = attribute.as_str().map_err(|_| not_text())?;
+        let value = match attribute.attr_value().tag() {
+            Tag::PrintableString => {
+                DnValue::PrintableString(text.try_into().map_err(|_| not_text())?)
+            }
+            Tag::Ia5String => DnValue::Ia5String(text.try_into().map_err(|_| not_text())?),
+            _ => DnValue::Utf8String(text.to_owned()),
+        };
+        copy.push(attribute_type, value);
+    }
+    Ok(copy)
+}

@@ -1,0 +1,148 @@
+//! The five operations: what each does, and when it refuses.
+
+use std::sync::Arc;
+
+use shieldcert_api::types::{ClientCertificate, Identifier};
+use uuid::Uuid;
+
+use super::ca::Ca;
+use super::clock::Clock;
+use super::csr::Csr;
+use super::random::Random;
+use super::refusal::Refusal;
+use super::status::{Change, Status};
+use super::store::{Found, Selection, Store, ZoneId};
+use crate::assumptions::MAX_VALIDITY_DAYS;
+use crate::error::BoxError;
+use crate::settings::{Settings, TotalCount};
+
+/// The service behind the handlers.
+pub(crate) struct Service {
+    pub(crate) ca: Ca,
+    pub(crate) random: Random,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) store: Store,
+    pub(crate) settings: Settings,
+}
+
+/// A page of a list, and what `total_count` says about it.
+pub(crate) struct Listed {
+    pub(crate) certificates: Vec<ClientCertificate>,
+    pub(crate) total_count: usize,
+}
+
+impl Service {
+    pub(crate) async fn list(
+        &self,
+        zone: ZoneId,
+        selection: &Selection,
+    ) -> Result<Listed, Refusal> {
+        let page = self.store.list(zone, selection, self.settings.order).await;
+        let page = page.map_err(store_failed)?;
+        Ok(Listed {
+            total_count: match self.settings.total_count {
+                TotalCount::Unfiltered => page.all,
+                TotalCount::Filtered => page.matching,
+            },
+            certificates: page.certificates.into_iter().map(with_status).collect(),
+        })
+    }
+
+    pub(crate) async fn get(&self, zone: ZoneId, id: Uuid) -> Result<ClientCertificate, Refusal> {
+        let found = self.store.get(zone, id).await.map_err(store_failed)?;
+        found.map(with_status).ok_or(Refusal::NotFound)
+    }
+
+    pub(crate) async fn create(
+        self: Arc<Self>,
+        zone: ZoneId,
+        csr: String,
+        validity_days: i64,
+    ) -> Result<ClientCertificate, Refusal> {
+        if !(1..=MAX_VALIDITY_DAYS).contains(&validity_days) {
+            return Err(Refusal::InvalidValidity);
+        }
+        // Saves a signature. The quota is enforced when the certificate is stored.
+        let quota = self.settings.quota;
+        let active = self.store.active(zone).await.map_err(store_failed)?;
+        if quota.is_some_and(|quota| active >= quota) {
+            return Err(Refusal::QuotaReached);
+        }
+        let id = self.random.uuid();
+        let serial = self.random.bytes();
+        let service = self.clone();
+        let sign = move || {
+            let csr = Csr::parse(&csr).map_err(Refusal::InvalidCsr)?;
+            let now = service.clock.unix_seconds();
+            let signed = service.ca.issue(&csr, serial, now, validity_days);
+            signed.map_err(signing_failed)
+        };
+        let mut certificate = if self.settings.sign_inline {
+            sign()
+        } else {
+            // Verifying and signing take long enough to delay what else this thread serves.
+            let signed = tokio::task::spawn_blocking(sign).await;
+            signed.map_err(|error| signing_failed(error.into()))?
+        }?;
+        certificate.id = Some(Identifier(self.settings.ids.format(id)));
+        let certificate = Arc::new(certificate);
+        let stored = self.store.insert(zone, id, certificate.clone(), quota);
+        if !stored.await.map_err(store_failed)? {
+            return Err(Refusal::QuotaReached);
+        }
+        Ok(with_status((certificate, Status::Active)))
+    }
+
+    pub(crate) async fn reactivate(
+        &self,
+        zone: ZoneId,
+        id: Uuid,
+    ) -> Result<ClientCertificate, Refusal> {
+        let reactivate = Change::Reactivate {
+            allow_revoked: self.settings.reactivate_revoked,
+            quota: self.settings.quota,
+        };
+        self.change(zone, id, reactivate).await
+    }
+
+    pub(crate) async fn revoke(
+        &self,
+        zone: ZoneId,
+        id: Uuid,
+    ) -> Result<ClientCertificate, Refusal> {
+        self.change(zone, id, Change::Revoke).await
+    }
+
+    async fn change(
+        &self,
+        zone: ZoneId,
+        id: Uuid,
+        change: Change,
+    ) -> Result<ClientCertificate, Refusal> {
+        let delay = self.settings.transition_delay;
+        let changed = self.store.change(zone, id, change, delay).await;
+        let changed = changed.map_err(store_failed)?;
+        changed.ok_or(Refusal::NotFound)?.map(with_status)
+    }
+}
+
+fn with_status((certificate, status): Found) -> ClientCertificate {
+    let mut certificate = (*certificate).clone();
+    certificate.status = Some(status.as_str().to_owned());
+    certificate
+}
+
+// A response does not say why: these are the emulator's own troubles, and the log has them.
+
+fn store_failed(error: BoxError) -> Refusal {
+    tracing::error!(
+        error = &*error as &dyn std::error::Error,
+        "the store failed"
+    );
+    Refusal::StoreFailed
+}
+
+fn signing_failed(error: BoxError) -> Refusal {
+    tracing::error!(error = &*error as &dyn std::error::Error, "signing failed");
+    Refusal::SigningFailed
+}

@@ -1,0 +1,56 @@
+//! Request bodies.
+
+use serde_json::{Map, Number, Value};
+
+use super::envelope::Failure;
+
+/// Reads the body of a create: the CSR, and the validity in days.
+pub(super) fn parse_create(body: &[u8]) -> Result<(String, i64), Failure> {
+    let mut body = parse_object(body)?;
+    let csr = match body.remove("csr") {
+        Some(Value::String(csr)) => csr,
+        Some(_) => return Err(invalid_field("csr", "must be a string")),
+        None => return Err(invalid_field("csr", "is missing")),
+    };
+    let validity_days = match body.get("validity_days") {
+        Some(value) => value.as_number().and_then(whole_number),
+        None => return Err(invalid_field("validity_days", "is missing")),
+    };
+    let validity_days =
+        validity_days.ok_or_else(|| invalid_field("validity_days", "must be a whole number"))?;
+    Ok((csr, validity_days))
+}
+
+/// Reads the body of an edit, which asks for a reactivation or for nothing.
+pub(super) fn parse_edit(body: &[u8]) -> Result<(), Failure> {
+    match parse_object(body)?.get("reactivate") {
+        Some(Value::Bool(true)) => Ok(()),
+        Some(Value::Bool(false)) | None => Err(Failure::InvalidEdit),
+        Some(_) => Err(invalid_field("reactivate", "must be a boolean")),
+    }
+}
+
+fn parse_object(body: &[u8]) -> Result<Map<String, Value>, Failure> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(Failure::InvalidBody(
+            "The request body must be a JSON object".to_owned(),
+        )),
+        Err(error) => Err(Failure::InvalidBody(format!(
+            "Malformed JSON in request body: {error}"
+        ))),
+    }
+}
+
+/// The number, if it is whole. JSON does not tell `365.0` from `365`.
+fn whole_number(number: &Number) -> Option<i64> {
+    number.as_i64().or_else(|| {
+        let float = number.as_f64()?;
+        // A cast would saturate far beyond this.
+        (float.fract() == 0.0 && float.abs() < 1e15).then_some(float as i64)
+    })
+}
+
+fn invalid_field(name: &str, problem: &str) -> Failure {
+    Failure::InvalidBody(format!("Invalid request body: `{name}` {problem}"))
+}

@@ -1,0 +1,110 @@
+//! The control endpoints, for tests in any language: apart from the API's paths, and off by default.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::{HeaderValue, StatusCode, header};
+use jiff::{SignedDuration, Timestamp};
+
+use super::app::App;
+use super::handlers::no_method;
+use crate::chaos::{Chaos, Script};
+use crate::error::ParseError;
+
+type Shared = State<Arc<App>>;
+
+/// Plain text but for the history, which is JSON. [`EmulatorBuilder::control`](crate::EmulatorBuilder::control)
+/// documents each.
+pub(super) fn router() -> Router<Arc<App>> {
+    let script = get(script)
+        .put(replace_script)
+        .post(append_script)
+        .delete(clear_script);
+    Router::new()
+        .route("/__shieldcert/chaos", get(chaos).put(set_chaos))
+        .route("/__shieldcert/script", script)
+        .route("/__shieldcert/history", get(history))
+        .route("/__shieldcert/reset", post(reset))
+        .route("/__shieldcert/clock", get(clock).post(advance))
+        .method_not_allowed_fallback(no_method)
+}
+
+async fn chaos(State(app): Shared) -> String {
+    app.chaos().to_string()
+}
+
+async fn set_chaos(State(app): Shared, body: String) -> Result<String, Response> {
+    let chaos: Chaos = body.parse().map_err(bad_request)?;
+    let text = chaos.to_string();
+    app.set_chaos(chaos);
+    Ok(text)
+}
+
+async fn script(State(app): Shared) -> String {
+    app.pending_script().to_string()
+}
+
+async fn replace_script(State(app): Shared, body: String) -> Result<String, Response> {
+    app.replace_script(body.parse::<Script>().map_err(bad_request)?);
+    Ok(app.pending_script().to_string())
+}
+
+async fn append_script(State(app): Shared, body: String) -> Result<String, Response> {
+    app.append_script(body.parse::<Script>().map_err(bad_request)?);
+    Ok(app.pending_script().to_string())
+}
+
+async fn clear_script(State(app): Shared) -> StatusCode {
+    app.replace_script([]);
+    StatusCode::NO_CONTENT
+}
+
+async fn history(State(app): Shared) -> Response {
+    let events = serde_json::to_vec(&*app.history().snapshot())
+        .expect("strings and numbers always serialize");
+    let json = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, json)], events).into_response()
+}
+
+async fn reset(State(app): Shared) -> Result<StatusCode, Response> {
+    match app.reset().await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(error) => {
+            let message = format!("{error}\n");
+            Err((StatusCode::INTERNAL_SERVER_ERROR, message).into_response())
+        }
+    }
+}
+
+/// The time, in RFC 3339.
+async fn clock(State(app): Shared) -> String {
+    let now = SystemTime::UNIX_EPOCH.checked_add(app.service.clock.now());
+    let now = Timestamp::try_from(now.unwrap_or(UNIX_EPOCH));
+    now.unwrap_or(Timestamp::MAX).to_string()
+}
+
+async fn advance(state: Shared, body: String) -> Result<String, Response> {
+    let by = parse_advance(&body).map_err(bad_request)?;
+    state.service.clock.advance(by);
+    Ok(clock(state).await)
+}
+
+fn parse_advance(body: &str) -> Result<Duration, ParseError> {
+    let time = body.trim().strip_prefix("advance=");
+    let time = time.and_then(|time| time.trim().parse::<SignedDuration>().ok());
+    let time = time.and_then(|time| Duration::try_from(time).ok());
+    time.ok_or_else(|| {
+        ParseError::new(format!(
+            "{body:?} does not say how far to move the clock forward; write advance=1h"
+        ))
+    })
+}
+
+fn bad_request(error: ParseError) -> Response {
+    let message = format!("{error}\nThe body is plain text.\n");
+    (StatusCode::BAD_REQUEST, message).into_response()
+}

@@ -1,0 +1,121 @@
+//! From a request to an operation, and back to a response.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Method, Uri};
+
+use super::app::App;
+use super::body::{parse_create, parse_edit};
+use super::envelope::{Failure, collection, single};
+use super::extract::{
+    CertificatePath, FullBody, ReadAccess, WriteAccess, ZonePath, invalid_identifier,
+};
+use super::query::ListQuery;
+use crate::settings::BASE_PATH;
+
+type Shared = State<Arc<App>>;
+
+pub(super) async fn ca(State(app): Shared) -> Response {
+    let pem = HeaderValue::from_static("application/x-pem-file");
+    ([(CONTENT_TYPE, pem)], app.service.ca.pem()).into_response()
+}
+
+pub(super) async fn list(
+    State(app): Shared,
+    ZonePath(zone): ZonePath,
+    _: ReadAccess,
+    uri: Uri,
+) -> Result<Response, Failure> {
+    let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(&uri)
+        .map_err(|error| Failure::InvalidQuery(error.to_string()))?;
+    let query = ListQuery::parse(&query)?;
+    let listed = app.service.list(zone, &query.selection).await?;
+    let info = query.result_info(listed.certificates.len(), listed.total_count);
+    Ok(collection(listed.certificates, info))
+}
+
+pub(super) async fn create(
+    State(app): Shared,
+    ZonePath(zone): ZonePath,
+    _: WriteAccess,
+    FullBody(body): FullBody,
+) -> Result<Response, Failure> {
+    let (csr, validity_days) = parse_create(&body)?;
+    let service = app.service.clone();
+    Ok(single(service.create(zone, csr, validity_days).await?))
+}
+
+pub(super) async fn details(
+    State(app): Shared,
+    CertificatePath(zone, id): CertificatePath,
+    _: ReadAccess,
+) -> Result<Response, Failure> {
+    Ok(single(app.service.get(zone, id).await?))
+}
+
+pub(super) async fn edit(
+    State(app): Shared,
+    CertificatePath(zone, id): CertificatePath,
+    _: WriteAccess,
+    FullBody(body): FullBody,
+) -> Result<Response, Failure> {
+    parse_edit(&body)?;
+    Ok(single(app.service.reactivate(zone, id).await?))
+}
+
+pub(super) async fn revoke(
+    State(app): Shared,
+    CertificatePath(zone, id): CertificatePath,
+    _: WriteAccess,
+) -> Result<Response, Failure> {
+    Ok(single(app.service.revoke(zone, id).await?))
+}
+
+pub(super) async fn no_route(uri: Uri) -> Failure {
+    // An empty id is as invalid as any other malformed one.
+    let path = uri.path();
+    if path.contains("/zones//client_certificates") || path.ends_with("/client_certificates/") {
+        return invalid_identifier(&uri);
+    }
+    Failure::NoRoute
+}
+
+// The router adds the `Allow` header.
+pub(super) async fn no_method(method: Method) -> Failure {
+    Failure::MethodNotAllowed(method)
+}
+
+/// Counts the request, gives every response its ray and what is left of the limit, and logs it.
+pub(super) async fn respond(State(app): Shared, request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let limiter = app.limiter().filter(|_| path.starts_with(BASE_PATH));
+    let counted = limiter.map(|limiter| (limiter, limiter.count(app.service.clock.elapsed())));
+    let refused_for = counted.and_then(|(_, counted)| counted.refused_for);
+    let mut response = match refused_for {
+        None => next.run(request).await,
+        Some(_) => Failure::RateLimited.into_response(),
+    };
+    let headers = response.headers_mut();
+    if let Some((limiter, counted)) = counted {
+        headers.insert("ratelimit", header_value(counted.header()));
+        headers.insert("ratelimit-policy", header_value(limiter.policy()));
+    }
+    if let Some(seconds) = refused_for {
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+    let ray = format!(
+        "{:016x}-LCL",
+        u64::from_be_bytes(app.service.random.bytes())
+    );
+    tracing::info!(%method, path, status = response.status().as_u16(), ray, "response");
+    response.headers_mut().insert("cf-ray", header_value(ray));
+    response
+}
+
+fn header_value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("the emulator's header values are visible ASCII")
+}

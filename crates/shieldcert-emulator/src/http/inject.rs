@@ -1,0 +1,262 @@
+//! Injects faults between requests and the service, and the latency of a network.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER};
+use http::{HeaderValue, Method, StatusCode};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+
+use super::app::App;
+use super::envelope::{Failure, injected};
+use super::history::Event;
+use crate::chaos::{self, CannedResponse, Fault, Kind, Operation};
+use crate::settings::{BASE_PATH, round_up_to_seconds};
+
+/// Passes a request on to the service, or injects the next fault. Dates every response.
+pub(super) async fn inject(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let is_api = request.uri().path().starts_with(BASE_PATH);
+    let mut response = match is_api {
+        true => deliver(&app, request, next).await,
+        false => next.run(request).await,
+    };
+    if !response.headers().contains_key(DATE) {
+        response.headers_mut().insert(DATE, date(&app));
+    }
+    response
+}
+
+fn date(app: &App) -> HeaderValue {
+    // The format has four digits for the year.
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+    let now = UNIX_EPOCH + app.service.clock.now().min(LAST);
+    HeaderValue::try_from(httpdate::fmt_http_date(now)).expect("a date is visible ASCII")
+}
+
+async fn deliver(app: &Arc<App>, request: Request, next: Next) -> Response {
+    let uri = request.uri();
+    let exchange = Exchange {
+        app,
+        operation: Operation::of_request(request.method(), uri.path()),
+        method: request.method().clone(),
+        path: uri
+            .path_and_query()
+            .map_or("", |path| path.as_str())
+            .to_owned(),
+    };
+    // Tokio's timer has a resolution of a millisecond: it would take one for no latency at all.
+    let latency = app.service.settings.latency;
+    if !latency.is_zero() {
+        app.service.clock.sleep(latency).await;
+    }
+    match app.next_fault(exchange.operation) {
+        None => exchange.act(request, next, None).await,
+        Some(fault) => exchange.inject(&fault, request, next).await,
+    }
+}
+
+/// A request, as the history has it.
+struct Exchange<'a> {
+    app: &'a Arc<App>,
+    operation: Option<Operation>,
+    method: Method,
+    path: String,
+}
+
+impl Exchange<'_> {
+    fn note(&self, status: Option<StatusCode>, fault: Option<&Fault>) {
+        self.app.history().add(Event::new(
+            self.app.service.clock.elapsed(),
+            &self.method,
+            &self.path,
+            self.operation,
+            status.map(|status| status.as_u16()),
+            fault.map(Fault::name),
+        ));
+    }
+
+    async fn act(&self, request: Request, next: Next, fault: Option<&Fault>) -> Response {
+        let response = next.run(request).await;
+        self.note(Some(response.status()), fault);
+        response
+    }
+
+    /// Lets the service act, if the fault says so.
+    async fn act_if(&self, acts: bool, request: Request, next: Next, fault: &Fault) {
+        if acts {
+            self.act(request, next, Some(fault)).await;
+        } else {
+            self.note(None, Some(fault));
+        }
+    }
+
+    async fn inject(&self, fault: &Fault, request: Request, next: Next) -> Response {
+        let (method, path) = (&self.method, &self.path);
+        tracing::info!(fault = fault.name(), %method, path, "fault injected");
+        let clock = &self.app.service.clock;
+        let time = fault.time(|| self.app.draw_fraction());
+        match fault.kind() {
+            Kind::RefuseConnection => {
+                self.note(None, Some(fault));
+                fail(io::ErrorKind::ConnectionRefused)
+            }
+            Kind::Lose { acts } => {
+                self.act_if(acts, request, next, fault).await;
+                std::future::pending().await
+            }
+            Kind::Reset { acts } => {
+                self.act_if(acts, request, next, fault).await;
+                fail(io::ErrorKind::ConnectionReset)
+            }
+            Kind::BadGateway { acts } => {
+                self.act_if(acts, request, next, fault).await;
+                page(StatusCode::BAD_GATEWAY)
+            }
+            Kind::Late { responds } => {
+                self.note(None, Some(fault));
+                act_later(self.app.clone(), time, request, next).await;
+                match responds {
+                    true => page(StatusCode::GATEWAY_TIMEOUT),
+                    false => std::future::pending().await,
+                }
+            }
+            Kind::Stall => {
+                let response = self.act(request, next, Some(fault)).await;
+                clock.sleep(time).await;
+                response
+            }
+            Kind::Slow => {
+                let response = self.act(request, next, Some(fault)).await;
+                slow_down(response, self.app.clone(), time).await
+            }
+            Kind::Html => {
+                self.act(request, next, Some(fault)).await;
+                html(StatusCode::OK, "<html><body><h1>Welcome</h1></body></html>")
+            }
+            Kind::Truncate => {
+                let response = self.act(request, next, Some(fault)).await;
+                let (parts, body) = collect(response).await;
+                rebuild(parts, body.slice(..body.len() / 2))
+            }
+            Kind::RateLimit => {
+                self.note(None, Some(fault));
+                let mut response = Failure::RateLimited.into_response();
+                let seconds = round_up_to_seconds(time);
+                response.headers_mut().insert(RETRY_AFTER, seconds.into());
+                response
+            }
+            Kind::Respond { acts } => {
+                self.act_if(acts, request, next, fault).await;
+                fault
+                    .response()
+                    .map_or_else(|| page(StatusCode::BAD_GATEWAY), build)
+            }
+            Kind::Alter(alteration) => {
+                let response = self.act(request, next, Some(fault)).await;
+                let (parts, body) = collect(response).await;
+                let altered = alteration.alter(&body).map_or(body, Bytes::from);
+                rebuild(parts, altered)
+            }
+        }
+    }
+}
+
+/// Has the service act later, though the requester may be gone by then. A reset cancels it.
+async fn act_later(app: Arc<App>, time: Duration, request: Request, next: Next) {
+    let (parts, body) = request.into_parts();
+    // The rest of an incomplete body never comes.
+    let Ok(body) = body.collect().await else {
+        return;
+    };
+    let request = Request::from_parts(parts, Body::from(body.to_bytes()));
+    let generation = app.generation();
+    tokio::spawn(async move {
+        app.service.clock.sleep(time).await;
+        if app.generation() == generation {
+            next.run(request).await;
+        }
+    });
+}
+
+fn build(canned: &CannedResponse) -> Response {
+    let (status, headers, body) = canned.parts();
+    let mut response = match body {
+        chaos::Body::Page => page(status),
+        chaos::Body::Error(code) => injected(status, *code),
+        chaos::Body::Bytes(body) => {
+            let kind = match body.first() {
+                Some(b'{' | b'[') => "application/json",
+                Some(b'<') => "text/html; charset=utf-8",
+                _ => "text/plain; charset=utf-8",
+            };
+            let kind = HeaderValue::from_static(kind);
+            (status, [(CONTENT_TYPE, kind)], body.clone()).into_response()
+        }
+    };
+    for (name, _) in headers {
+        response.headers_mut().remove(name);
+    }
+    for (name, value) in headers {
+        response.headers_mut().append(name, value.clone());
+    }
+    response
+}
+
+/// A gateway's page about a status.
+fn page(status: StatusCode) -> Response {
+    let reason = status.canonical_reason().unwrap_or_default();
+    let title = format!("{} {reason}", status.as_u16());
+    html(
+        status,
+        &format!("<html><body><h1>{title}</h1></body></html>"),
+    )
+}
+
+fn html(status: StatusCode, page: &str) -> Response {
+    let kind = HeaderValue::from_static("text/html; charset=utf-8");
+    (status, [(CONTENT_TYPE, kind)], page.to_owned()).into_response()
+}
+
+/// A response whose body fails at once: the server closes the connection without a byte of it.
+fn fail(kind: io::ErrorKind) -> Response {
+    let error = Err::<Frame<Bytes>, _>(io::Error::from(kind));
+    let failure = futures_util::stream::once(std::future::ready(error));
+    Response::new(Body::new(StreamBody::new(failure)))
+}
+
+async fn collect(response: Response) -> (http::response::Parts, Bytes) {
+    let (parts, body) = response.into_parts();
+    // The service's bodies are in memory and never fail.
+    let body = body
+        .collect()
+        .await
+        .map(|body| body.to_bytes())
+        .unwrap_or_default();
+    (parts, body)
+}
+
+fn rebuild(mut parts: http::response::Parts, body: Bytes) -> Response {
+    parts.headers.remove(CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(body))
+}
+
+async fn slow_down(response: Response, app: Arc<App>, between: Duration) -> Response {
+    let (mut parts, body) = collect(response).await;
+    parts.headers.remove(CONTENT_LENGTH);
+    let bytes = futures_util::stream::unfold((body, app), move |(mut rest, app)| async move {
+        if rest.is_empty() {
+            return None;
+        }
+        app.service.clock.sleep(between).await;
+        let byte = rest.split_to(1);
+        Some((Ok::<_, Infallible>(Frame::data(byte)), (rest, app)))
+    });
+    Response::from_parts(parts, Body::new(StreamBody::new(bytes)))
+}
