@@ -80,8 +80,8 @@ mod tests {
     use serde_json::Value;
     use shieldcert_api::types;
 
-    use crate::document;
-    use crate::overlay::Overlay;
+    use crate::openapi::document;
+    use crate::openapi::overlay::Overlay;
 
     /// What a schema says about values, without names and descriptions.
     #[derive(Debug, Default, PartialEq, Eq)]
