@@ -83,7 +83,7 @@ fn generate(spec: &str, overlay: &str) -> Result<[GeneratedFile; 3]> {
         .apply(&mut value)
         .context(OVERLAY)?;
     let openapi = check(&value).with_context(|| format!("{SPEC} with {OVERLAY} applied"))?;
-    let sources = generate::sources(&openapi)?;
+    let sources = generate::generate_sources(&openapi)?;
     let header = header(spec, overlay)?;
     Ok([
         GeneratedFile {

@@ -138,10 +138,10 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let signed = params.signed_by(&csr.public_key, &self.issuer)?;
         let mut certificate = described(signed.der())?;
-        certificate.certificate_authority = Some(types::ClientCertificateCertificateAuthority {
-            id: Some(self.id.to_string()),
-            name: Some(NAME.to_owned()),
-        });
+        let mut authority = types::ClientCertificateCertificateAuthority::default();
+        authority.id = Some(self.id.to_string());
+        authority.name = Some(NAME.to_owned());
+        certificate.certificate_authority = Some(authority);
         certificate.csr = Some(types::Csr(csr.pem.clone()));
         Ok(certificate)
     }
@@ -160,27 +160,26 @@ fn described(der: &[u8]) -> Result<types::ClientCertificate, BoxError> {
         certificate.validity().not_after.timestamp(),
     );
     let algorithm = &certificate.signature_algorithm.algorithm;
-    Ok(types::ClientCertificate {
-        certificate: Some(to_pem(der)),
-        common_name: subject(OID_X509_COMMON_NAME)?,
-        country: subject(OID_X509_COUNTRY_NAME)?,
-        state: subject(OID_X509_STATE_OR_PROVINCE_NAME)?,
-        location: subject(OID_X509_LOCALITY_NAME)?,
-        organization: subject(OID_X509_ORGANIZATION_NAME)?,
-        organizational_unit: subject(OID_X509_ORGANIZATIONAL_UNIT)?,
-        issued_on: Some(Timestamp::from_second(from)?.to_string()),
-        expires_on: Some(Timestamp::from_second(to)?.to_string()),
-        validity_days: Some(types::ValidityDays((to - from) / DAY)),
-        serial_number: Some(hex(certificate.raw_serial())),
-        fingerprint_sha256: Some(hex(digest::digest(&digest::SHA256, der).as_ref())),
-        ski: subject_key_identifier(&certificate),
-        signature: Some(if *algorithm == OID_SIG_ECDSA_WITH_SHA256 {
-            "ECDSAWithSHA256".to_owned()
-        } else {
-            algorithm.to_id_string()
-        }),
-        ..Default::default()
-    })
+    let mut described = types::ClientCertificate::default();
+    described.certificate = Some(to_pem(der));
+    described.common_name = subject(OID_X509_COMMON_NAME)?;
+    described.country = subject(OID_X509_COUNTRY_NAME)?;
+    described.state = subject(OID_X509_STATE_OR_PROVINCE_NAME)?;
+    described.location = subject(OID_X509_LOCALITY_NAME)?;
+    described.organization = subject(OID_X509_ORGANIZATION_NAME)?;
+    described.organizational_unit = subject(OID_X509_ORGANIZATIONAL_UNIT)?;
+    described.issued_on = Some(Timestamp::from_second(from)?.to_string());
+    described.expires_on = Some(Timestamp::from_second(to)?.to_string());
+    described.validity_days = Some(types::ValidityDays((to - from) / DAY));
+    described.serial_number = Some(hex(certificate.raw_serial()));
+    described.fingerprint_sha256 = Some(hex(digest::digest(&digest::SHA256, der).as_ref()));
+    described.ski = subject_key_identifier(&certificate);
+    described.signature = Some(if *algorithm == OID_SIG_ECDSA_WITH_SHA256 {
+        "ECDSAWithSHA256".to_owned()
+    } else {
+        algorithm.to_id_string()
+    });
+    Ok(described)
 }
 
 /// In hex, where the certificate has one.

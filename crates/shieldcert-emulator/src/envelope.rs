@@ -83,15 +83,12 @@ impl IntoResponse for Failure {
 
 /// The answer to a call on one certificate.
 pub(crate) fn single(certificate: types::ClientCertificate) -> Response {
-    json(
-        StatusCode::OK,
-        &types::ClientCertificateResponseSingle {
-            success: Some(true),
-            errors: Some(nothing()),
-            messages: Some(nothing()),
-            result: Some(certificate),
-        },
-    )
+    let mut body = types::ClientCertificateResponseSingle::default();
+    body.success = Some(true);
+    body.errors = Some(nothing());
+    body.messages = Some(nothing());
+    body.result = Some(certificate);
+    json(StatusCode::OK, &body)
 }
 
 /// The answer to a list.
@@ -99,16 +96,13 @@ pub(crate) fn collection(
     certificates: Vec<types::ClientCertificate>,
     info: types::ClientCertificateResponseCollectionResultInfo,
 ) -> Response {
-    json(
-        StatusCode::OK,
-        &types::ClientCertificateResponseCollection {
-            success: Some(true),
-            errors: Some(nothing()),
-            messages: Some(nothing()),
-            result: Some(certificates),
-            result_info: Some(info),
-        },
-    )
+    let mut body = types::ClientCertificateResponseCollection::default();
+    body.success = Some(true);
+    body.errors = Some(nothing());
+    body.messages = Some(nothing());
+    body.result = Some(certificates);
+    body.result_info = Some(info);
+    json(StatusCode::OK, &body)
 }
 
 fn nothing() -> types::Messages {

@@ -72,13 +72,13 @@ impl Selection {
     /// What the answer says about a stretch of `count` certificates out of `total`.
     pub(crate) fn result_info(&self, count: usize, total: usize) -> ResultInfo {
         let wire = |number: u64| Some(i64::try_from(number).unwrap_or(i64::MAX));
-        ResultInfo {
-            count: wire(count as u64),
-            page: wire(self.page),
-            per_page: wire(self.limit),
-            total_count: wire(total as u64),
-            total_pages: wire((total as u64).div_ceil(self.limit)),
-        }
+        let mut info = ResultInfo::default();
+        info.count = wire(count as u64);
+        info.page = wire(self.page);
+        info.per_page = wire(self.limit);
+        info.total_count = wire(total as u64);
+        info.total_pages = wire((total as u64).div_ceil(self.limit));
+        info
     }
 }
 

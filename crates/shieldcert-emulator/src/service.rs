@@ -245,10 +245,9 @@ fn broken(error: &BoxError) -> Failure {
 }
 
 fn with_status((certificate, status): Found) -> ClientCertificate {
-    ClientCertificate {
-        status: Some(status.as_str().to_owned()),
-        ..(*certificate).clone()
-    }
+    let mut described = (*certificate).clone();
+    described.status = Some(status.as_str().to_owned());
+    described
 }
 
 fn object(body: &[u8]) -> Result<Map<String, Value>, Failure> {

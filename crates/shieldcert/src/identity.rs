@@ -163,16 +163,13 @@ mod tests {
     const CERTIFICATE: &str = include_str!("../tests/data/openssl-p256.cert.pem");
 
     fn certificate(pem: Option<&str>) -> ClientCertificate {
-        types::ClientCertificate {
-            id: Some(types::Identifier(
-                "7bf7f70c-7600-42e1-81c4-e4c0da9aa515".into(),
-            )),
-            common_name: Some("sensor-001".into()),
-            certificate: pem.map(str::to_owned),
-            ..Default::default()
-        }
-        .try_into()
-        .expect("has an id")
+        let mut wire = types::ClientCertificate::default();
+        wire.id = Some(types::Identifier(
+            "7bf7f70c-7600-42e1-81c4-e4c0da9aa515".into(),
+        ));
+        wire.common_name = Some("sensor-001".into());
+        wire.certificate = pem.map(str::to_owned);
+        wire.try_into().expect("has an id")
     }
 
     fn identity() -> Identity {

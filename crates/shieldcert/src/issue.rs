@@ -186,10 +186,9 @@ impl Issue {
 
     /// Sends the request, once or where it certainly did nothing again.
     async fn send(&self, policy: &RetryPolicy) -> Result<ClientCertificate> {
-        let body = types::CreateClientCertificateBody {
-            csr: types::Csr(self.csr.to_pem()),
-            validity_days: types::ValidityDays(self.validity_days.into()),
-        };
+        let body = types::CreateClientCertificateBody::builder()
+            .csr(types::Csr(self.csr.to_pem()))
+            .validity_days(types::ValidityDays(self.validity_days.into()));
         let answer = self.zone.call(policy, async |api| {
             api.create_client_certificate()
                 .zone_id(self.zone.wire_id())

@@ -163,13 +163,11 @@ mod tests {
 
     fn page(seconds: &[i64]) -> Vec<ClientCertificate> {
         let certificate = |(place, second): (usize, &i64)| {
-            let wire = types::ClientCertificate {
-                id: Some(types::Identifier(format!("id-{place}"))),
-                issued_on: Timestamp::from_second(*second)
-                    .ok()
-                    .map(|time| time.to_string()),
-                ..Default::default()
-            };
+            let mut wire = types::ClientCertificate::default();
+            wire.id = Some(types::Identifier(format!("id-{place}")));
+            wire.issued_on = Timestamp::from_second(*second)
+                .ok()
+                .map(|time| time.to_string());
             wire.try_into().expect("has an id")
         };
         seconds.iter().enumerate().map(certificate).collect()
@@ -192,14 +190,9 @@ mod tests {
             assert_eq!(Order::of(&page(seconds)), order, "{seconds:?}");
         }
         let mut untimed = page(&rising);
-        untimed.push(
-            types::ClientCertificate {
-                id: Some(types::Identifier("untimed".into())),
-                ..Default::default()
-            }
-            .try_into()
-            .expect("has an id"),
-        );
+        let mut wire = types::ClientCertificate::default();
+        wire.id = Some(types::Identifier("untimed".into()));
+        untimed.push(wire.try_into().expect("has an id"));
         assert_eq!(Order::of(&untimed), Order::Unknown);
     }
 }

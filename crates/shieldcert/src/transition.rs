@@ -131,9 +131,7 @@ impl Transition {
                     api.edit_client_certificate()
                         .zone_id(self.zone.wire_id())
                         .client_certificate_id(self.id.to_string())
-                        .body(types::EditClientCertificateBody {
-                            reactivate: Some(true),
-                        })
+                        .body(types::EditClientCertificateBody::builder().reactivate(true))
                         .send()
                         .await
                 }

@@ -1,6 +1,6 @@
 #![no_main]
 // Of xtask, a binary, the target needs these two modules alone.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 #[path = "../../../xtask/src/fuzz.rs"]
 mod fuzz;
