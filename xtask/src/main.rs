@@ -10,6 +10,7 @@ mod bench;
 #[cfg(test)]
 mod fuzz;
 mod generate;
+mod imports;
 mod openapi;
 mod output;
 mod regen;
@@ -40,6 +41,8 @@ enum Task {
         #[command(subcommand)]
         task: spec::Task,
     },
+    /// Check that within each crate files import each other one way
+    Imports,
     /// Run the client against the emulator through a network that loses, delays and corrupts messages
     #[command(disable_help_flag = true)]
     Simulate {
@@ -79,6 +82,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
     match task {
         Task::Regen { check } => regen::run(root, check),
         Task::Spec { task } => spec::run(root, task),
+        Task::Imports => imports::run(root),
         Task::Simulate { arguments } => simulate(&arguments),
         Task::Bench(options) => bench::run(root, &options),
         Task::Measured { command } => bench::measured(&command),

@@ -16,7 +16,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Request;
-use crate::{CONCURRENCY, PAGE_SIZE, Service, Task, VALIDITY_DAYS, reqwest};
+use crate::{CONCURRENCY, PAGE_SIZE, Service, Tally, Task, VALIDITY_DAYS, reqwest};
 
 /// Sends the requests of a task and discards the responses, so that the tally has a count alone.
 pub async fn run(service: Service, task: Task) -> anyhow::Result<Tally> {

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Request;
-use crate::{CONCURRENCY, PAGE_SIZE, POLL_INTERVAL, Service, Task, VALIDITY_DAYS};
+use crate::{CONCURRENCY, PAGE_SIZE, POLL_INTERVAL, Service, Tally, Task, VALIDITY_DAYS};
 
 /// Runs a task.
 pub async fn run(service: Service, task: Task) -> anyhow::Result<Tally> {
