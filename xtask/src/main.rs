@@ -15,6 +15,8 @@ mod openapi;
 mod output;
 mod regen;
 mod spec;
+#[cfg(test)]
+mod user_build;
 mod workspace;
 
 #[derive(Parser)]
