@@ -26,16 +26,14 @@ fn identifier(text: &str) -> types::Identifier {
 }
 
 fn single(status: &str) -> types::ClientCertificateResponseSingle {
-    types::ClientCertificateResponseSingle {
-        success: Some(true),
-        result: Some(types::ClientCertificate {
-            id: Some(identifier(ID)),
-            common_name: Some("sensor-001".into()),
-            status: Some(status.into()),
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
+    let mut certificate = types::ClientCertificate::default();
+    certificate.id = Some(identifier(ID));
+    certificate.common_name = Some("sensor-001".into());
+    certificate.status = Some(status.into());
+    let mut response = types::ClientCertificateResponseSingle::default();
+    response.success = Some(true);
+    response.result = Some(certificate);
+    response
 }
 
 #[tokio::test]
@@ -112,11 +110,10 @@ async fn list_sends_whole_numbers_and_reads_every_record() {
             .status(types::ListClientCertificatesStatus::Revoked);
         let mut other = single("archived").result.expect("set above");
         other.id = Some(identifier("023e105f4ecef8ad9ca31a8372d0c353"));
-        then.ok(&types::ClientCertificateResponseCollection {
-            success: Some(true),
-            result: Some(vec![single("revoked").result.expect("set above"), other]),
-            ..Default::default()
-        });
+        let mut response = types::ClientCertificateResponseCollection::default();
+        response.success = Some(true);
+        response.result = Some(vec![single("revoked").result.expect("set above"), other]);
+        then.ok(&response);
     });
     let list = zone(&server)
         .list()
@@ -139,12 +136,12 @@ async fn revoke_and_reactivate_ask_as_the_spec_says() {
             .client_certificate_id(&identifier(ID));
         then.ok(&single("pending_revocation"));
     });
+    let mut body = types::EditClientCertificateBody::default();
+    body.reactivate = Some(true);
     let reactivate = server.edit_client_certificate(|when, then| {
         when.zone_id(&identifier(ZONE))
             .client_certificate_id(&identifier(ID))
-            .body(&types::EditClientCertificateBody {
-                reactivate: Some(true),
-            });
+            .body(&body);
         then.ok(&single("pending_reactivation"));
     });
     let zone = zone(&server);
@@ -160,12 +157,13 @@ async fn revoke_and_reactivate_ask_as_the_spec_says() {
 async fn promise_7_a_certificate_for_another_key_is_not_what_was_asked_for() {
     let server = MockServer::start_async().await;
     let (_, csr) = key_and_csr("sensor-001");
+    let body = types::CreateClientCertificateBody::builder()
+        .csr(types::Csr(csr.to_pem()))
+        .validity_days(types::ValidityDays(90))
+        .try_into()
+        .expect("both are set");
     let mock = server.create_client_certificate(|when, then| {
-        when.zone_id(&identifier(ZONE))
-            .body(&types::CreateClientCertificateBody {
-                csr: types::Csr(csr.to_pem()),
-                validity_days: types::ValidityDays(90),
-            });
+        when.zone_id(&identifier(ZONE)).body(&body);
         let mut answer = single("active");
         let other = include_str!("../crates/shieldcert/tests/data/openssl-p256.cert.pem");
         answer.result.as_mut().expect("set above").certificate = Some(other.into());

@@ -1,4 +1,4 @@
-//! What fuzzing feeds to the client. Each takes anything, and may not panic.
+//! The bodies of the fuzz targets for the client. Each accepts any bytes, and must not panic.
 
 use std::time::Duration;
 
@@ -52,12 +52,12 @@ fn ask_everything(response: http::Response<Bytes>) {
     });
 }
 
-/// An answer: its status and its body.
-pub fn answer(data: &[u8]) {
+/// Feeds a response: its status and its body.
+pub fn response(data: &[u8]) {
     let Some((status, body)) = data.split_first() else {
         return;
     };
-    // Mostly a success, whose body is read most closely.
+    // Mostly 200: the body of a success is parsed in the most detail.
     let status = if *status < 160 {
         200
     } else {
@@ -71,7 +71,7 @@ pub fn answer(data: &[u8]) {
     );
 }
 
-/// The headers of the rate limit, a line each.
+/// Feeds rate limit headers, one a line.
 pub fn rate_limit_headers(data: &[u8]) {
     let names = ["ratelimit", "ratelimit-policy", "retry-after"];
     let body = Bytes::from_static(b"{\"success\":true,\"result\":[]}");
@@ -92,7 +92,7 @@ pub fn rate_limit_headers(data: &[u8]) {
     ask_everything(response);
 }
 
-/// PEM and DER from anywhere.
+/// Feeds PEM and DER.
 pub fn pem(data: &[u8]) {
     for csr in [Csr::from_pem(data), Csr::from_der(data)]
         .into_iter()

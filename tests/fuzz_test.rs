@@ -1,12 +1,12 @@
-//! The bodies of the fuzz targets as property tests, for where there is no fuzzer: random bytes, and
-//! valid input with a few bytes changed.
+//! The fuzz targets' bodies as property tests, for machines without a fuzzer: random bytes, and valid input with a few
+//! bytes changed. Those that read documents are in xtask.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use shieldcert_tests::fuzz_bodies;
 
-/// Feeds a body with bytes around what is valid.
+/// Runs a body with random bytes and with mutations of valid input.
 fn feed(cases: u32, valid: &[&[u8]], body: impl Fn(&[u8])) {
     let seeds: Vec<Vec<u8>> = valid.iter().map(|seed| seed.to_vec()).collect();
     let edits = vec((any::<prop::sample::Index>(), any::<u8>()), 0..8);
@@ -38,10 +38,10 @@ fn feed(cases: u32, valid: &[&[u8]], body: impl Fn(&[u8])) {
 }
 
 #[test]
-fn answers() {
+fn responses() {
     let list: &[u8] = b"\x00{\"success\":true,\"result\":[{\"id\":\"7bf7f70c-7600-42e1-81c4-e4c0da9aa515\",\"status\":\"active\",\"serial_number\":133270673305904147240315902291726509220894288063}],\"result_info\":{\"total_count\":1}}";
     let failure: &[u8] = b"\xf0{\"success\":false,\"errors\":[{\"code\":1445,\"message\":\"quota\",\"error_chain\":[{\"code\":1}]}],\"result\":null}";
-    feed(1000, &[list, failure], fuzz_bodies::answer);
+    feed(1000, &[list, failure], fuzz_bodies::response);
 }
 
 #[test]
@@ -61,18 +61,4 @@ fn pem() {
         .der()
         .to_vec();
     feed(2000, &[csr, rsa, key, &der], fuzz_bodies::pem);
-}
-
-#[test]
-fn overlays() {
-    let overlay: &[u8] = include_bytes!("../spec/overlay.yaml");
-    let small: &[u8] = b"overlay: 1.0.0\ninfo: {title: t, version: '1'}\nactions:\n- {target: \"$.paths['/a'][?@.b==null]\", description: d, remove: true}\n- {target: $..a, description: d, update: {x: 1}}";
-    feed(300, &[overlay, small], xtask::fuzz::overlay);
-}
-
-#[test]
-fn specs() {
-    let fragment: &[u8] = include_bytes!("../spec/client_certificates.yaml");
-    let json: &[u8] = shieldcert_api::OPENAPI.as_bytes();
-    feed(150, &[fragment, json], xtask::fuzz::spec);
 }

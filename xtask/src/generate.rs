@@ -4,59 +4,67 @@ use anyhow::{Context, Result};
 use openapiv3::OpenAPI;
 use progenitor::{GenerationSettings, Generator, HooksMode, InterfaceStyle, TagStyle};
 use quote::ToTokens;
-use syn::Item;
+use syn::{Fields, Item};
 
-/// The generated sources, unformatted and without their headers.
+/// The generated sources, without their headers.
 pub(crate) struct Sources {
     pub(crate) api: String,
     pub(crate) httpmock: String,
 }
 
 /// Runs progenitor. The same document gives the same bytes.
-pub(crate) fn sources(document: &OpenAPI) -> Result<Sources> {
+///
+/// # Errors
+/// progenitor can't generate code for the document.
+pub(crate) fn generate_sources(document: &OpenAPI) -> Result<Sources> {
     let mut settings = GenerationSettings::new();
     settings
         .with_interface(InterfaceStyle::Builder)
         .with_tag(TagStyle::Merged)
-        // Every request goes through the transport seam, so that one can be put in reqwest's place.
+        // Every request goes through the transport seam, which can replace reqwest.
         .with_inner_type("crate::transport::Seam".parse().expect("a Rust path"))
         .with_hooks(HooksMode::Expected);
+    let api = Generator::new(&settings).generate_tokens(document);
+    let api = api.context("progenitor can't generate the client")?;
+    let mut api = parse_source(&api.to_string())?;
+    extend_types(&mut api.items);
+    default_extra_members(&mut api.items);
+    let mocks = Generator::new(&settings).httpmock(document, "shieldcert_api");
+    let mocks = mocks.context("progenitor can't generate the mocks")?;
+    let mocks = with_base_path(&mocks.to_string(), base_path(document));
     Ok(Sources {
-        api: {
-            let tokens = Generator::new(&settings).generate_tokens(document);
-            let mut client = parsed(tokens.context("progenitor can't generate the client")?)?;
-            offer_schemas(&mut client.items);
-            default_extra_members(&mut client.items);
-            prettyplease::unparse(&client)
-        },
-        httpmock: {
-            let tokens = Generator::new(&settings).httpmock(document, "shieldcert_api");
-            let mocks = parsed(tokens.context("progenitor can't generate the mocks")?)?;
-            prettyplease::unparse(&mocks)
-        },
+        api: prettyplease::unparse(&api),
+        httpmock: prettyplease::unparse(&parse_source(&mocks)?),
     })
 }
 
-fn parsed(tokens: impl ToString) -> Result<syn::File> {
-    syn::parse_file(&tokens.to_string()).context("progenitor generated invalid Rust")
+fn parse_source(source: &str) -> Result<syn::File> {
+    syn::parse_file(source).context("progenitor generated invalid Rust")
 }
 
-/// Has the types of `mod types` derive `JsonSchema` where the feature `schemars` asks for it. progenitor can
-/// derive a trait for every type, but only always, and schemars is six crates that few callers need.
-fn offer_schemas(items: &mut [Item]) {
+/// Extends the types in `mod types`, which alone are serialized, by two attributes that progenitor has no setting for:
+///
+/// - `JsonSchema` behind the feature `schemars`. progenitor derives a trait always or never, and schemars is six crates
+///   that few users need.
+/// - `#[non_exhaustive]` on every struct with named fields and every enum: a new property or enum value in the spec must
+///   not break a user's build. Users make them with `builder()` or `Default`. A newtype such as `Identifier(pub String)`
+///   stays exhaustive: it has one value, which is public on purpose, and no property can be added to it.
+fn extend_types(items: &mut [Item]) {
     for item in items {
-        let attributes = match item {
+        let (attributes, can_grow) = match item {
             Item::Mod(module) if module.ident == "types" => {
                 if let Some((_, items)) = &mut module.content {
-                    offer_schemas(items);
+                    extend_types(items);
                 }
                 continue;
             }
-            Item::Struct(item) => &mut item.attrs,
-            Item::Enum(item) => &mut item.attrs,
+            Item::Struct(item) => {
+                let can_grow = matches!(item.fields, Fields::Named(_));
+                (&mut item.attrs, can_grow)
+            }
+            Item::Enum(item) => (&mut item.attrs, true),
             _ => continue,
         };
-        // The client itself derives only `Clone` and `Debug`.
         let is_serialized = attributes.iter().any(|attribute| {
             attribute.path().is_ident("derive")
                 && attribute
@@ -64,10 +72,14 @@ fn offer_schemas(items: &mut [Item]) {
                     .to_string()
                     .contains("Serialize")
         });
-        if is_serialized {
-            attributes.push(syn::parse_quote! {
-                #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-            });
+        if !is_serialized {
+            continue;
+        }
+        attributes.push(syn::parse_quote! {
+            #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+        });
+        if can_grow {
+            attributes.push(syn::parse_quote!(#[non_exhaustive]));
         }
     }
 }
@@ -125,8 +137,23 @@ fn module<'a>(items: &'a mut [Item], name: &str) -> Option<&'a mut Vec<Item>> {
     })
 }
 
-/// The generated types say the same as the spec: their schemars schemas are compared with the
-/// overlaid spec's, both brought into one form.
+/// Returns the path of the base URL: `/client/v4`.
+fn base_path(document: &OpenAPI) -> &str {
+    let url = document.servers.first().map(|server| server.url.as_str());
+    let after_scheme = url.and_then(|url| url.split_once("://"));
+    let path = after_scheme.and_then(|(_, rest)| Some(&rest[rest.find('/')?..]));
+    path.unwrap_or_default().trim_end_matches('/')
+}
+
+/// Lets the mocks match paths with the base path, too.
+///
+/// progenitor's match `^/zones/…`, but the base URL that a client is given usually ends in the base path.
+fn with_base_path(mocks: &str, base_path: &str) -> String {
+    mocks.replace("\"^/", &format!("\"^(?:{base_path})?/"))
+}
+
+/// The generated types state what the spec states: their schemars schemas are compared with the overlaid spec's, both
+/// reduced to one form.
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
@@ -134,10 +161,10 @@ mod tests {
     use serde_json::Value;
     use shieldcert_api::types;
 
-    use crate::document;
-    use crate::overlay::Overlay;
+    use crate::openapi::document;
+    use crate::openapi::overlay::Overlay;
 
-    /// What a schema says about values, without names and descriptions.
+    /// What a schema states about values, without names and descriptions.
     #[derive(Debug, Default, PartialEq, Eq)]
     struct Shape {
         kind: Option<String>,
@@ -212,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn every_type_says_what_its_schema_says() {
+    fn every_type_matches_its_schema() {
         let spec = overlaid();
         let mut generated: BTreeMap<&str, schemars::Schema> = BTreeMap::from([
             (
@@ -263,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn every_body_and_parameter_says_what_its_schema_says() {
+    fn every_body_and_parameter_matches_its_schema() {
         let spec = overlaid();
         let list = &spec["paths"]["/zones/{zone_id}/client_certificates"];
         let one = &spec["paths"]["/zones/{zone_id}/client_certificates/{client_certificate_id}"];
@@ -292,5 +319,44 @@ mod tests {
             let generated = generated.to_value();
             assert_eq!(shape(&generated, &generated), shape(&spec, &schema));
         }
+    }
+
+    #[test]
+    fn every_type_that_can_grow_is_non_exhaustive() {
+        let source = include_str!("../../crates/shieldcert-api/src/generated.rs");
+        let file = syn::parse_file(source).expect("Rust");
+        let types = file.items.iter().find_map(|item| match item {
+            syn::Item::Mod(module) if module.ident == "types" => module.content.as_ref(),
+            _ => None,
+        });
+        let (_, items) = types.expect("there is a module");
+        let is_non_exhaustive = |attributes: &[syn::Attribute]| {
+            let mut attributes = attributes.iter();
+            attributes.any(|attribute| attribute.path().is_ident("non_exhaustive"))
+        };
+        let mut checked = 0;
+        for item in items {
+            let (name, attributes, can_grow) = match item {
+                syn::Item::Struct(item) => {
+                    let can_grow = matches!(item.fields, syn::Fields::Named(_));
+                    (&item.ident, &item.attrs, can_grow)
+                }
+                syn::Item::Enum(item) => (&item.ident, &item.attrs, true),
+                _ => continue,
+            };
+            assert_eq!(is_non_exhaustive(attributes), can_grow, "{name}");
+            checked += 1;
+        }
+        assert!(checked > 10, "{checked}");
+    }
+
+    #[test]
+    fn the_base_path_is_optional_in_mocks() {
+        let mut document: openapiv3::OpenAPI = serde_json::from_value(overlaid()).expect("OpenAPI");
+        assert_eq!(super::base_path(&document), "/client/v4");
+        document.servers.clear();
+        assert_eq!(super::base_path(&document), "");
+        let mocks = super::with_base_path(r#"Regex::new("^/zones/{}$")"#, "/client/v4");
+        assert_eq!(mocks, r#"Regex::new("^(?:/client/v4)?/zones/{}$")"#);
     }
 }

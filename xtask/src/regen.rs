@@ -1,8 +1,8 @@
-//! `cargo xtask regen`: spec + overlay + progenitor → the generated sources. A function of its
-//! inputs: offline, in seconds, the same bytes on every machine.
+//! `cargo xtask regen`: spec + overlay + progenitor → the generated sources.
+//!
+//! Regeneration is a function of its inputs: it is offline, takes seconds, and gives the same bytes on every machine.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -11,71 +11,63 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use similar::TextDiff;
 
-use crate::overlay::Overlay;
-use crate::say;
-use crate::spec::{Format, report};
-use crate::{diff, document, generate};
+use crate::generate;
+use crate::openapi::check::check;
+use crate::openapi::overlay::Overlay;
+use crate::openapi::report::{Format, report};
+use crate::openapi::{diff, document};
+use crate::output::{print_line, print_status};
+use crate::workspace::{API, HTTPMOCK, OPENAPI, OVERLAY, SPEC, VERSION, read, replace};
 
-pub(crate) const SPEC: &str = "spec/client_certificates.yaml";
-const OVERLAY: &str = "spec/overlay.yaml";
-const API: &str = "crates/shieldcert-api/src/generated.rs";
-const HTTPMOCK: &str = "crates/shieldcert-httpmock/src/generated.rs";
-/// The spec with the overlay applied: what the two others are generated from.
-const OPENAPI: &str = "crates/shieldcert-api/openapi.json";
+/// The lines of a diff that are printed.
+const MAX_DIFF_LINES: usize = 200;
 
-/// More of a diff than this helps nobody.
-const DIFF_LINES: usize = 200;
-
-/// Regenerates, or with `check` says what regenerating would change and fails if it is anything.
+/// Regenerates. With `check`, prints what regenerating would change, and fails if anything would.
 pub(crate) fn run(root: &Path, check: bool) -> Result<ExitCode> {
     let mut stale = 0;
-    let before = fs::read_to_string(root.join(OPENAPI)).unwrap_or_default();
     for file in generate(&read(&root.join(SPEC))?, &read(&root.join(OVERLAY))?)? {
         let path = root.join(file.path);
-        let current = match fs::read_to_string(&path) {
-            Ok(current) => current,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error).with_context(|| format!("can't read {}", file.path)),
-        };
-        if file.path == OPENAPI && current != file.contents {
-            say(format_args!(
-                "for those who use the client:\n{}",
-                changes(&before, &file.contents)?
-            ));
-        }
-        if current == file.contents {
-            say(format_args!("{}: up to date", file.path));
-        } else if check {
-            stale += 1;
-            print_diff(file.path, &current, &file.contents);
+        let current = if path.exists() {
+            read(&path)?
         } else {
-            replace(&path, &file.contents).with_context(|| format!("can't write {}", file.path))?;
-            say(format_args!("{}: regenerated", file.path));
+            String::new()
+        };
+        if current == file.contents {
+            print_line(format_args!("{}: up to date", file.path));
+            continue;
+        }
+        if file.path == OPENAPI {
+            let changes = report_changes(&current, &file.contents)?;
+            print_line(format_args!("for the client's users:\n{changes}"));
+        }
+        if check {
+            stale += 1;
+            print_line(unified_diff(file.path, &current, &file.contents));
+        } else {
+            replace(&path, &file.contents)?;
+            print_line(format_args!("{}: regenerated", file.path));
         }
     }
     if stale > 0 {
-        eprintln!(
-            "error: {stale} generated file{} not what the spec, the overlay and progenitor give. \
-             Run `cargo xtask regen` and commit the outcome; a generated file is never edited.",
-            if stale == 1 { " is" } else { "s are" }
-        );
+        print_status(stale_message(stale));
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The workspace.
-pub(crate) fn root() -> Result<&'static Path> {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("xtask lies in the workspace")
+fn stale_message(stale: usize) -> String {
+    let (plural, verb) = if stale == 1 { ("", "is") } else { ("s", "are") };
+    format!(
+        "error: {stale} generated file{plural} {verb} stale or edited; run `cargo xtask regen` and commit the result"
+    )
 }
 
-/// What the change means. Where there was nothing before, or nothing that can be read, everything is new.
-fn changes(before: &str, after: &str) -> Result<String> {
+/// Reports what the changes mean. If `before` is missing or unreadable, everything is new.
+fn report_changes(before: &str, after: &str) -> Result<String> {
     let before = serde_json::from_str(before).unwrap_or(Value::Null);
     let after = serde_json::from_str(after).context(OPENAPI)?;
-    Ok(report(&diff::compare(&before, &after), Format::Text))
+    let changes = diff::compare(&before, &after);
+    Ok(report(&changes, VERSION, Format::Text))
 }
 
 struct GeneratedFile {
@@ -85,14 +77,13 @@ struct GeneratedFile {
 
 fn generate(spec: &str, overlay: &str) -> Result<[GeneratedFile; 3]> {
     let mut value = document::parse(spec).context(SPEC)?;
-    document::check(&value).context(SPEC)?;
+    check(&value).context(SPEC)?;
     Overlay::parse(overlay)
         .context(OVERLAY)?
         .apply(&mut value)
         .context(OVERLAY)?;
-    let openapi =
-        document::check(&value).with_context(|| format!("{SPEC} with {OVERLAY} applied"))?;
-    let sources = generate::sources(&openapi)?;
+    let openapi = check(&value).with_context(|| format!("{SPEC} with {OVERLAY} applied"))?;
+    let sources = generate::generate_sources(&openapi)?;
     let header = header(spec, overlay)?;
     Ok([
         GeneratedFile {
@@ -110,14 +101,9 @@ fn generate(spec: &str, overlay: &str) -> Result<[GeneratedFile; 3]> {
     ])
 }
 
-/// Line ends are normalised first, so that a checkout with CRLF names the same sums.
+/// Line ends are normalised first: a checkout with CRLF gets the same sums.
 fn header(spec: &str, overlay: &str) -> Result<String> {
-    let sum = |text: &str| {
-        Sha256::digest(text.replace("\r\n", "\n"))
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-    };
+    let sum = |text: &str| hex::encode(Sha256::digest(text.replace("\r\n", "\n")));
     Ok(format!(
         "// @generated by `cargo xtask regen`. Never edit it: change the spec or the overlay.\n\
          // {SPEC} sha256 {}\n\
@@ -129,7 +115,7 @@ fn header(spec: &str, overlay: &str) -> Result<String> {
     ))
 }
 
-/// The version this binary was built with: the lock file is read when it is compiled.
+/// Returns the version of progenitor that this program was built with.
 fn progenitor_version() -> Result<String> {
     #[derive(Deserialize)]
     struct Lock {
@@ -145,24 +131,12 @@ fn progenitor_version() -> Result<String> {
         .into_iter()
         .find(|package| package.name == "progenitor")
         .map(|package| package.version)
-        .context("Cargo.lock names no progenitor")
+        .context("Cargo.lock has no progenitor")
 }
 
-fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))
-}
-
-/// Written beside and renamed over, so that an interrupted run leaves the old file whole.
-pub(crate) fn replace(path: &Path, contents: &str) -> Result<()> {
-    let beside = PathBuf::from(format!("{}.new", path.display()));
-    fs::write(&beside, contents)?;
-    fs::rename(&beside, path)?;
-    Ok(())
-}
-
-fn print_diff(name: &str, current: &str, regenerated: &str) {
-    let diff = TextDiff::from_lines(current, regenerated);
-    let text = diff
+/// Returns a unified diff, shortened to what helps.
+fn unified_diff(name: &str, current: &str, regenerated: &str) -> String {
+    let diff = TextDiff::from_lines(current, regenerated)
         .unified_diff()
         .context_radius(3)
         .header(
@@ -170,16 +144,13 @@ fn print_diff(name: &str, current: &str, regenerated: &str) {
             &format!("{name} (regenerated)"),
         )
         .to_string();
-    let lines: Vec<&str> = text.lines().collect();
-    for line in lines.iter().take(DIFF_LINES) {
-        say(format_args!("{line}"));
+    let lines: Vec<&str> = diff.lines().collect();
+    let shown = lines.len().min(MAX_DIFF_LINES);
+    let mut text = lines[..shown].join("\n");
+    if shown < lines.len() {
+        text.push_str(&format!("\n… and {} more lines", lines.len() - shown));
     }
-    if lines.len() > DIFF_LINES {
-        say(format_args!(
-            "… and {} more lines",
-            lines.len() - DIFF_LINES
-        ));
-    }
+    text
 }
 
 #[cfg(test)]
@@ -190,7 +161,7 @@ mod tests {
     const OVERLAY_TEXT: &str = include_str!("../../spec/overlay.yaml");
 
     #[test]
-    fn what_is_checked_in_is_what_is_generated_twice_over() {
+    fn generated_files_are_up_to_date_and_reproducible() {
         let once = generate(SPEC_TEXT, OVERLAY_TEXT).expect("generates");
         let twice = generate(SPEC_TEXT, OVERLAY_TEXT).expect("generates");
         let checked_in = [
@@ -205,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn every_change_of_the_spec_shows_even_one_that_no_type_depends_on() {
+    fn every_spec_change_changes_every_generated_file() {
         let tightened = SPEC_TEXT.replace("maximum: 50", "maximum: 40");
         assert_ne!(tightened, SPEC_TEXT);
         let before = generate(SPEC_TEXT, OVERLAY_TEXT).expect("generates");
@@ -213,12 +184,12 @@ mod tests {
         for (before, after) in before.iter().zip(&after) {
             assert_ne!(before.contents, after.contents, "{}", before.path);
         }
-        let told = changes(&before[0].contents, &after[0].contents).expect("both are documents");
-        assert!(told.starts_with("breaking  GET /zones/{zone_id}/client_certificates › query per_page: `maximum` is tighter: 50 before, 40 now"), "{told}");
+        let report = report_changes(&before[0].contents, &after[0].contents).expect("both parse");
+        insta::assert_snapshot!(without_version(&report));
     }
 
     #[test]
-    fn line_ends_of_a_checkout_do_not_show() {
+    fn line_ends_of_a_checkout_make_no_difference() {
         let crlf = |text: &str| text.replace('\n', "\r\n");
         let lf = generate(SPEC_TEXT, OVERLAY_TEXT).expect("generates");
         let crlf = generate(&crlf(SPEC_TEXT), &crlf(OVERLAY_TEXT)).expect("generates");
@@ -228,15 +199,32 @@ mod tests {
     }
 
     #[test]
-    fn a_departure_whose_reason_is_gone_is_named() {
+    fn an_overlay_action_without_a_target_is_named() {
         let mended = SPEC_TEXT.replace("      maxLength: 32\n", "");
         assert_ne!(mended, SPEC_TEXT);
         let error = generate(&mended, OVERLAY_TEXT).err().expect("is refused");
-        let message = format!("{error:#}");
-        assert!(
-            message.contains("$.components.schemas.identifier.maxLength"),
-            "{message}"
-        );
-        assert!(message.contains("36 characters"), "{message}");
+        insta::assert_snapshot!(format!("{error:#}"));
+    }
+
+    #[test]
+    fn a_stale_file_is_shown_as_a_short_diff() {
+        let before: String = (0..300).map(|n| format!("{n}\n")).collect();
+        let small = unified_diff("file.rs", &before, &before.replace("\n10\n", "\nten\n"));
+        insta::assert_snapshot!(small);
+        let large = unified_diff("file.rs", &before, "");
+        assert_eq!(large.lines().count(), MAX_DIFF_LINES + 1);
+        insta::assert_snapshot!(large.lines().next_back().unwrap_or_default());
+    }
+
+    #[test]
+    fn stale_files_are_counted() {
+        insta::assert_snapshot!([stale_message(1), stale_message(3)].join("\n"));
+    }
+
+    /// Removes the advice on the next version, which would change with every release.
+    fn without_version(report: &str) -> String {
+        let lines = report.lines();
+        let lines = lines.map(|line| line.split("; the version after").next().unwrap_or(line));
+        lines.collect::<Vec<_>>().join("\n")
     }
 }

@@ -1,21 +1,23 @@
-//! `cargo xtask spec`: takes a new document of upstream in, and says what a change means.
+//! `cargo xtask spec`: imports a new document of upstream, and says what a change means.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Subcommand, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::diff::{self, Change, Class};
-use crate::regen::{self, SPEC};
-use crate::{document, import, say};
+use crate::openapi::check::check;
+use crate::openapi::diff::{self, Change, Class};
+use crate::openapi::import::{import, to_yaml};
+use crate::openapi::{document, report};
+use crate::output::{print_line, print_status};
+use crate::workspace::{SPEC, VERSION, read, replace};
 
 #[derive(Subcommand)]
 pub(crate) enum Task {
-    /// Pick the client_certificates paths out of a full document and show the difference from the checked-in fragment
+    /// Cut the client_certificates paths out of a full document, and show how they differ from the checked-in fragment
     Import {
         /// A full OpenAPI 3.0 document of the API, JSON or YAML
         full: PathBuf,
@@ -23,12 +25,15 @@ pub(crate) enum Task {
         #[arg(long)]
         write: bool,
     },
-    /// Say what differs between two documents and what that means for those who use the client
+    /// Compare two documents, and say what the differences mean for the client's users
     ///
-    /// Exit code: 0 no difference, 1 additive, 2 risky, 3 breaking; 4 where a document can't be read.
+    /// Exit code: 0 no difference, 1 additive, 2 risky, 3 breaking; 4 if a document can't be read.
     Diff {
+        /// The document before the change, JSON or YAML
         old: PathBuf,
+        /// The document after the change, JSON or YAML
         new: PathBuf,
+        /// The report's format
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
@@ -44,33 +49,43 @@ pub(crate) enum Format {
     Markdown,
 }
 
-/// The crates' version, which this package shares with them.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+impl From<Format> for report::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Self::Text,
+            Format::Json => Self::Json,
+            Format::Markdown => Self::Markdown,
+        }
+    }
+}
 
-/// Where a document can't be read: beyond the codes that say what was found.
+/// The exit code if a document can't be read. Those below say what was found.
 const UNREADABLE: u8 = 4;
 
 pub(crate) fn run(root: &Path, task: Task) -> Result<ExitCode> {
     match task {
-        Task::Import { full, write } => import(root, &full, write),
-        Task::Diff { old, new, format } => Ok(match differences(&old, &new) {
+        Task::Import { full, write } => {
+            print_line(import_file(root, &full, write)?.trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Diff { old, new, format } => Ok(match compare_files(&old, &new) {
             Ok(changes) => {
-                say(report(&changes, format).trim_end());
-                ExitCode::from(code(&changes))
+                print_line(report::report(&changes, VERSION, format.into()).trim_end());
+                ExitCode::from(exit_code(&changes))
             }
             Err(error) => {
-                eprintln!("error: {error:#}");
+                print_status(format_args!("error: {error:#}"));
                 ExitCode::from(UNREADABLE)
             }
         }),
     }
 }
 
-fn differences(old: &Path, new: &Path) -> Result<Vec<Change>> {
+fn compare_files(old: &Path, new: &Path) -> Result<Vec<Change>> {
     Ok(diff::compare(&read_document(old)?, &read_document(new)?))
 }
 
-fn code(changes: &[Change]) -> u8 {
+fn exit_code(changes: &[Change]) -> u8 {
     match diff::worst(changes) {
         None => 0,
         Some(Class::Additive) => 1,
@@ -79,104 +94,52 @@ fn code(changes: &[Change]) -> u8 {
     }
 }
 
-fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))
-}
-
 fn read_document(path: &Path) -> Result<Value> {
     let value = document::parse(&read(path)?).with_context(|| path.display().to_string())?;
-    document::check(&value).with_context(|| path.display().to_string())?;
+    check(&value).with_context(|| path.display().to_string())?;
     Ok(value)
 }
 
-fn import(root: &Path, path: &Path, write: bool) -> Result<ExitCode> {
+/// Imports the document, writes the fragment if asked, and returns what to print.
+fn import_file(root: &Path, path: &Path, write: bool) -> Result<String> {
     let full = read(path)?;
     let target = root.join(SPEC);
     let current_text = read(&target)?;
     let current = document::parse(&current_text).context(SPEC)?;
-    let fragment =
-        import::fragment(&full, Some(&current)).with_context(|| path.display().to_string())?;
+    let fragment = import(&full, Some(&current)).with_context(|| path.display().to_string())?;
     let changes = diff::compare(&current, &fragment);
-    say(report(&changes, Format::Text).trim_end());
+    let mut text = report::report(&changes, VERSION, report::Format::Text);
     if write {
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy())
-            .unwrap_or_default();
-        let sum: String = Sha256::digest(&full)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let yaml = import::to_yaml(&fragment, &current_text, &format!("{name}, sha256 {sum}"))?;
-        regen::replace(&target, &yaml).with_context(|| format!("can't write {SPEC}"))?;
-        say(format_args!("{SPEC}: written; now `cargo xtask regen`"));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let sum = hex::encode(Sha256::digest(&full));
+        let yaml = to_yaml(&fragment, &current_text, &format!("{name}, sha256 {sum}"))?;
+        replace(&target, &yaml)?;
+        text.push_str(&format!("{SPEC}: written; now run `cargo xtask regen`\n"));
     } else if !changes.is_empty() {
-        say("nothing is written without --write");
+        text.push_str("nothing is written without --write\n");
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// What changed, and the version that follows.
-pub(crate) fn report(changes: &[Change], format: Format) -> String {
-    let current = VERSION;
-    let worst = diff::worst(changes);
-    let next = worst.and_then(|class| diff::next_version(current, class));
-    match format {
-        Format::Json => {
-            let report = json!({ "class": worst, "next_version": next, "changes": changes });
-            format!("{report:#}\n")
-        }
-        Format::Text => {
-            let Some(worst) = worst else {
-                return "no difference\n".into();
-            };
-            let mut text = String::new();
-            for Change { class, at, what } in changes {
-                text.push_str(&format!("{class:<9} {at}: {what}\n"));
-            }
-            let plural = if changes.len() == 1 { "" } else { "s" };
-            text.push_str(&format!(
-                "{} change{plural}, {worst} at the worst",
-                changes.len()
-            ));
-            if let Some(next) = next {
-                text.push_str(&format!("; after {current} follows {next}"));
-            }
-            text + "\n"
-        }
-        Format::Markdown => {
-            let Some(worst) = worst else {
-                return "No difference.\n".into();
-            };
-            let mut text = String::from("| class | where | what |\n| --- | --- | --- |\n");
-            for Change { class, at, what } in changes {
-                let cell = |text: &str| text.replace('|', "\\|");
-                text.push_str(&format!("| {class} | {} | {} |\n", cell(at), cell(what)));
-            }
-            if let Some(next) = next {
-                text.push_str(&format!(
-                    "\n{worst} at the worst; after {current} follows {next}.\n"
-                ));
-            }
-            text
-        }
-    }
+    Ok(text)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fs;
 
-    /// A copy of what regenerating reads and writes.
-    fn workspace() -> tempfile::TempDir {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{regen, workspace};
+
+    /// Copies what regenerating reads and writes.
+    fn copy_workspace() -> tempfile::TempDir {
         let copy = tempfile::tempdir().expect("a folder");
-        let root = regen::root().expect("the workspace");
+        let root = workspace::root().expect("the workspace");
         for file in [
-            SPEC,
-            "spec/overlay.yaml",
-            "crates/shieldcert-api/openapi.json",
-            "crates/shieldcert-api/src/generated.rs",
-            "crates/shieldcert-httpmock/src/generated.rs",
+            workspace::SPEC,
+            workspace::OVERLAY,
+            workspace::OPENAPI,
+            workspace::API,
+            workspace::HTTPMOCK,
         ] {
             let target = copy.path().join(file);
             fs::create_dir_all(target.parent().expect("has one")).expect("a folder");
@@ -185,15 +148,15 @@ mod tests {
         copy
     }
 
-    /// Upstream publishes a document that differs so from the fragment; the maintainer imports it.
+    /// Imports a document that differs from the fragment by the change.
     fn upstream_changes(change: impl FnOnce(&mut Value)) -> (tempfile::TempDir, Vec<Change>) {
-        let copy = workspace();
+        let copy = copy_workspace();
         let old = read_document(&copy.path().join(SPEC)).expect("a document");
         let mut new = old.clone();
         change(&mut new);
         let full = copy.path().join("full.json");
         fs::write(&full, new.to_string()).expect("writes");
-        import(copy.path(), &full, true).expect("imports");
+        import_file(copy.path(), &full, true).expect("imports");
         let imported = read_document(&copy.path().join(SPEC)).expect("a document");
         (copy, diff::compare(&old, &imported))
     }
@@ -203,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn story_an_added_response_property() {
+    fn an_added_response_property_is_imported_and_generated() {
         let (copy, changes) = upstream_changes(|document| {
             document["components"]["schemas"]["client_certificate"]["properties"]["device_id"] =
                 json!({ "type": "string" });
@@ -219,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn story_a_tightened_bound() {
+    fn a_tightened_bound_is_breaking() {
         let (copy, changes) = upstream_changes(|document| {
             let parameters =
                 &mut document["paths"]["/zones/{zone_id}/client_certificates"]["get"]["parameters"];
@@ -239,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn story_a_removed_operation() {
+    fn a_removed_operation_is_breaking_and_stops_the_overlay() {
         let (copy, changes) = upstream_changes(|document| {
             let path = "/zones/{zone_id}/client_certificates/{client_certificate_id}";
             document["paths"][path]
@@ -251,11 +214,7 @@ mod tests {
         assert_eq!(changes[0].what, "the operation is gone");
         let error =
             regen::run(copy.path(), false).expect_err("an overlay action has lost its target");
-        let message = format!("{error:#}");
-        assert!(
-            message.contains("no longer applies") && message.contains(".patch"),
-            "{message}"
-        );
+        insta::assert_snapshot!(format!("{error:#}"));
     }
 
     fn change(class: Class) -> Change {
@@ -268,29 +227,51 @@ mod tests {
 
     #[test]
     fn exit_codes_rank_the_classes() {
-        assert_eq!(code(&[]), 0);
-        assert_eq!(code(&[change(Class::Additive)]), 1);
-        assert_eq!(code(&[change(Class::Additive), change(Class::Risky)]), 2);
-        assert_eq!(code(&[change(Class::Breaking), change(Class::Risky)]), 3);
+        assert_eq!(exit_code(&[]), 0);
+        assert_eq!(exit_code(&[change(Class::Additive)]), 1);
+        assert_eq!(
+            exit_code(&[change(Class::Additive), change(Class::Risky)]),
+            2
+        );
+        assert_eq!(
+            exit_code(&[change(Class::Breaking), change(Class::Risky)]),
+            3
+        );
     }
 
     #[test]
-    fn every_format_says_what_and_what_follows() {
-        let changes = [change(Class::Breaking)];
-        let text = report(&changes, Format::Text);
-        assert!(text.starts_with("breaking  GET /a: is | odd\n"), "{text}");
-        assert!(text.contains("follows 0."), "{text}");
-        let json: Value = serde_json::from_str(&report(&changes, Format::Json)).expect("JSON");
-        assert_eq!(json["class"], "breaking");
-        assert!(report(&changes, Format::Markdown).contains("| breaking | GET /a | is \\| odd |"));
-        for format in [Format::Text, Format::Json, Format::Markdown] {
-            assert!(report(&[], format).to_lowercase().contains(
-                if matches!(format, Format::Json) {
-                    "null"
-                } else {
-                    "no difference"
-                }
-            ));
-        }
+    fn importing_reports_the_changes_and_what_to_do() {
+        let copy = copy_workspace();
+        let mut new = read_document(&copy.path().join(SPEC)).expect("a document");
+        let import_changed = |new: &Value, write| {
+            let full = copy.path().join("full.json");
+            fs::write(&full, new.to_string()).expect("writes");
+            import_file(copy.path(), &full, write).expect("imports")
+        };
+        let mut reports = vec![import_changed(&new, false)];
+        new["components"]["schemas"]["client_certificate"]["properties"]["device_id"] =
+            json!({ "type": "string" });
+        reports.extend([false, true].map(|write| import_changed(&new, write)));
+        insta::assert_snapshot!(without_version(&reports.join("---\n")));
+    }
+
+    #[test]
+    fn unreadable_documents_are_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("spec.yaml");
+        let error_of = |text: &str| {
+            fs::write(&path, text).expect("writes");
+            let error = read_document(&path).expect_err("is refused");
+            format!("{error:#}").replace(&path.display().to_string(), "spec.yaml")
+        };
+        let errors = ["openapi: 3.1.0\ninfo: {}\npaths: {}", "[]", "{}"].map(error_of);
+        insta::assert_snapshot!(errors.join("\n"));
+    }
+
+    /// Removes the advice on the next version, which would change with every release.
+    fn without_version(report: &str) -> String {
+        let lines = report.lines();
+        let lines = lines.map(|line| line.split("; the version after").next().unwrap_or(line));
+        lines.collect::<Vec<_>>().join("\n")
     }
 }

@@ -1,7 +1,7 @@
-// The official TypeScript SDK, used as its documentation shows: one call after the other, pages as it turns them.
+// The official TypeScript SDK, used as its documentation shows: one call after another, with its own pagination.
 //
-// Takes the tasks of the other contenders, and prints what it found as a line of JSON. The service is where
-// CLOUDFLARE_BASE_URL, CLOUDFLARE_API_TOKEN and CLOUDFLARE_ZONE_ID say.
+// Takes the same tasks as the other contenders, and prints what it found as a line of JSON. The service is what
+// CLOUDFLARE_BASE_URL, CLOUDFLARE_API_TOKEN and CLOUDFLARE_ZONE_ID state.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,17 +10,17 @@ import Cloudflare from 'cloudflare';
 const zone_id = process.env.CLOUDFLARE_ZONE_ID;
 const per_page = 50;
 const validity_days = 30;
-const POLLING = 1000;
+const POLL_INTERVAL = 1000;
 
 const client = new Cloudflare();
 const certificates = client.clientCertificates;
-const answer = { count: 0, checksum: 0 };
+const tally = { count: 0, checksum: 0 };
 
 const digits = (text) => parseInt(text.replaceAll('-', '').slice(0, 12), 16);
 
 function add({ id, fingerprint_sha256 }) {
-  answer.count += 1;
-  answer.checksum = (answer.checksum + digits(id) + digits(fingerprint_sha256)) % 2 ** 48;
+  tally.count += 1;
+  tally.checksum = (tally.checksum + digits(id) + digits(fingerprint_sha256)) % 2 ** 48;
 }
 
 async function list() {
@@ -34,9 +34,9 @@ async function stream() {
 }
 
 async function issue(count, folder) {
-  // Only here, since starting is part of what is measured.
+  // Imported here, because the time to start is measured, too.
   const { X509Certificate, webcrypto } = await import('node:crypto');
-  await import('reflect-metadata'); // Which the next import needs to be there.
+  await import('reflect-metadata'); // The next import needs it.
   const x509 = await import('@peculiar/x509');
 
   const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
@@ -63,7 +63,7 @@ async function revoke(file) {
   let pending = readFileSync(file, 'utf8').trim().split('\n');
   for (const id of pending) await certificates.delete(id, { zone_id });
   while (pending.length > 0) {
-    await sleep(POLLING);
+    await sleep(POLL_INTERVAL);
     const seen = [];
     for (const id of pending) seen.push(await certificates.get(id, { zone_id }));
     pending = [];
@@ -81,4 +81,4 @@ async function get(id, times) {
 
 const [task, ...argumentsOfTask] = process.argv.slice(2);
 await { list, stream, issue, revoke, get }[task](...argumentsOfTask);
-console.log(JSON.stringify(answer));
+console.log(JSON.stringify(tally));

@@ -1,7 +1,7 @@
-"""The official Python SDK, used as its documentation shows: one call after the other, pages as it turns them.
+"""The official Python SDK, used as its documentation shows: one call after another, with its own pagination.
 
-Takes the tasks of the other contenders, and prints what it found as a line of JSON. The service is where
-CLOUDFLARE_BASE_URL, CLOUDFLARE_API_TOKEN and CLOUDFLARE_ZONE_ID say.
+Takes the same tasks as the other contenders, and prints what it found as a line of JSON. The service is what
+CLOUDFLARE_BASE_URL, CLOUDFLARE_API_TOKEN and CLOUDFLARE_ZONE_ID state.
 """
 
 import json
@@ -15,13 +15,13 @@ from cloudflare import Cloudflare
 ZONE = os.environ["CLOUDFLARE_ZONE_ID"]
 PER_PAGE = 50
 VALIDITY_DAYS = 30
-POLLING = 1.0
+POLL_INTERVAL = 1.0
 
 client = Cloudflare()
 certificates = client.client_certificates
 
 
-class Answer:
+class Tally:
     def __init__(self):
         self.count = 0
         self.checksum = 0
@@ -32,18 +32,18 @@ class Answer:
         self.checksum = (self.checksum + sum(digits)) % 2**48
 
 
-def list_all(answer):
+def list_all(tally):
     for certificate in list(certificates.list(zone_id=ZONE, per_page=PER_PAGE)):
-        answer.add(certificate)
+        tally.add(certificate)
 
 
-def stream(answer):
+def stream(tally):
     for certificate in certificates.list(zone_id=ZONE, per_page=PER_PAGE):
-        answer.add(certificate)
+        tally.add(certificate)
 
 
-def issue(answer, count, folder):
-    # Only here, since starting is part of what is measured.
+def issue(tally, count, folder):
+    # Imported here, because the time to start is measured, too.
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -64,33 +64,33 @@ def issue(answer, count, folder):
         with os.fdopen(file, "wb") as out:
             out.write(issued.certificate.encode())
             out.write(pem)
-        answer.add(issued)
+        tally.add(issued)
 
 
-def revoke(answer, file):
+def revoke(tally, file):
     pending = Path(file).read_text().split()
     for certificate_id in pending:
         certificates.delete(certificate_id, zone_id=ZONE)
     while pending:
-        time.sleep(POLLING)
+        time.sleep(POLL_INTERVAL)
         seen = [certificates.get(certificate_id, zone_id=ZONE) for certificate_id in pending]
         pending = []
         for certificate in seen:
             if certificate.status == "revoked":
-                answer.add(certificate)
+                tally.add(certificate)
             elif certificate.status == "pending_revocation":
                 pending.append(certificate.id)
             else:
                 raise SystemExit(f"a certificate is {certificate.status}")
 
 
-def get(answer, certificate_id, times):
+def get(tally, certificate_id, times):
     for _ in range(int(times)):
-        answer.add(certificates.get(certificate_id, zone_id=ZONE))
+        tally.add(certificates.get(certificate_id, zone_id=ZONE))
 
 
 TASKS = {"list": list_all, "stream": stream, "issue": issue, "revoke": revoke, "get": get}
 task, *arguments = sys.argv[1:]
-answer = Answer()
-TASKS[task](answer, *arguments)
-print(json.dumps({"count": answer.count, "checksum": answer.checksum}))
+tally = Tally()
+TASKS[task](tally, *arguments)
+print(json.dumps({"count": tally.count, "checksum": tally.checksum}))

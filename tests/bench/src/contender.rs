@@ -1,4 +1,4 @@
-//! What a contender is asked to do.
+//! The tasks of a contender.
 
 use std::fs;
 use std::io::Write;
@@ -6,38 +6,38 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::{Answer, Service};
+use crate::{Service, Tally};
 
 /// A task, from the command line.
 #[derive(Clone, Debug)]
 pub enum Task {
-    /// `list`: read every certificate of the zone, and hold them all.
+    /// `list`: read every certificate of the zone, and keep them all.
     List,
-    /// `stream`: read every certificate of the zone, and hold none.
+    /// `stream`: read every certificate of the zone, and keep none.
     Stream,
-    /// `issue COUNT FOLDER`: issue so many, each for a key of its own, and write key and certificate to the folder.
+    /// `issue COUNT FOLDER`: issue certificates, each for a new key, and write keys and certificates to the folder.
     Issue {
-        /// How many certificates.
+        /// The number of certificates.
         count: u64,
-        /// Where they go.
+        /// The folder.
         folder: PathBuf,
     },
-    /// `revoke FILE`: revoke those with these ids, and wait until all of them are revoked.
+    /// `revoke FILE`: revoke the certificates with these ids, and wait until all are revoked.
     Revoke {
         /// The ids.
         ids: Vec<String>,
     },
-    /// `get ID TIMES`: get this certificate so often, one time after the other.
+    /// `get ID TIMES`: get a certificate several times, one after another.
     Get {
         /// The certificate's id.
         id: String,
-        /// How often.
+        /// The number of times.
         times: u64,
     },
 }
 
 impl Task {
-    /// Reads the command line.
+    /// Parses the command line.
     pub fn from_arguments() -> anyhow::Result<Self> {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -62,22 +62,22 @@ impl Task {
     }
 }
 
-/// Ids, one a line.
+/// Reads a file of ids, one a line.
 pub fn read_ids(file: &Path) -> anyhow::Result<Vec<String>> {
     let text = fs::read_to_string(file).context("can't read the ids")?;
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// Does what the command line says, and prints the answer.
+/// Runs the task of the command line, and prints the tally.
 pub async fn run(
-    contender: impl AsyncFnOnce(Service, Task) -> anyhow::Result<Answer>,
+    contender: impl AsyncFnOnce(Service, Task) -> anyhow::Result<Tally>,
 ) -> anyhow::Result<()> {
-    let answer = contender(Service::from_env()?, Task::from_arguments()?).await?;
-    say(&answer)
+    let tally = contender(Service::from_env()?, Task::from_arguments()?).await?;
+    print_json(&tally)
 }
 
 /// Prints a line of JSON.
-pub fn say(answer: &impl serde::Serialize) -> anyhow::Result<()> {
-    writeln!(std::io::stdout(), "{}", serde_json::to_string(answer)?)?;
+pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{}", serde_json::to_string(value)?)?;
     Ok(())
 }

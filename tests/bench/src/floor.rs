@@ -1,7 +1,8 @@
-//! The least that a task takes: the same bytes over the same number of connections, thrown away.
+//! The floor: the least that a task can take. It sends the same requests over the same number of connections, and
+//! discards the responses.
 //!
-//! Beside it what the runner needs to know of the service: the right answers, the number of requests that
-//! it has counted, and how fast the machine signs.
+//! Also here is what the runner needs to know: what is in the zone, how many requests the service has counted, and how
+//! fast the machine signs.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,27 +16,27 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Request;
-use crate::{AT_ONCE, Answer, PAGE_SIZE, Service, Task, VALIDITY_DAYS, reqwest};
+use crate::{CONCURRENCY, PAGE_SIZE, Service, Tally, Task, VALIDITY_DAYS, reqwest};
 
-/// Sends what the task needs and reads nothing of the answers. Only their number is in the answer.
-pub async fn run(service: Service, task: Task) -> anyhow::Result<Answer> {
+/// Sends the requests of a task and discards the responses, so that the tally has a count alone.
+pub async fn run(service: Service, task: Task) -> anyhow::Result<Tally> {
     let http = service.http()?;
     let url = service.certificates();
     let count = match task {
         Task::List | Task::Stream => list(&http, &url).await?,
-        // One CSR for all: making them is no part of the floor, and the service issues again for it.
+        // One CSR for all: making CSRs is not part of the floor, and the service issues for the same one again.
         Task::Issue { count, .. } => {
             let body = body()?.to_string();
             let requests = (0..count).map(|_| http.post(&url).body(body.clone()));
-            send_all(requests, AT_ONCE).await?
+            send_all(requests, CONCURRENCY).await?
         }
         Task::Revoke { ids } => {
             let requests = ids.iter().map(|id| http.delete(format!("{url}/{id}")));
-            let count = send_all(requests, AT_ONCE).await?;
-            // Then one look, when it is time; or a few where the delay is longer than it says.
+            let count = send_all(requests, CONCURRENCY).await?;
+            // Then one poll when the delay is over, or a few if it takes longer.
             let pending = format!("{url}?status=pending_revocation&per_page={PAGE_SIZE}");
             tokio::time::sleep(TRANSITION_DELAY).await;
-            while matching(&http, &pending).await? > 0 {
+            while count_on_page(&http, &pending).await? > 0 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             count
@@ -45,21 +46,21 @@ pub async fn run(service: Service, task: Task) -> anyhow::Result<Answer> {
             send_all((0..times).map(|_| http.get(&url)), 1).await?
         }
     };
-    Ok(Answer { count, checksum: 0 })
+    Ok(Tally { count, checksum: 0 })
 }
 
-/// A body that creates a certificate.
+/// Returns the body of a request that creates a certificate.
 pub fn body() -> anyhow::Result<serde_json::Value> {
     let csr = Request::new("device")?.csr;
     Ok(serde_json::json!({ "csr": csr, "validity_days": VALIDITY_DAYS }))
 }
 
-/// What the runner tells the emulator.
+/// The delay that the runner sets in the emulator.
 const TRANSITION_DELAY: Duration = Duration::from_secs(2);
 
 async fn send(request: RequestBuilder) -> anyhow::Result<()> {
-    let mut answer = request.send().await?.error_for_status()?;
-    while answer.chunk().await?.is_some() {}
+    let mut response = request.send().await?.error_for_status()?;
+    while response.chunk().await?.is_some() {}
     Ok(())
 }
 
@@ -85,12 +86,12 @@ struct ResultInfo {
     total_count: u64,
 }
 
-async fn matching(http: &Client, url: &str) -> anyhow::Result<usize> {
-    let answer = http.get(url).send().await?.error_for_status()?;
-    Ok(answer.json::<Envelope>().await?.result.len())
+async fn count_on_page(http: &Client, url: &str) -> anyhow::Result<usize> {
+    let response = http.get(url).send().await?.error_for_status()?;
+    Ok(response.json::<Envelope>().await?.result.len())
 }
 
-/// The first page says how many there are, and is the only one that is read.
+/// Fetches all pages. Only the first, which states the total, is parsed.
 async fn list(http: &Client, url: &str) -> anyhow::Result<u64> {
     let page = |number: u64| format!("{url}?page={number}&per_page={PAGE_SIZE}");
     let first = http.get(page(1)).send().await?.error_for_status()?;
@@ -100,29 +101,29 @@ async fn list(http: &Client, url: &str) -> anyhow::Result<u64> {
     Ok(total)
 }
 
-/// What is in the zone, by a plain reading of one page after the other.
+/// What is in the zone, read one page after another.
 #[derive(Debug, Serialize)]
 pub struct Contents {
-    /// How many certificates, with their checksum.
+    /// The count and the checksum of the certificates.
     #[serde(flatten)]
-    answer: Answer,
+    tally: Tally,
     /// The checksum of the fingerprints alone.
     fingerprints: u64,
-    /// How many of them are revoked.
+    /// The number of revoked certificates.
     revoked: u64,
-    /// How many requests the service has counted so far, these not included.
+    /// The number of requests that the service had counted before these.
     requests: u64,
     /// One of the ids.
-    an_id: Option<String>,
+    sample_id: Option<String>,
 }
 
-/// Reads the zone, and writes the ids to a file where one is given.
+/// Reads the zone, and writes the ids to a file if one is given.
 pub async fn contents(service: &Service, ids: Option<&Path>) -> anyhow::Result<Contents> {
-    let requests = counted(service).await?;
-    let (mut answer, mut fingerprints) = (Answer::default(), Answer::default());
+    let requests = count_requests(service).await?;
+    let (mut tally, mut fingerprints) = (Tally::default(), Tally::default());
     let mut revoked = 0;
     let mut lines = String::new();
-    let mut an_id = None;
+    let mut sample_id = None;
     let zone = reqwest::Zone::new(service)?;
     zone.each_page(|page| {
         for certificate in page {
@@ -130,14 +131,14 @@ pub async fn contents(service: &Service, ids: Option<&Path>) -> anyhow::Result<C
                 .fingerprint_sha256
                 .as_deref()
                 .unwrap_or_default();
-            answer.add(&certificate.id, fingerprint);
+            tally.add(&certificate.id, fingerprint);
             fingerprints.add("", fingerprint);
             revoked += u64::from(certificate.status.as_deref() == Some("revoked"));
             if ids.is_some() {
                 lines.push_str(&certificate.id);
                 lines.push('\n');
             }
-            an_id = Some(certificate.id);
+            sample_id = Some(certificate.id);
         }
     })
     .await?;
@@ -145,20 +146,20 @@ pub async fn contents(service: &Service, ids: Option<&Path>) -> anyhow::Result<C
         std::fs::write(file, lines)?;
     }
     Ok(Contents {
-        answer,
+        tally,
         fingerprints: fingerprints.checksum,
         revoked,
         requests,
-        an_id,
+        sample_id,
     })
 }
 
-/// How many requests the service has counted before this one: what its rate limit is less what it says is left.
-pub async fn counted(service: &Service) -> anyhow::Result<u64> {
+/// Returns the number of requests that the service has counted before this one: its quota minus what is left of it.
+pub async fn count_requests(service: &Service) -> anyhow::Result<u64> {
     let url = format!("{}?per_page=5", service.certificates());
-    let answer = service.http()?.get(url).send().await?.error_for_status()?;
+    let response = service.http()?.get(url).send().await?.error_for_status()?;
     let number = |header: &str, parameter: &str| {
-        let value = answer.headers().get(header)?.to_str().ok()?;
+        let value = response.headers().get(header)?.to_str().ok()?;
         let mut parameters = value.split(';').filter_map(|each| each.split_once('='));
         parameters
             .find(|(name, _)| *name == parameter)?
@@ -172,25 +173,25 @@ pub async fn counted(service: &Service) -> anyhow::Result<u64> {
     Ok(quota - left - 1)
 }
 
-/// Signatures a second, with ECDSA P-256.
+/// ECDSA P-256 signatures a second.
 #[derive(Debug, Serialize)]
 pub struct Signing {
     one_thread: f64,
     two_threads: f64,
-    /// With the CSR's signature verified before each, which a CA does too.
+    /// With the CSR's signature verified before each, as a CA does.
     verify_and_sign_two_threads: f64,
 }
 
-/// Measures for a second each.
-pub fn signing() -> anyhow::Result<Signing> {
+/// Measures each for a second.
+pub fn measure_signing() -> anyhow::Result<Signing> {
     Ok(Signing {
-        one_thread: signatures_a_second(1, false)?,
-        two_threads: signatures_a_second(2, false)?,
-        verify_and_sign_two_threads: signatures_a_second(2, true)?,
+        one_thread: count_signatures(1, false)?,
+        two_threads: count_signatures(2, false)?,
+        verify_and_sign_two_threads: count_signatures(2, true)?,
     })
 }
 
-fn signatures_a_second(threads: usize, verify: bool) -> anyhow::Result<f64> {
+fn count_signatures(threads: usize, verify: bool) -> anyhow::Result<f64> {
     use ring::rand::SystemRandom;
     use ring::signature::{
         ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair,
@@ -203,7 +204,7 @@ fn signatures_a_second(threads: usize, verify: bool) -> anyhow::Result<f64> {
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).map_err(failed)?;
     let key = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random)
         .map_err(|error| anyhow::anyhow!("{error}"))?;
-    // As large as what is signed in a certificate.
+    // About the size of the signed part of a certificate.
     let message = [7; 500];
     let signature = key.sign(&random, &message).map_err(failed)?;
     let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key.public_key().as_ref());

@@ -1,4 +1,4 @@
-//! The generated client alone, with the loops that its user writes.
+//! The contender `generated`: the generated client with the loops that its users write.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,30 +9,30 @@ use shieldcert_api::transport::HttpTransport;
 use shieldcert_api::{Client, types};
 
 use crate::identity::Request;
-use crate::{AT_ONCE, Answer, PAGE_SIZE, POLLING, Service, Task, VALIDITY_DAYS};
+use crate::{CONCURRENCY, PAGE_SIZE, POLL_INTERVAL, Service, Tally, Task, VALIDITY_DAYS};
 
-/// Does the task.
-pub async fn run(service: Service, task: Task) -> anyhow::Result<Answer> {
+/// Runs a task.
+pub async fn run(service: Service, task: Task) -> anyhow::Result<Tally> {
     let zone = Zone::new(&service)?;
     match task {
         Task::List => {
             let mut all = Vec::new();
             zone.each_page(|page| all.extend(page)).await?;
-            let mut answer = Answer::default();
+            let mut tally = Tally::default();
             for certificate in &all {
-                add(&mut answer, certificate);
+                add(&mut tally, certificate);
             }
-            Ok(answer)
+            Ok(tally)
         }
         Task::Stream => {
-            let mut answer = Answer::default();
+            let mut tally = Tally::default();
             zone.each_page(|page| {
                 for certificate in &page {
-                    add(&mut answer, certificate);
+                    add(&mut tally, certificate);
                 }
             })
             .await?;
-            Ok(answer)
+            Ok(tally)
         }
         Task::Issue { count, folder } => zone.issue_all(count, &folder).await,
         Task::Revoke { ids } => zone.revoke_all(ids).await,
@@ -40,8 +40,8 @@ pub async fn run(service: Service, task: Task) -> anyhow::Result<Answer> {
     }
 }
 
-fn add(answer: &mut Answer, certificate: &types::ClientCertificate) {
-    answer.add(
+fn add(tally: &mut Tally, certificate: &types::ClientCertificate) {
+    tally.add(
         certificate.id.as_ref().map_or("", |id| id.as_str()),
         certificate
             .fingerprint_sha256
@@ -58,7 +58,7 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// The zone of the service.
+    /// Opens the service's zone.
     pub fn new(service: &Service) -> anyhow::Result<Self> {
         let transport = HttpTransport::new(service.http()?);
         Ok(Self {
@@ -67,13 +67,13 @@ impl Zone {
         })
     }
 
-    /// Gets one certificate again and again.
-    pub async fn get_often(&self, id: &str, times: u64) -> anyhow::Result<Answer> {
-        let mut answer = Answer::default();
+    /// Gets one certificate `times` times.
+    pub async fn get_often(&self, id: &str, times: u64) -> anyhow::Result<Tally> {
+        let mut tally = Tally::default();
         for _ in 0..times {
-            add(&mut answer, &self.get(id).await?);
+            add(&mut tally, &self.get(id).await?);
         }
-        Ok(answer)
+        Ok(tally)
     }
 
     async fn each_page(
@@ -81,7 +81,7 @@ impl Zone {
         mut take: impl FnMut(Vec<types::ClientCertificate>),
     ) -> anyhow::Result<()> {
         for page in 1.. {
-            let answer = self
+            let response = self
                 .api
                 .list_client_certificates()
                 .zone_id(self.id.clone())
@@ -90,8 +90,8 @@ impl Zone {
                 .send()
                 .await?
                 .into_inner();
-            let total = answer.result_info.and_then(|info| info.total_count);
-            take(answer.result.context("no result")?);
+            let total = response.result_info.and_then(|info| info.total_count);
+            take(response.result.context("no result")?);
             if page * PAGE_SIZE >= u64::try_from(total.context("no total")?)? {
                 break;
             }
@@ -100,24 +100,23 @@ impl Zone {
     }
 
     async fn get(&self, id: &str) -> anyhow::Result<types::ClientCertificate> {
-        let answer = self
+        let response = self
             .api
             .get_client_certificate()
             .zone_id(self.id.clone())
             .client_certificate_id(id.to_owned())
             .send()
             .await?;
-        answer.into_inner().result.context("no result")
+        response.into_inner().result.context("no result")
     }
 
-    async fn issue_all(&self, count: u64, folder: &Path) -> anyhow::Result<Answer> {
-        let mut answer = Answer::default();
+    async fn issue_all(&self, count: u64, folder: &Path) -> anyhow::Result<Tally> {
+        let mut tally = Tally::default();
         for number in 0..count {
             let request = Request::new(&format!("device-{number:05}"))?;
-            let body = types::CreateClientCertificateBody {
-                csr: types::Csr(request.csr.clone()),
-                validity_days: types::ValidityDays(VALIDITY_DAYS.into()),
-            };
+            let body = types::CreateClientCertificateBody::builder()
+                .csr(request.csr.clone())
+                .validity_days(i64::from(VALIDITY_DAYS));
             let sent = self
                 .api
                 .create_client_certificate()
@@ -127,12 +126,12 @@ impl Zone {
             let pem = issued.certificate.as_deref().context("no certificate")?;
             request.check(pem)?;
             request.write(pem, &folder.join(format!("{number:05}.pem")))?;
-            add(&mut answer, &issued);
+            add(&mut tally, &issued);
         }
-        Ok(answer)
+        Ok(tally)
     }
 
-    async fn revoke_all(&self, ids: Vec<String>) -> anyhow::Result<Answer> {
+    async fn revoke_all(&self, ids: Vec<String>) -> anyhow::Result<Tally> {
         stream::iter(&ids)
             .map(async |id| {
                 self.api
@@ -142,27 +141,27 @@ impl Zone {
                     .send()
                     .await
             })
-            .buffer_unordered(AT_ONCE)
+            .buffer_unordered(CONCURRENCY)
             .try_for_each(async |_| Ok(()))
             .await?;
-        let mut answer = Answer::default();
+        let mut tally = Tally::default();
         let mut pending = ids;
         while !pending.is_empty() {
-            tokio::time::sleep(POLLING).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
             let seen: Vec<_> = stream::iter(&pending)
                 .map(async |id| anyhow::Ok((id.clone(), self.get(id).await?)))
-                .buffer_unordered(AT_ONCE)
+                .buffer_unordered(CONCURRENCY)
                 .try_collect()
                 .await?;
             pending = Vec::new();
             for (id, certificate) in seen {
                 match certificate.status.as_deref() {
-                    Some("revoked") => add(&mut answer, &certificate),
+                    Some("revoked") => add(&mut tally, &certificate),
                     Some("pending_revocation") => pending.push(id),
                     other => bail!("a certificate is {other:?}"),
                 }
             }
         }
-        Ok(answer)
+        Ok(tally)
     }
 }

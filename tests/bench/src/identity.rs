@@ -1,4 +1,4 @@
-//! Keys, CSRs and files, as someone makes them who has no Shieldcert.
+//! Keys, CSRs and files, as made without Shieldcert.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PublicKeyData};
 use x509_parser::pem::Pem;
 
-use crate::Answer;
+use crate::Tally;
 
 /// A key with the CSR that it signed.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A new ECDSA P-256 key, and a CSR for this common name.
+    /// Generates an ECDSA P-256 key, and a CSR with the common name.
     pub fn new(common_name: &str) -> anyhow::Result<Self> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
@@ -53,18 +53,18 @@ impl Request {
     }
 }
 
-/// The bits of a certificate's public key.
+/// Returns the bits of a certificate's public key.
 fn public_key(certificate: &str) -> anyhow::Result<Vec<u8>> {
     let (_, pem) = x509_parser::pem::parse_x509_pem(certificate.as_bytes())?;
     let key = pem.parse_x509()?.tbs_certificate.subject_pki;
     Ok(key.subject_public_key.data.to_vec())
 }
 
-/// Checks every file of a folder: a certificate, and the private key that belongs to it.
+/// Checks that every file of a folder holds a certificate and its private key.
 ///
-/// The checksum is over the fingerprints alone, since a file does not hold the id.
-pub fn verify(folder: &Path) -> anyhow::Result<Answer> {
-    let mut answer = Answer::default();
+/// The checksum is over the fingerprints alone, because a file does not hold the id.
+pub fn verify(folder: &Path) -> anyhow::Result<Tally> {
+    let mut tally = Tally::default();
     for entry in fs::read_dir(folder)? {
         let text = fs::read_to_string(entry?.path())?;
         let mut certificate = None;
@@ -84,12 +84,7 @@ pub fn verify(folder: &Path) -> anyhow::Result<Answer> {
             "a file's key does not belong to its certificate"
         );
         let digest = ring::digest::digest(&ring::digest::SHA256, &certificate.contents);
-        let hex: String = digest
-            .as_ref()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        answer.add("", &hex);
+        tally.add("", &hex::encode(digest));
     }
-    Ok(answer)
+    Ok(tally)
 }

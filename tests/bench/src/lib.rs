@@ -1,13 +1,12 @@
 //! The Rust contenders of `cargo xtask bench`, each a module here and a program of its own.
 //!
-//! A contender is told what to do on its command line ([`Task`]) and where by the environment variables
-//! that Cloudflare's own clients read ([`Service`]). It does it as its users would, and prints what it
-//! found ([`Answer`]) as a line of JSON. Contenders in other languages take and print the same.
+//! A contender takes its task from the command line ([`Task`]), and the service from the environment variables that
+//! Cloudflare's own clients read ([`Service`]). It does the task as its users would, and prints what it found
+//! ([`Tally`]) as a line of JSON. Contenders in other languages do the same.
 
 // Contenders end with an error or a panic, and no user reads their docs.
 #![allow(clippy::missing_errors_doc, clippy::missing_panics_doc)]
 
-pub mod answer;
 pub mod contender;
 pub mod floor;
 pub mod generated;
@@ -15,20 +14,21 @@ pub mod identity;
 pub mod reqwest;
 pub mod service;
 pub mod shieldcert;
+pub mod tally;
 pub mod workload;
 
-pub use answer::Answer;
 pub use contender::Task;
 pub use service::Service;
+pub use tally::Tally;
 
-/// How many certificates are issued, and how many revocations sent, at once by contenders that do so.
-pub const AT_ONCE: usize = 16;
+/// The requests in flight of contenders that issue or revoke concurrently.
+pub const CONCURRENCY: usize = 16;
 
-/// The days that certificates are issued for.
+/// The validity of issued certificates, in days.
 pub const VALIDITY_DAYS: u32 = 30;
 
-/// Certificates on a page: the most that the service allows.
+/// The size of a page: the maximum of the service.
 pub const PAGE_SIZE: u64 = 50;
 
-/// How long a plain loop waits before it asks again.
-pub const POLLING: std::time::Duration = std::time::Duration::from_secs(1);
+/// The time between polls of a plain loop.
+pub const POLL_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! What a user writes who has reqwest and serde, and an afternoon.
+//! The contender `reqwest`: what a user writes in an afternoon with reqwest and serde.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,30 +10,30 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Request;
-use crate::{AT_ONCE, Answer, PAGE_SIZE, POLLING, Service, Task, VALIDITY_DAYS};
+use crate::{CONCURRENCY, PAGE_SIZE, POLL_INTERVAL, Service, Tally, Task, VALIDITY_DAYS};
 
-/// Does the task.
-pub async fn run(service: Service, task: Task) -> anyhow::Result<Answer> {
+/// Runs a task.
+pub async fn run(service: Service, task: Task) -> anyhow::Result<Tally> {
     let zone = Zone::new(&service)?;
     match task {
         Task::List => {
             let mut all = Vec::new();
             zone.each_page(|page| all.extend(page)).await?;
-            let mut answer = Answer::default();
+            let mut tally = Tally::default();
             for certificate in &all {
-                certificate.add_to(&mut answer);
+                certificate.add_to(&mut tally);
             }
-            Ok(answer)
+            Ok(tally)
         }
         Task::Stream => {
-            let mut answer = Answer::default();
+            let mut tally = Tally::default();
             zone.each_page(|page| {
                 for certificate in page {
-                    certificate.add_to(&mut answer);
+                    certificate.add_to(&mut tally);
                 }
             })
             .await?;
-            Ok(answer)
+            Ok(tally)
         }
         Task::Issue { count, folder } => zone.issue_all(count, &folder).await,
         Task::Revoke { ids } => zone.revoke_all(ids).await,
@@ -90,9 +90,9 @@ struct NewCertificate<'a> {
 }
 
 impl Certificate {
-    fn add_to(&self, answer: &mut Answer) {
+    fn add_to(&self, tally: &mut Tally) {
         let fingerprint = self.fingerprint_sha256.as_deref().unwrap_or_default();
-        answer.add(&self.id, fingerprint);
+        tally.add(&self.id, fingerprint);
     }
 }
 
@@ -104,7 +104,7 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// The zone of the service.
+    /// Opens the service's zone.
     pub fn new(service: &Service) -> anyhow::Result<Self> {
         Ok(Self {
             http: service.http()?,
@@ -112,7 +112,7 @@ impl Zone {
         })
     }
 
-    async fn ask<T: DeserializeOwned>(
+    async fn send<T: DeserializeOwned>(
         &self,
         request: ::reqwest::RequestBuilder,
     ) -> anyhow::Result<Envelope<T>> {
@@ -123,9 +123,9 @@ impl Zone {
     pub async fn each_page(&self, mut take: impl FnMut(Vec<Certificate>)) -> anyhow::Result<()> {
         for page in 1.. {
             let url = format!("{}?page={page}&per_page={PAGE_SIZE}", self.url);
-            let answer: Envelope<Vec<Certificate>> = self.ask(self.http.get(url)).await?;
-            let info = answer.result_info.context("no result_info")?;
-            take(answer.result);
+            let envelope: Envelope<Vec<Certificate>> = self.send(self.http.get(url)).await?;
+            let info = envelope.result_info.context("no result_info")?;
+            take(envelope.result);
             if page * PAGE_SIZE >= info.total_count {
                 break;
             }
@@ -135,20 +135,20 @@ impl Zone {
 
     async fn get(&self, id: &str) -> anyhow::Result<Certificate> {
         let url = format!("{}/{id}", self.url);
-        Ok(self.ask(self.http.get(url)).await?.result)
+        Ok(self.send(self.http.get(url)).await?.result)
     }
 
-    /// Gets one certificate again and again.
-    pub async fn get_often(&self, id: &str, times: u64) -> anyhow::Result<Answer> {
-        let mut answer = Answer::default();
+    /// Gets one certificate `times` times.
+    pub async fn get_often(&self, id: &str, times: u64) -> anyhow::Result<Tally> {
+        let mut tally = Tally::default();
         for _ in 0..times {
-            self.get(id).await?.add_to(&mut answer);
+            self.get(id).await?.add_to(&mut tally);
         }
-        Ok(answer)
+        Ok(tally)
     }
 
-    async fn issue_all(&self, count: u64, folder: &Path) -> anyhow::Result<Answer> {
-        let mut answer = Answer::default();
+    async fn issue_all(&self, count: u64, folder: &Path) -> anyhow::Result<Tally> {
+        let mut tally = Tally::default();
         for number in 0..count {
             let request = Request::new(&format!("device-{number:05}"))?;
             let body = NewCertificate {
@@ -156,42 +156,42 @@ impl Zone {
                 validity_days: VALIDITY_DAYS,
             };
             let sent = self.http.post(&*self.url).json(&body);
-            let issued: Certificate = self.ask(sent).await?.result;
+            let issued: Certificate = self.send(sent).await?.result;
             let pem = issued.certificate.as_deref().context("no certificate")?;
             request.check(pem)?;
             request.write(pem, &folder.join(format!("{number:05}.pem")))?;
-            issued.add_to(&mut answer);
+            issued.add_to(&mut tally);
         }
-        Ok(answer)
+        Ok(tally)
     }
 
-    async fn revoke_all(&self, ids: Vec<String>) -> anyhow::Result<Answer> {
+    async fn revoke_all(&self, ids: Vec<String>) -> anyhow::Result<Tally> {
         stream::iter(&ids)
             .map(async |id| {
                 let url = format!("{}/{id}", self.url);
-                self.ask::<Certificate>(self.http.delete(url)).await
+                self.send::<Certificate>(self.http.delete(url)).await
             })
-            .buffer_unordered(AT_ONCE)
+            .buffer_unordered(CONCURRENCY)
             .try_for_each(async |_| Ok(()))
             .await?;
-        let mut answer = Answer::default();
+        let mut tally = Tally::default();
         let mut pending = ids;
         while !pending.is_empty() {
-            tokio::time::sleep(POLLING).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
             let seen: Vec<Certificate> = stream::iter(&pending)
                 .map(async |id| self.get(id).await)
-                .buffer_unordered(AT_ONCE)
+                .buffer_unordered(CONCURRENCY)
                 .try_collect()
                 .await?;
             pending = Vec::new();
             for certificate in seen {
                 match certificate.status.as_deref() {
-                    Some("revoked") => certificate.add_to(&mut answer),
+                    Some("revoked") => certificate.add_to(&mut tally),
                     Some("pending_revocation") => pending.push(certificate.id),
                     other => ensure!(false, "a certificate is {other:?}"),
                 }
             }
         }
-        Ok(answer)
+        Ok(tally)
     }
 }

@@ -1,10 +1,10 @@
-//! Where the service is, as the environment says.
+//! The service, as the environment states it.
 
 use std::env;
 
 use anyhow::Context;
 
-/// The service that contenders talk to.
+/// The service that contenders call.
 #[derive(Clone, Debug)]
 pub struct Service {
     /// Its base URL, without a slash at the end.
@@ -26,16 +26,16 @@ impl Service {
         })
     }
 
-    /// The URL of the zone's certificates.
+    /// Returns the URL of the zone's certificates.
     pub fn certificates(&self) -> String {
         format!("{}/zones/{}/client_certificates", self.base_url, self.zone)
     }
 
-    /// A reqwest client that sends the token, otherwise with its own defaults.
+    /// Returns a reqwest client that sends the token and has defaults otherwise.
     ///
-    /// Its cryptography is the one that Shieldcert has, so that starting costs both the same.
+    /// It uses the same crypto provider as Shieldcert, so that starting costs both the same.
     pub fn http(&self) -> anyhow::Result<::reqwest::Client> {
-        // An error says that there is one already.
+        // An error means that there is one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut token = ::reqwest::header::HeaderValue::try_from(format!("Bearer {}", self.token))?;
         token.set_sensitive(true);

@@ -1,4 +1,4 @@
-//! Shieldcert with its default settings.
+//! The contender `shieldcert`, with default settings.
 
 use std::path::Path;
 
@@ -9,27 +9,27 @@ use ::shieldcert::{
 use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::{AT_ONCE, Answer, Service, Task, VALIDITY_DAYS};
+use crate::{CONCURRENCY, Service, Tally, Task, VALIDITY_DAYS};
 
-/// Does the task.
-pub async fn run(_: Service, task: Task) -> anyhow::Result<Answer> {
+/// Runs a task.
+pub async fn run(_: Service, task: Task) -> anyhow::Result<Tally> {
     let zone = Client::from_env()?.zone(ZoneId::from_env()?);
     match task {
         Task::List => {
             let all = zone.list().await?;
-            let mut answer = Answer::default();
+            let mut tally = Tally::default();
             for certificate in &all {
-                add(&mut answer, certificate);
+                add(&mut tally, certificate);
             }
-            Ok(answer)
+            Ok(tally)
         }
         Task::Stream => {
             let mut certificates = zone.list().stream();
-            let mut answer = Answer::default();
+            let mut tally = Tally::default();
             while let Some(certificate) = certificates.try_next().await? {
-                add(&mut answer, &certificate);
+                add(&mut tally, &certificate);
             }
-            Ok(answer)
+            Ok(tally)
         }
         Task::Issue { count, folder } => issue(&zone, count, &folder).await,
         Task::Revoke { ids } => revoke(&zone, ids).await,
@@ -37,14 +37,14 @@ pub async fn run(_: Service, task: Task) -> anyhow::Result<Answer> {
     }
 }
 
-fn add(answer: &mut Answer, certificate: &ClientCertificate) {
-    answer.add(
+fn add(tally: &mut Tally, certificate: &ClientCertificate) {
+    tally.add(
         certificate.id().as_str(),
         certificate.fingerprint_sha256().unwrap_or_default(),
     );
 }
 
-async fn issue(zone: &Zone, count: u64, folder: &Path) -> anyhow::Result<Answer> {
+async fn issue(zone: &Zone, count: u64, folder: &Path) -> anyhow::Result<Tally> {
     stream::iter(0..count)
         .map(async |number| {
             let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256)?;
@@ -53,43 +53,43 @@ async fn issue(zone: &Zone, count: u64, folder: &Path) -> anyhow::Result<Answer>
             let issued = zone.issue(&csr).validity_days(VALIDITY_DAYS).await?;
             let identity = Identity::new(issued.certificate, key)?;
             let path = folder.join(format!("{number:05}.pem"));
-            // It waits for the disk, as its documentation says.
+            // Writing waits for the disk.
             tokio::task::spawn_blocking(move || {
                 identity.write_pem(path)?;
                 anyhow::Ok(identity.certificate().clone())
             })
             .await?
         })
-        .buffer_unordered(AT_ONCE)
-        .try_fold(Answer::default(), async |mut answer, certificate| {
-            add(&mut answer, &certificate);
-            Ok(answer)
+        .buffer_unordered(CONCURRENCY)
+        .try_fold(Tally::default(), async |mut tally, certificate| {
+            add(&mut tally, &certificate);
+            Ok(tally)
         })
         .await
 }
 
-async fn revoke(zone: &Zone, ids: Vec<String>) -> anyhow::Result<Answer> {
+async fn revoke(zone: &Zone, ids: Vec<String>) -> anyhow::Result<Tally> {
     let ids: Vec<CertificateId> = ids.iter().map(|id| id.parse()).collect::<Result<_, _>>()?;
     stream::iter(&ids)
         .map(async |id| zone.revoke(id).await)
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(CONCURRENCY)
         .try_for_each(async |_| Ok(()))
         .await?;
     let waits = ids.iter().map(|id| zone.wait(id).until(Status::Revoked));
     let revoked = futures_util::future::try_join_all(waits.map(IntoFuture::into_future)).await?;
-    let mut answer = Answer::default();
+    let mut tally = Tally::default();
     for certificate in &revoked {
-        add(&mut answer, certificate);
+        add(&mut tally, certificate);
     }
-    Ok(answer)
+    Ok(tally)
 }
 
-/// Gets one certificate again and again.
-pub async fn get(zone: &Zone, id: &str, times: u64) -> anyhow::Result<Answer> {
+/// Gets one certificate `times` times.
+pub async fn get(zone: &Zone, id: &str, times: u64) -> anyhow::Result<Tally> {
     let id: CertificateId = id.parse().context("no id")?;
-    let mut answer = Answer::default();
+    let mut tally = Tally::default();
     for _ in 0..times {
-        add(&mut answer, &zone.get(&id).await?);
+        add(&mut tally, &zone.get(&id).await?);
     }
-    Ok(answer)
+    Ok(tally)
 }

@@ -1,5 +1,5 @@
-//! Pieces of work of the client alone, with no socket and no service: what the microbenchmarks time, and what the
-//! guard against regressions counts the instructions of.
+//! Work of the client alone, without sockets: what the microbenchmarks time, and whose instructions
+//! `cargo xtask bench --instructions` counts.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use shieldcert_emulator::{Emulator, EmulatorTransport};
 
 const ZONE: &str = "023e105f4ecef8ad9ca31a8372d0c353";
 
-/// A piece of work that can be done again and again.
+/// A repeatable piece of work.
 pub struct Workload {
-    /// What it is called in tables.
+    /// The name in tables.
     pub name: &'static str,
-    /// How often it is done under callgrind, so that each takes about as long.
+    /// How often it runs under callgrind, so that all take about as long.
     pub repetitions: u32,
-    /// Does it once.
+    /// Runs it once.
     pub run: Box<dyn FnMut()>,
 }
 
-/// Their names, in the order of [`all`].
+/// The names of the workloads, in the order of [`all`].
 pub const NAMES: [&str; 5] = [
     "page of 50 read into certificates",
     "list of 10,000, of which all ids are kept",
@@ -29,25 +29,25 @@ pub const NAMES: [&str; 5] = [
     "P-256 key made",
 ];
 
-/// Every workload.
+/// Returns every workload.
 ///
 /// # Panics
-/// The emulator that gives the answers could not be made.
+/// The emulator that makes the responses could not be started.
 pub fn all() -> Vec<Workload> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
         .expect("a runtime");
-    let answers = runtime.block_on(Answers::new());
+    let recorded = runtime.block_on(Recorded::new());
     let runtime = Arc::new(runtime);
-    let zone = |answer: &Bytes| through(Canned(vec![answer.clone()]));
+    let zone = |body: &Bytes| zone_through(Canned(vec![body.clone()]));
 
-    let (page, on) = (zone(&answers.page), runtime.clone());
+    let (page, on) = (zone(&recorded.page), runtime.clone());
     let read_page = move || {
         let read = on.block_on(page.list().into_future()).expect("a list");
         assert_eq!(read.len(), 50);
     };
-    let (long, on) = (through(Canned(answers.long)), runtime.clone());
+    let (long, on) = (zone_through(Canned(recorded.long)), runtime.clone());
     let read_list = move || {
         let read = on.block_on(async {
             let mut stream = long.list().stream();
@@ -59,7 +59,7 @@ pub fn all() -> Vec<Workload> {
         });
         assert_eq!(read, 10_000);
     };
-    let (one, on, id) = (zone(&answers.one), runtime, answers.id);
+    let (one, on, id) = (zone(&recorded.one), runtime, recorded.id);
     let get = move || {
         let id = id.parse().expect("an id");
         on.block_on(one.get(&id).into_future())
@@ -91,16 +91,16 @@ pub fn all() -> Vec<Workload> {
         .collect()
 }
 
-/// What a service answers, recorded from the emulator.
-struct Answers {
+/// Responses of a service, recorded from the emulator.
+struct Recorded {
     page: Bytes,
     one: Bytes,
     id: String,
-    /// The pages of a list of 10,000 records that hold little.
+    /// The pages of a list of 10,000 small records.
     long: Vec<Bytes>,
 }
 
-impl Answers {
+impl Recorded {
     async fn new() -> Self {
         let emulator = Emulator::builder().populate(ZONE, 50).open().await;
         let transport = emulator.expect("an emulator").transport();
@@ -114,7 +114,7 @@ impl Answers {
             transport
                 .send(request)
                 .await
-                .expect("an answer")
+                .expect("a response")
                 .into_body()
         };
         let page = get("?per_page=50".to_owned()).await;
@@ -125,12 +125,12 @@ impl Answers {
                 let id = format!("{:032x}", number * 50 + record);
                 serde_json::json!({ "id": id, "status": "active" })
             });
-            let answer = serde_json::json!({
+            let page = serde_json::json!({
                 "success": true, "errors": [], "messages": [],
                 "result": records.collect::<Vec<_>>(),
                 "result_info": { "count": 50, "page": number + 1, "per_page": 50, "total_count": 10_000 },
             });
-            answer.to_string().into()
+            page.to_string().into()
         });
         Self {
             one: get(format!("/{id}")).await,
@@ -141,7 +141,7 @@ impl Answers {
     }
 }
 
-/// Answers at once, with the page that is asked for, and a limit that is never reached.
+/// Responds at once with the requested page, and with a rate limit that is never reached.
 struct Canned(Vec<Bytes>);
 
 impl Transport for Canned {
@@ -163,10 +163,10 @@ impl Transport for Canned {
     }
 }
 
-fn through(transport: Canned) -> Zone {
+fn zone_through(transport: Canned) -> Zone {
     let builder = Client::builder()
         .token("t")
-        // Not Cloudflare's, whose edge allows an address 200 requests a second: that is what would be timed.
+        // For Cloudflare's base URL the client keeps to 200 requests a second, and that would be timed.
         .base_url("http://127.0.0.1/client/v4")
         .transport(Arc::new(transport));
     let client = builder.build().expect("a client");

@@ -3,11 +3,10 @@
 use std::ffi::OsString;
 use std::process::Command;
 
-use serde::Deserialize;
-
-use super::Bench;
 use super::emulator::Emulator;
 use super::measure::{self, Usage};
+use super::setup::Bench;
+use super::tally::Tally;
 
 /// One that takes part, by the name that is printed.
 pub(crate) struct Contender {
@@ -22,13 +21,6 @@ pub(crate) const REQWEST: &str = "reqwest + serde";
 pub(crate) const GENERATED: &str = "shieldcert-api";
 pub(crate) const PYTHON: &str = "Python SDK";
 pub(crate) const TYPESCRIPT: &str = "TypeScript SDK";
-
-/// What a contender says that it found.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) count: u64,
-    pub(crate) checksum: u64,
-}
 
 /// All of them, in the order in which they run.
 pub(crate) fn all(bench: &Bench) -> anyhow::Result<Vec<Contender>> {
@@ -71,7 +63,7 @@ impl Contender {
         &self,
         emulator: &Emulator,
         task: &[OsString],
-    ) -> anyhow::Result<(Answer, Usage)> {
+    ) -> anyhow::Result<(Tally, Usage)> {
         let command = self.command.clone().map_err(anyhow::Error::msg)?;
         let mut measured: Command = measure::command(&[&command[..], task].concat())?;
         emulator.point(&mut measured);

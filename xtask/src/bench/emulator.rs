@@ -8,7 +8,8 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 
 use super::measure::{self, Running};
-use super::{Bench, Programs};
+use super::setup::Bench;
+use super::tally::Tally;
 
 pub(crate) const TOKEN: &str = "bench-token-0123456789abcdefghijklmnopqr";
 pub(crate) const ZONE: &str = "023e105f4ecef8ad9ca31a8372d0c353";
@@ -33,13 +34,22 @@ pub(crate) struct Contents {
     pub(crate) fingerprints: u64,
     pub(crate) revoked: u64,
     pub(crate) requests: u64,
-    pub(crate) an_id: Option<String>,
+    pub(crate) sample_id: Option<String>,
+}
+
+impl Contents {
+    pub(crate) fn tally(&self) -> Tally {
+        Tally {
+            count: self.count,
+            checksum: self.checksum,
+        }
+    }
 }
 
 impl Emulator {
     /// Starts one with so many certificates in its zone, and so many milliseconds of latency.
     pub(crate) fn start(bench: &Bench, certificates: u32, latency: u32) -> anyhow::Result<Self> {
-        let programs: &Programs = &bench.programs;
+        let programs = &bench.programs;
         let arguments = [
             ("--listen", "127.0.0.1:0"),
             ("--token", TOKEN),

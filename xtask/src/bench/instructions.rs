@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 
-use super::Programs;
-use crate::say;
+use super::programs::Programs;
+use crate::output::{print_line, print_status};
+use crate::workspace::{read, replace};
 
 /// Where the counts are checked in.
 const COUNTS: &str = "tests/bench/instructions.txt";
@@ -25,6 +25,7 @@ const HEADER: &str = "\
 
 pub(super) fn run(root: &Path, programs: &Programs, bless: bool) -> anyhow::Result<()> {
     let program = programs.get("bench-workload")?;
+    print_status("counting instructions under callgrind; this takes about a minute");
     let counted = count_all(program)?;
     let file = root.join(COUNTS);
     if bless {
@@ -32,11 +33,11 @@ pub(super) fn run(root: &Path, programs: &Programs, bless: bool) -> anyhow::Resu
         for (name, count) in &counted {
             writeln!(text, "{count:>12}  {name}")?;
         }
-        fs::write(&file, text).with_context(|| format!("can't write {COUNTS}"))?;
-        say(format_args!("written to {COUNTS}"));
+        replace(&file, &text)?;
+        print_line(format_args!("written to {COUNTS}"));
         return Ok(());
     }
-    let text = fs::read_to_string(&file).with_context(|| format!("can't read {COUNTS}"))?;
+    let text = read(&file)?;
     let known = parse(&text)?;
     let mut worse = Vec::new();
     for (name, count) in &counted {
@@ -44,7 +45,7 @@ pub(super) fn run(root: &Path, programs: &Programs, bless: bool) -> anyhow::Resu
             .get(name)
             .with_context(|| format!("{COUNTS} has no count of {name:?}; `--bless` writes it"))?;
         let ratio = *count as f64 / *before as f64;
-        say(format_args!(
+        print_line(format_args!(
             "{count:>12}  {name}: {ratio:.3} of what is checked in"
         ));
         if ratio > 1.0 + TOLERANCE {

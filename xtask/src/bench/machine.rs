@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::Bench;
+use super::setup::Bench;
 
 /// Facts by their names.
 pub(crate) type Facts = BTreeMap<&'static str, String>;
@@ -19,8 +19,8 @@ pub(crate) fn facts(bench: &Bench) -> Facts {
         .and_then(|value| value.split_whitespace().next()?.parse().ok())
         .unwrap_or(0);
     let here = Some(&*bench.root);
-    let changed = said(here, "git", &["status", "--porcelain"]).is_some();
-    let commit = said(here, "git", &["rev-parse", "--short", "HEAD"]).unwrap_or_default();
+    let changed = output_of(here, "git", &["status", "--porcelain"]).is_some();
+    let commit = output_of(here, "git", &["rev-parse", "--short", "HEAD"]).unwrap_or_default();
     let mut facts = Facts::from([
         (
             "processor",
@@ -38,14 +38,17 @@ pub(crate) fn facts(bench: &Bench) -> Facts {
                 .trim_matches('"')
                 .to_owned(),
         ),
-        ("kernel", said(None, "uname", &["-sr"]).unwrap_or_default()),
+        (
+            "kernel",
+            output_of(None, "uname", &["-sr"]).unwrap_or_default(),
+        ),
         (
             "rustc",
-            said(None, "rustc", &["--version"]).unwrap_or_default(),
+            output_of(None, "rustc", &["--version"]).unwrap_or_default(),
         ),
         (
             "date",
-            said(None, "date", &["-u", "+%Y-%m-%d %H:%M UTC"]).unwrap_or_default(),
+            output_of(None, "date", &["-u", "+%Y-%m-%d %H:%M UTC"]).unwrap_or_default(),
         ),
         (
             "commit",
@@ -59,19 +62,19 @@ pub(crate) fn facts(bench: &Bench) -> Facts {
     if bench.with_peers {
         facts.insert(
             "node",
-            said(None, "node", &["--version"]).unwrap_or_default(),
+            output_of(None, "node", &["--version"]).unwrap_or_default(),
         );
         if let Some(Ok(python)) = &bench.peers.python {
-            let version = said(None, &python.to_string_lossy(), &["--version"]);
+            let version = output_of(None, &python.to_string_lossy(), &["--version"]);
             facts.insert("python", version.unwrap_or_default());
         }
-        facts.insert("peers", pinned(&bench.root.join("tests")));
+        facts.insert("peers", pinned_versions(&bench.root.join("tests")));
     }
     facts
 }
 
 /// The versions that the peers are pinned to.
-fn pinned(tests: &Path) -> String {
+fn pinned_versions(tests: &Path) -> String {
     let mut versions = Vec::new();
     let python =
         fs::read_to_string(tests.join("interop/python/requirements.txt")).unwrap_or_default();
@@ -99,7 +102,7 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// What a command prints, if anything.
-fn said(folder: Option<&Path>, program: &str, arguments: &[&str]) -> Option<String> {
+fn output_of(folder: Option<&Path>, program: &str, arguments: &[&str]) -> Option<String> {
     let mut command = Command::new(program);
     if let Some(folder) = folder {
         command.current_dir(folder);

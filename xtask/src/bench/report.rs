@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::contender::FLOOR;
 use super::machine::Facts;
-use super::scenario::{Metric, Outcome, Row, Trouble};
+use super::outcome::{Failure, Metric, Outcome, Row};
 
 pub(crate) fn heading(machine: &Facts, quick: bool) -> String {
     let mut text = String::from("# Side by side\n\n");
@@ -71,7 +71,7 @@ fn table(outcome: &Outcome, metric: Metric) -> String {
     ];
     let mut lines = vec![header.map(str::to_owned)];
     for row in &outcome.rows {
-        if row.trouble.is_none() && row.summary(metric).is_none() {
+        if row.failure.is_none() && row.summary(metric).is_none() {
             continue;
         }
         lines.push(line(row, metric, own, floor));
@@ -81,10 +81,10 @@ fn table(outcome: &Outcome, metric: Metric) -> String {
 
 fn line(row: &Row, metric: Metric, own: Option<f64>, floor: Option<f64>) -> [String; 5] {
     let nothing = || "–".to_owned();
-    if let Some(trouble) = &row.trouble {
-        let mark = match trouble {
-            Trouble::Missing(_) => "missing",
-            Trouble::Wrong(_) => "WRONG",
+    if let Some(failure) = &row.failure {
+        let mark = match failure {
+            Failure::Missing(_) => "missing",
+            Failure::Wrong(_) => "WRONG",
         };
         return [
             row.name.into(),
@@ -216,8 +216,8 @@ pub(crate) fn legend() -> &'static str {
 
 /// Which contenders did not do what was asked.
 pub(crate) fn wrong(outcome: &Outcome) -> impl Iterator<Item = String> + '_ {
-    outcome.rows.iter().filter_map(|row| match &row.trouble {
-        Some(Trouble::Wrong(why)) => Some(format!("({}) {}: {why}", outcome.letter, row.name)),
+    outcome.rows.iter().filter_map(|row| match &row.failure {
+        Some(Failure::Wrong(why)) => Some(format!("({}) {}: {why}", outcome.letter, row.name)),
         _ => None,
     })
 }
@@ -238,10 +238,10 @@ pub(crate) fn json(machine: &Facts, outcomes: &[Outcome], rounds: u32, quick: bo
                 Some((key, value))
             })
             .collect();
-        let (status, why) = match &row.trouble {
+        let (status, why) = match &row.failure {
             None => ("ok", None),
-            Some(Trouble::Missing(why)) => ("missing", Some(why)),
-            Some(Trouble::Wrong(why)) => ("wrong", Some(why)),
+            Some(Failure::Missing(why)) => ("missing", Some(why)),
+            Some(Failure::Wrong(why)) => ("wrong", Some(why)),
         };
         json!({
             "contender": row.name,
@@ -274,7 +274,7 @@ pub(crate) fn json(machine: &Facts, outcomes: &[Outcome], rounds: u32, quick: bo
 mod tests {
     use super::*;
     use crate::bench::contender::SHIELDCERT;
-    use crate::bench::scenario::Sample;
+    use crate::bench::outcome::Sample;
 
     fn row(name: &'static str, walls: &[f64]) -> Row {
         Row {
@@ -283,7 +283,7 @@ mod tests {
                 .iter()
                 .map(|wall| Sample::from([(Metric::Wall, *wall)]))
                 .collect(),
-            trouble: None,
+            failure: None,
         }
     }
 
@@ -303,8 +303,8 @@ mod tests {
             targets: Vec::new(),
             notes: Vec::new(),
         };
-        outcome.rows[2].trouble = Some(Trouble::Wrong("3 certificates, not 4".into()));
-        outcome.rows[3].trouble = Some(Trouble::Missing("no npm".into()));
+        outcome.rows[2].failure = Some(Failure::Wrong("3 certificates, not 4".into()));
+        outcome.rows[3].failure = Some(Failure::Missing("no npm".into()));
         outcome.quotient("fast", Some(2.0), Some(1.0), |times| times <= 1.3);
         outcome.quotient("faster", None, Some(1.0), |_| true);
         let expected = "\

@@ -1,6 +1,6 @@
 //! Counts the allocations of one `get`: `bench-allocations CONTENDER ID TIMES`.
 //!
-//! Apart from the contenders, since counting takes time too.
+//! A program of its own, because counting takes time.
 
 use std::alloc::System;
 
@@ -12,7 +12,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Before counting begins: what is made once, such as the connection, is no part of a call.
+/// Calls before counting begins, so that what is made once, such as the connection, is not counted.
 const WARM_UP: u64 = 20;
 
 #[tokio::main]
@@ -45,10 +45,10 @@ async fn main() -> anyhow::Result<()> {
             zone.get_often(id, times).await?;
             region.change()
         }
-        _ => bail!("there are shieldcert, reqwest and generated"),
+        _ => bail!("unknown contender {name:?}; use shieldcert, reqwest or generated"),
     };
     let each = |number: usize| number as f64 / times as f64;
-    contender::say(&json!({
+    contender::print_json(&json!({
         "allocations": each(stats.allocations + stats.reallocations),
         "bytes": each(stats.bytes_allocated),
     }))

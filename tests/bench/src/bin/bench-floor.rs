@@ -1,8 +1,7 @@
-//! The floor, and what the runner needs to know of the service.
+//! The contender `floor`, with tasks for the runner.
 //!
-//! Beside the tasks: `contents [FILE]` says what is in the zone and writes the ids to the file, `verify FOLDER`
-//! checks what was issued into it, `body` is the body of a request to create one, and `signing` measures
-//! signatures.
+//! They are: `contents [FILE]` prints what is in the zone and writes the ids to the file, `verify FOLDER` checks the
+//! issued files, `body` prints the body of a request that creates a certificate, and `signing` measures signatures.
 
 use std::path::Path;
 
@@ -13,13 +12,13 @@ async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["contents"] => contender::say(&floor::contents(&Service::from_env()?, None).await?),
-        ["contents", file] => {
-            contender::say(&floor::contents(&Service::from_env()?, Some(Path::new(file))).await?)
-        }
-        ["verify", folder] => contender::say(&identity::verify(Path::new(folder))?),
-        ["body"] => contender::say(&floor::body()?),
-        ["signing"] => contender::say(&floor::signing()?),
+        ["contents"] => contender::print_json(&floor::contents(&Service::from_env()?, None).await?),
+        ["contents", file] => contender::print_json(
+            &floor::contents(&Service::from_env()?, Some(Path::new(file))).await?,
+        ),
+        ["verify", folder] => contender::print_json(&identity::verify(Path::new(folder))?),
+        ["body"] => contender::print_json(&floor::body()?),
+        ["signing"] => contender::print_json(&floor::measure_signing()?),
         _ => contender::run(floor::run).await,
     }
 }

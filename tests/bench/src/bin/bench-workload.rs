@@ -1,4 +1,4 @@
-//! Does one workload so many times: what `cargo xtask bench --instructions` runs under callgrind.
+//! Runs a workload several times: what `cargo xtask bench --instructions` runs under callgrind.
 
 use std::process::ExitCode;
 

@@ -1,13 +1,15 @@
 //! OpenAPI Overlay 1.0.0: every departure from the spec, each with its reason.
 //!
-//! Targets are RFC 9535 JSONPath, updates are RFC 7396 merge patches (so `null` takes a key away).
-//! Two rules are stricter than the standard's, so that no departure outlives its reason: an action
-//! must say why it is there, and an action that matches nothing, or that changes nothing, is an error.
+//! Targets are RFC 9535 JSONPaths, updates are RFC 7396 merge patches (so `null` removes a key). Two rules are
+//! stricter than the standard's, so that no departure outlives its reason: an action must have a description, and an
+//! action that matches nothing or changes nothing is an error.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json_path::JsonPath;
+
+use super::pointer::unescape;
 
 /// A parsed overlay document.
 #[derive(Debug, Deserialize)]
@@ -43,24 +45,24 @@ struct Action {
 }
 
 impl Overlay {
-    /// Reads an overlay and checks everything about it that does not depend on a document.
+    /// Parses an overlay and checks everything that does not depend on a document.
     pub(crate) fn parse(yaml: &str) -> Result<Self> {
         let overlay: Overlay = serde_saphyr::from_str(yaml).context("not an OpenAPI overlay")?;
         ensure!(
             overlay.overlay == "1.0.0",
-            "this overlay says it is version {:?}; only 1.0.0 is understood",
+            "overlay: version {:?} can't be read; only 1.0.0 can",
             overlay.overlay
         );
         for (index, action) in overlay.actions.iter().enumerate() {
             let at = || format!("/actions/{index} ({})", action.target);
             ensure!(
                 !action.description.trim().is_empty(),
-                "{}: a departure needs its reason in `description`",
+                "{}: `description` is empty; give the reason",
                 at()
             );
             match (&action.update, action.remove) {
                 (Some(_), true) => bail!("{}: `update` and `remove` exclude each other", at()),
-                (None, false) => bail!("{}: needs an `update` or `remove: true`", at()),
+                (None, false) => bail!("{}: there is neither an `update` nor `remove: true`", at()),
                 _ => {}
             }
             JsonPath::parse(&action.target)
@@ -69,12 +71,15 @@ impl Overlay {
         Ok(overlay)
     }
 
-    /// Applies the actions in their order, each to the outcome of those before it.
+    /// Applies the actions in order, each to the result of those before it.
+    ///
+    /// # Errors
+    /// An action matches nothing or changes nothing, or its update does not fit its target.
     pub(crate) fn apply(&self, document: &mut Value) -> Result<()> {
         for (index, action) in self.actions.iter().enumerate() {
-            action.apply(document).with_context(|| {
-                format!(
-                    "overlay action {} of {} no longer applies\n  target: {}\n  reason: {}",
+            action.apply(document).map_err(|error| {
+                anyhow!(
+                    "action {} of {} no longer applies: {error:#}; change the action or remove it\n  target: {}\n  reason: {}",
                     index + 1,
                     self.actions.len(),
                     action.target,
@@ -89,7 +94,7 @@ impl Overlay {
 impl Action {
     fn apply(&self, document: &mut Value) -> Result<()> {
         let path = JsonPath::parse(&self.target)?;
-        // Deepest last, so that taking away one match never moves another that is still to come.
+        // Reversed below: removing a match never moves one that is still to be removed.
         let mut pointers: Vec<String> = path
             .query_located(document)
             .locations()
@@ -102,17 +107,14 @@ impl Action {
                 Some(patch) => {
                     let node = document
                         .pointer_mut(&pointer)
-                        .context("a match lay inside another one")?;
+                        .context("a match is inside another one")?;
                     ensure!(
                         node.is_object() || node.is_array(),
-                        "{pointer} is neither an object nor an array, so it can't be updated"
+                        "{pointer} can't be updated: it is neither an object nor an array"
                     );
                     let before = node.clone();
                     update(node, patch);
-                    ensure!(
-                        *node != before,
-                        "{pointer} already is what the update would make it"
-                    );
+                    ensure!(*node != before, "{pointer} already has the updated value");
                 }
                 None => remove(document, &pointer)?,
             }
@@ -121,7 +123,7 @@ impl Action {
     }
 }
 
-/// The standard merges into objects and appends to arrays.
+/// Merges into an object, appends to an array.
 fn update(node: &mut Value, patch: &Value) {
     match node {
         Value::Array(items) => items.push(patch.clone()),
@@ -135,7 +137,7 @@ fn remove(document: &mut Value, pointer: &str) -> Result<()> {
         .context("the whole document can't be removed")?;
     match document.pointer_mut(parent) {
         Some(Value::Object(members)) => {
-            members.remove(&token.replace("~1", "/").replace("~0", "~"));
+            members.remove(&unescape(token));
         }
         Some(Value::Array(items)) => {
             let index: usize = token.parse().context("a match has no index")?;
@@ -247,12 +249,11 @@ mod tests {
             json!({ "here": 1 }),
         );
         assert!(
-            message.contains("action 1 of 1 no longer applies"),
+            message.contains("action 1 of 1 no longer applies: the target matches nothing"),
             "{message}"
         );
         assert!(message.contains("$.gone.maxLength"), "{message}");
         assert!(message.contains("ids are longer"), "{message}");
-        assert!(message.contains("matches nothing"), "{message}");
     }
 
     #[test]
@@ -261,20 +262,23 @@ mod tests {
             json!([{ "target": "$.a", "description": "why", "update": { "type": "integer" } }]),
             json!({ "a": { "type": "integer" } }),
         );
-        assert!(message.contains("already is"), "{message}");
+        assert!(message.contains("already has"), "{message}");
     }
 
     #[test]
     fn malformed_actions_are_refused_before_anything_is_applied() {
         for (action, expected) in [
-            (json!({ "target": "$.a", "update": {} }), "needs its reason"),
+            (
+                json!({ "target": "$.a", "update": {} }),
+                "`description` is empty",
+            ),
             (
                 json!({ "target": "$.a", "description": " ", "update": {} }),
-                "needs its reason",
+                "`description` is empty",
             ),
             (
                 json!({ "target": "$.a", "description": "why" }),
-                "needs an `update` or `remove: true`",
+                "neither an `update` nor `remove: true`",
             ),
             (
                 json!({ "target": "$.a", "description": "why", "update": {}, "remove": true }),

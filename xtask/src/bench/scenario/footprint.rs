@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use anyhow::ensure;
 
-use super::Bench;
-use super::scenario::{Metric, Outcome, Sample, in_turns};
+use super::super::outcome::{Metric, Outcome, Sample, run_in_turns};
+use super::super::programs;
+use super::super::setup::Bench;
 
 const OWN: &str = "shieldcert";
 const CLOUDFLARE: &str = "cloudflare 0.14";
@@ -33,7 +34,7 @@ pub(crate) fn compare(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
         let ready = prepare(&project, &dependency).map(|crates| (project, crates));
         prepared.push((name, ready.map_err(|error| format!("{error}"))));
     }
-    let rows = in_turns(bench.rounds, title, prepared, |_, (project, crates)| {
+    let rows = run_in_turns(bench.rounds, title, prepared, |_, (project, crates)| {
         let seconds = build(project)?;
         Ok(Sample::from([
             (Metric::Wall, seconds),
@@ -62,7 +63,7 @@ pub(crate) fn compare(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
 }
 
 fn cargo(project: &Path) -> Command {
-    let mut cargo = super::cargo();
+    let mut cargo = programs::cargo();
     cargo
         .current_dir(project)
         .env_remove("CARGO_TARGET_DIR")

@@ -1,26 +1,27 @@
-//! What a contender says that it found, which the runner compares with what is there.
+//! What a contender found. The runner compares it with what is in the zone.
 
 use serde::Serialize;
 
-/// How many certificates were met, and a sum over them that does not depend on their order.
+/// The certificates that were found: their number, and a checksum that does not depend on their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Answer {
-    /// How many certificates there were.
+pub struct Tally {
+    /// The number of certificates.
     pub count: u64,
-    /// The sum of the first 48 bits of every certificate's id and fingerprint, modulo 2^48.
+    /// The sum of the first 48 bits of every id and fingerprint, modulo 2^48.
     pub checksum: u64,
 }
 
-impl Answer {
-    /// Takes in one more certificate.
+impl Tally {
+    /// Adds a certificate.
     pub fn add(&mut self, id: &str, fingerprint: &str) {
         self.count += 1;
-        self.checksum = (self.checksum + digits(id) + digits(fingerprint)) % (1 << 48);
+        self.checksum =
+            (self.checksum + leading_digits(id) + leading_digits(fingerprint)) % (1 << 48);
     }
 }
 
-/// The first twelve hex digits of a text, as a number: few enough to be exact in every language.
-fn digits(text: &str) -> u64 {
+/// Returns the first twelve hex digits of a text as a number, which is exact in every language.
+fn leading_digits(text: &str) -> u64 {
     text.bytes()
         .filter_map(|byte| char::from(byte).to_digit(16))
         .take(12)
@@ -32,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_order_does_not_matter_and_what_is_lost_or_doubled_does() {
+    fn the_checksum_ignores_the_order_and_sees_missing_and_duplicate_certificates() {
         let certificates = [
             (
                 "023e105f-4ecef8ad9ca31a8372d0c353",
@@ -41,11 +42,11 @@ mod tests {
             ("7bf7f70c760042e181c4e4c0da9aa515", "8000000000010000"),
         ];
         let sum = |picked: &[usize]| {
-            let mut answer = Answer::default();
+            let mut tally = Tally::default();
             for index in picked {
-                answer.add(certificates[*index].0, certificates[*index].1);
+                tally.add(certificates[*index].0, certificates[*index].1);
             }
-            answer
+            tally
         };
         assert_eq!(
             sum(&[0]).checksum,

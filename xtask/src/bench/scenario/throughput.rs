@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 
-use super::Bench;
-use super::emulator::{Emulator, TOKEN, ZONE};
-use super::measure::{self, Running};
-use super::scenario::{Metric, Outcome, Sample, in_turns};
+use super::super::emulator::{Emulator, TOKEN, ZONE};
+use super::super::measure::{self, Running};
+use super::super::outcome::{Metric, Outcome, Sample, run_in_turns};
+use super::super::setup::Bench;
 
 const EMULATOR: &str = "shieldcert emulator";
 const PRISM: &str = "Prism";
@@ -33,7 +33,7 @@ pub(crate) fn compare(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
     let has_wrk = Command::new("wrk").arg("-v").output().is_ok();
     let missing = || "wrk is not installed (Debian's package `wrk`)".to_owned();
     let emulator = Emulator::start(bench, CERTIFICATES, 0)?;
-    let id = emulator.contents(None)?.an_id;
+    let id = emulator.contents(None)?.sample_id;
     // The spec, which Prism goes by, allows ids of 32 characters: without hyphens.
     let id = id.context("the zone is empty")?.replace('-', "");
     let prism = match &bench.peers.prism {
@@ -64,7 +64,7 @@ pub(crate) fn compare(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
                 .for_each(|(_, each)| *each = Err(missing()));
         }
         let title = format!("requests a second: {operation}");
-        let rows = in_turns(bench.rounds, &title, contenders, |_, base_url| {
+        let rows = run_in_turns(bench.rounds, &title, contenders, |_, base_url| {
             let mut command = Command::new("wrk");
             command
                 .args([

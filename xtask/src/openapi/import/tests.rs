@@ -1,0 +1,198 @@
+use serde_json::{Value, json};
+
+use super::super::{diff, document};
+use super::{import, to_yaml};
+
+const FRAGMENT: &str = include_str!("../../../../spec/client_certificates.yaml");
+
+fn own() -> Value {
+    document::parse(FRAGMENT).expect("YAML")
+}
+
+/// The fragment as upstream would have it: prefixed names, other words, thousands of other paths.
+fn full(others: usize) -> Value {
+    let mut full = own();
+    let schemas = full["components"]["schemas"]
+        .as_object_mut()
+        .expect("an object");
+    for (name, schema) in std::mem::take(schemas) {
+        schemas.insert(format!("tls-certificates_{name}"), schema);
+    }
+    fn prefix(node: &mut Value) {
+        match node {
+            Value::Object(members) => {
+                for (key, value) in members {
+                    match value {
+                        Value::String(target) if key == "$ref" => {
+                            *target = target.replace("schemas/", "schemas/tls-certificates_");
+                        }
+                        Value::String(text) if key == "description" => {
+                            *text = format!("upstream: {text}")
+                        }
+                        value => prefix(value),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(prefix),
+            _ => {}
+        }
+    }
+    prefix(&mut full);
+    for number in 0..others {
+        full["paths"][format!("/zones/{{zone_id}}/other_{number}")] = json!({ "get": {
+            "operationId": format!("other-{number}"),
+            "description": "words ".repeat(20),
+            "responses": { "200": { "description": "d", "content": { "application/json": { "schema": {
+                "$ref": format!("#/components/schemas/other_{number}") } } } } },
+        } });
+        full["components"]["schemas"][format!("other_{number}")] = json!({
+            "type": "object",
+            "description": "words ".repeat(20),
+            "properties": { "a": { "type": "string", "description": "words ".repeat(10) } },
+        });
+    }
+    full
+}
+
+#[test]
+fn the_fragment_of_a_full_document_is_the_fragment() {
+    let imported = import(&full(50).to_string(), Some(&own())).expect("imports");
+    assert_eq!(diff::compare(&own(), &imported), []);
+    // Its texts are ours, word for word.
+    assert_eq!(imported, own());
+}
+
+#[test]
+fn yaml_is_read_and_written_without_loss() {
+    let yaml = to_yaml(
+        &full(3),
+        "# kept\n# Imported from elsewhere\nopenapi: x",
+        "here",
+    )
+    .expect("writes");
+    assert!(
+        yaml.starts_with("# kept\n# Imported from here\nopenapi: \"3.0.3\"\n"),
+        "{}",
+        &yaml[..80]
+    );
+    assert_eq!(document::parse(&yaml).expect("reads"), full(3));
+    let imported = import(&yaml, Some(&own())).expect("imports");
+    assert_eq!(imported, own());
+    let written = to_yaml(&imported, FRAGMENT, "here").expect("writes");
+    let again = to_yaml(
+        &import(&written, Some(&imported)).expect("imports"),
+        &written,
+        "here",
+    )
+    .expect("writes");
+    assert_eq!(
+        written, again,
+        "importing what was imported changes nothing"
+    );
+}
+
+#[test]
+fn what_is_new_has_none_of_upstreams_words() {
+    let mut full = full(0);
+    full["components"]["schemas"]["tls-certificates_client_certificate"]["properties"]["new"] =
+        json!({ "type": "string", "description": "upstream: new", "example": "upstream" });
+    let imported = import(&full.to_string(), Some(&own())).expect("imports");
+    let new = &imported["components"]["schemas"]["client_certificate"]["properties"]["new"];
+    assert_eq!(new, &json!({ "type": "string" }));
+    assert!(!imported.to_string().contains("upstream:"));
+}
+
+#[test]
+fn a_property_may_be_called_like_a_keyword() {
+    let mut full = full(0);
+    full["components"]["schemas"]["tls-certificates_client_certificate"]["properties"]["description"] =
+        json!({ "type": "string" });
+    let imported = import(&full.to_string(), Some(&own())).expect("imports");
+    let properties = &imported["components"]["schemas"]["client_certificate"]["properties"];
+    assert_eq!(properties["description"], json!({ "type": "string" }));
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_pointer() {
+    let list = "/zones/{zone_id}/client_certificates";
+    let refusal = |change: &dyn Fn(&mut Value)| {
+        let mut full = full(0);
+        change(&mut full);
+        format!(
+            "{:#}",
+            import(&full.to_string(), None).expect_err("is refused")
+        )
+    };
+    for (message, expected) in [
+        (
+            refusal(&|full| full["openapi"] = "3.1.0".into()),
+            "/openapi: version 3.1.0",
+        ),
+        (
+            refusal(&|full| full["openapi"] = Value::Null),
+            "is this an OpenAPI document",
+        ),
+        (
+            refusal(&|full| full["paths"] = json!({})),
+            "/paths: /zones/{zone_id}/client_certificates is missing",
+        ),
+        (
+            refusal(&|full| full["paths"] = Value::Null),
+            "can't be read as an OpenAPI document",
+        ),
+        (
+            refusal(&|full| {
+                let item = full["paths"][list].take();
+                full["paths"]
+                    .as_object_mut()
+                    .expect("an object")
+                    .remove(list);
+                full["paths"]["/zones/{zone_identifier}/client_certificates"] = item;
+            }),
+            "/paths/~1zones~1{zone_identifier}~1client_certificates: the parameters have other names",
+        ),
+        (
+            refusal(&|full| {
+                full["components"]["schemas"]
+                    .as_object_mut()
+                    .expect("an object")
+                    .remove("tls-certificates_csr");
+            }),
+            "\"#/components/schemas/tls-certificates_csr\" points at nothing",
+        ),
+        (
+            refusal(&|full| {
+                full["paths"][list]["post"]["operationId"] =
+                    full["paths"][list]["get"]["operationId"].clone()
+            }),
+            "is also the operation id of /paths/~1zones~1{zone_id}~1client_certificates/get",
+        ),
+        (
+            refusal(&|full| {
+                full["components"]["schemas"]["tls-certificates_csr"] = json!({ "type": "object", "properties": { "a": { "$ref": "#/components/schemas/tls-certificates_csr" } } });
+            }),
+            "the references run in a circle",
+        ),
+        (
+            refusal(&|full| full["components"]["securitySchemes"] = json!({})),
+            "/components/securitySchemes: \"api_",
+        ),
+    ] {
+        assert!(message.contains(expected), "{expected}: {message}");
+    }
+    for nonsense in ["", "hello", "{", "[1]", "a: [", "\u{0}", "<html></html>"] {
+        assert!(import(nonsense, None).is_err(), "{nonsense:?}");
+    }
+}
+
+/// How long and how large is measured by `cargo xtask spec import` on the file that this writes.
+#[test]
+fn a_large_document_is_read() {
+    let full = full(35_000);
+    let text = full.to_string();
+    assert!(text.len() > 20_000_000, "{}", text.len());
+    if let Some(path) = std::env::var_os("SHIELDCERT_WRITE_LARGE_DOCUMENT") {
+        std::fs::write(path, &text).expect("writes");
+    }
+    assert_eq!(import(&text, Some(&own())).expect("imports"), own());
+}
