@@ -1,0 +1,4 @@
+//! Emulator and spec agree, and its edge works with real certificates.
+
+mod edge;
+mod responses;
