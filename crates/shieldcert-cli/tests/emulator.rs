@@ -80,7 +80,7 @@ impl Running {
     }
 }
 
-/// Makes a request on a connection of its own. None if no complete response comes.
+/// Makes a request on a new connection. None if no complete response comes.
 fn call(
     address: &str,
     token: &str,
@@ -318,13 +318,13 @@ fn on_a_full_disk_a_create_is_refused_and_nothing_is_lost() {
     assert_eq!((status, &body["success"]), (500, &false.into()), "{body}");
     let message = body["errors"][0]["message"].as_str().expect("a message");
     assert!(message.contains("nothing was changed"), "{message}");
-    let kept = |running: &Running| {
+    let issued_ids = |running: &Running| {
         let mut listed = running.list("id");
         listed.reverse();
         listed
     };
     assert!(!issued.is_empty());
-    assert_eq!(kept(&running), issued, "it still lists what it has");
+    assert_eq!(issued_ids(&running), issued, "it still lists what it has");
     // Once there is room, it goes on without a restart.
     #[cfg(target_os = "linux")]
     {
@@ -343,7 +343,7 @@ fn on_a_full_disk_a_create_is_refused_and_nothing_is_lost() {
     }
     drop(running);
     let again = Running::start(&["--db", file]);
-    assert_eq!(kept(&again), issued);
+    assert_eq!(issued_ids(&again), issued);
     let (status, _) =
         call(&again.address, "t", "POST", "", &create_body("after")).expect("a response");
     assert_eq!(status, 200);

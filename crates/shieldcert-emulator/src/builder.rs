@@ -226,7 +226,8 @@ impl EmulatorBuilder {
 
     /// Sets what time it is when the emulator is built. The default is the machine's time.
     ///
-    /// From there the clock goes on with tokio's, and can be [advanced](Emulator::advance).
+    /// From there the clock goes on with tokio's, which does not count the time that the machine sleeps, and can be
+    /// [advanced](Emulator::advance).
     pub fn clock_start(mut self, time: SystemTime) -> Self {
         self.clock_start = Some(time);
         self

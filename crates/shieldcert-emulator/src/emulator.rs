@@ -66,7 +66,7 @@ impl Emulator {
 
     /// The last 10,000 requests, oldest first, and what happened to them.
     ///
-    /// Requests that a fault kept from the service are there too.
+    /// Requests that did not reach the service because of a fault are included.
     ///
     /// ```
     /// use shieldcert_emulator::{Emulator, Operation};

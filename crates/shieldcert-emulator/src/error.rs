@@ -95,3 +95,36 @@ impl ParseError {
         Self(message.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_hold_the_cause_and_what_to_do() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 8787));
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let nested = || BoxError::from(io::Error::other(Error::Random));
+        let errors = [
+            Error::listen(address, io::Error::from(io::ErrorKind::AddrInUse)),
+            Error::listen(address, denied()),
+            Error::Credential("a token is empty or has characters other than visible ASCII"),
+            Error::PublicControl(SocketAddr::from(([0, 0, 0, 0], 8787))),
+            Error::Edge(denied().into()),
+            Error::Database {
+                path: "emulator.db".into(),
+                cause: "it is not a database; choose another file".into(),
+            },
+            Error::NeedsAsync("a database"),
+            Error::Zone("example.com".to_owned()),
+            Error::Populate(nested()),
+            Error::Reset(denied().into()),
+            Error::Ca(denied().into()),
+            Error::Random,
+        ];
+        for error in &errors {
+            assert!(error.source().is_none(), "the message repeats no cause");
+        }
+        insta::assert_snapshot!(errors.map(|error| error.to_string()).join("\n"));
+    }
+}

@@ -1,4 +1,4 @@
-//! Responses that are right but for what they say.
+//! Changes to what a response says.
 
 use num_bigint::BigUint;
 use serde_json::Value;

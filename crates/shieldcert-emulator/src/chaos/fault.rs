@@ -14,10 +14,15 @@ use super::time_range::TimeRange;
 ///
 #[doc = include_str!("faults.md")]
 ///
-/// A response is a status, and then, all of them optional, `code=1445` for a failure envelope of the API with that
-/// code, `retry-after=30` in seconds, headers as `[name: value]`, and a body: `respond=503 retry-after=30`. `%` and `;` in headers
-/// and bodies are written `%25` and `%3B`, a line end is `%0A`, and `%` alone is an empty body. In [`Chaos`], `,` is
-/// `%2C`. `status` is a synonym of `respond`.
+/// `respond` (or `status`, its synonym) takes a status, followed by any of these:
+///
+/// - `retry-after=30`: a `Retry-After` header, in seconds;
+/// - `[name: value]`: a header;
+/// - `code=1445`: a failure envelope of the API with this error code as the body;
+/// - or, at the end, a body: `respond=200 {"success":true}`. Without any, the body is a gateway's HTML page.
+///
+/// In headers and bodies `%` is written `%25`, `;` is `%3B`, a line end is `%0A`, and in [`Chaos`] a comma is `%2C`.
+/// A body of `%` alone is empty.
 ///
 /// [`Chaos`]: crate::Chaos
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +31,7 @@ pub struct Fault {
     argument: Argument,
 }
 
-/// What a fault does, its argument apart.
+/// What a fault does, without its argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     RefuseConnection,
@@ -54,7 +59,7 @@ pub(crate) enum Kind {
     Respond {
         acts: bool,
     },
-    /// The response is right but for what it says.
+    /// The response says something else.
     Alter(Alteration),
 }
 
@@ -198,7 +203,7 @@ pub(super) static FAULTS: [Row; 21] = [
         "unknown-status",
         Kind::Alter(Alteration::UnknownStatus),
         Parameter::None,
-        "The certificates of the response have a status that nobody knows.",
+        "The certificates of the response have an unknown status, `archived`.",
     ),
     row(
         "null-fields",
@@ -332,7 +337,7 @@ impl Fault {
         Self::respond(CannedResponse::new(status))
     }
 
-    /// The certificates of the response have a status that nobody knows.
+    /// The certificates of the response have an unknown status, `archived`.
     pub fn unknown_status() -> Self {
         Self::plain(Kind::Alter(Alteration::UnknownStatus))
     }

@@ -132,7 +132,7 @@ fn with_status((certificate, status): Found) -> ClientCertificate {
     certificate
 }
 
-// A response does not say why: these are the emulator's own troubles, and the log has them.
+// The log has the cause. The response does not: these failures are the emulator's own.
 
 fn store_failed(error: BoxError) -> Refusal {
     tracing::error!(

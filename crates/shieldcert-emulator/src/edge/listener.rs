@@ -1,4 +1,4 @@
-//! TLS handshakes, each on a task of its own, so that a slow client delays nobody.
+//! TLS handshakes, each on its own task, so that a slow client does not delay others.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

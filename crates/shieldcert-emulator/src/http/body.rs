@@ -42,7 +42,7 @@ fn parse_object(body: &[u8]) -> Result<Map<String, Value>, Failure> {
     }
 }
 
-/// The number, if it is whole. JSON does not tell `365.0` from `365`.
+/// The number, if it is an integer. In JSON `365.0` is the same as `365`.
 fn whole_number(number: &Number) -> Option<i64> {
     number.as_i64().or_else(|| {
         let float = number.as_f64()?;

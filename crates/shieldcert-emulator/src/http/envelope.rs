@@ -284,3 +284,49 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response {
     );
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::csr::CsrError;
+
+    #[test]
+    fn every_failure_has_its_status_code_and_message() {
+        let failures = [
+            Refusal::NotFound.into(),
+            Refusal::InvalidCsr(CsrError::NotPem).into(),
+            Refusal::InvalidCsr(CsrError::OtherLabel("CERTIFICATE".to_owned())).into(),
+            Refusal::InvalidCsr(CsrError::NotPkcs10).into(),
+            Refusal::InvalidCsr(CsrError::RsaSize(1024)).into(),
+            Refusal::InvalidCsr(CsrError::KeyType).into(),
+            Refusal::InvalidCsr(CsrError::SignatureAlgorithm).into(),
+            Refusal::InvalidCsr(CsrError::Signature).into(),
+            Refusal::InvalidCsr(CsrError::Subject("it joins attributes by `+`")).into(),
+            Refusal::InvalidValidity.into(),
+            Refusal::QuotaReached.into(),
+            Refusal::Revoked.into(),
+            Refusal::StoreFailed.into(),
+            Refusal::SigningFailed.into(),
+            Failure::NoRoute,
+            Failure::InvalidIdentifier("/zones/x".to_owned()),
+            Failure::MethodNotAllowed(Method::PUT),
+            Failure::InvalidHeader(CredentialHeader::Authorization),
+            Failure::InvalidHeader(CredentialHeader::AuthEmail),
+            Failure::InvalidHeader(CredentialHeader::AuthKey),
+            Failure::Authentication,
+            Failure::NotPermitted,
+            Failure::BodyTooLarge,
+            Failure::InvalidEdit,
+            Failure::RateLimited,
+        ];
+        let lines = failures.map(|failure| {
+            let error = failure.into_error();
+            let (status, code) = (error.status.as_u16(), error.code);
+            let cause = error.cause.map_or(String::new(), |cause| {
+                format!(" ({} {})", cause.code, cause.message)
+            });
+            format!("{status} {code} {}{cause}", error.message)
+        });
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+}

@@ -199,15 +199,15 @@ async fn a_seed_does_not_repeat_the_ids_in_the_file() {
 async fn a_file_that_cant_be_used_is_named_and_not_changed() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
-    let whole = path("whole.db");
+    let valid = path("valid.db");
     let emulator = Emulator::builder()
-        .db(&whole)
+        .db(&valid)
         .start()
         .await
         .expect("starts");
     issue(&emulator, "one").await;
     emulator.shutdown().await;
-    let bytes = fs::read(&whole).expect("is read");
+    let bytes = fs::read(&valid).expect("is read");
     // From SQLite's description of its file format: the schema's version, and the application's id.
     let patched = |at: usize, to: [u8; 4]| {
         let mut bytes = bytes.clone();
@@ -251,7 +251,7 @@ async fn a_file_that_cant_be_used_is_named_and_not_changed() {
     assert!(error.contains("it is a folder"), "{error}");
     // The file that they were made from can be used.
     assert_eq!(
-        call(&open(&whole).await, "GET", "", "").await.body["result"][0]["common_name"],
+        call(&open(&valid).await, "GET", "", "").await.body["result"][0]["common_name"],
         "one"
     );
 }

@@ -120,7 +120,11 @@ async fn memory_and_sqlite_agree() {
                 let id = random.uuid();
                 let memory = both.memory.insert(zone, id, certificate(id), quota).await;
                 let sqlite = both.sqlite.insert(zone, id, certificate(id), quota).await;
-                assert_eq!(memory.expect("kept"), sqlite.expect("kept"), "{step}");
+                assert_eq!(
+                    memory.expect("no error"),
+                    sqlite.expect("no error"),
+                    "{step}"
+                );
                 ids.push(id);
             } else {
                 let id = ids[below(ids.len())];
@@ -163,7 +167,7 @@ async fn memory_and_sqlite_agree() {
     }
 }
 
-/// Pages by status skip whole blocks of places: several, some without a match.
+/// Pages by status skip several blocks of places, some of them without a match.
 #[tokio::test]
 async fn memory_and_sqlite_agree_on_pages_of_many_certificates() {
     let both = Both::new().await;
@@ -187,8 +191,8 @@ async fn memory_and_sqlite_agree_on_pages_of_many_certificates() {
     for (number, part) in certificates.chunks(1_700).enumerate() {
         let held = number * 1_700;
         for store in [&both.memory, &both.sqlite] {
-            let kept = store.insert_all(ZONES[0], held, part, Duration::MAX).await;
-            assert!(kept.expect("no error"));
+            let stored = store.insert_all(ZONES[0], held, part, Duration::MAX).await;
+            assert!(stored.expect("no error"));
         }
     }
     let late = both

@@ -1,8 +1,8 @@
 //! Certificates in a SQLite file, with the CA that signed them.
 //!
 //! A certificate has a place in its zone, counted from 0 and never given up, so a page of the unfiltered list is a
-//! range of places. Pages by status skip by counts that are kept for every 1,024 places. Whoever comes next
-//! settles the transitions that are due, so statuses and counts are always exact.
+//! range of places. Pages by status skip by counts for every 1,024 places. Each access
+//! first settles the transitions that are due, so statuses and counts are always exact.
 //!
 //! Several processes may have the file open: all that they know of it is in the file.
 
