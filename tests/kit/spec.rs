@@ -12,7 +12,7 @@ pub struct Spec {
 impl Spec {
     /// Reads the checked-in fragment.
     pub fn read() -> Self {
-        let yaml = include_str!("../spec/client_certificates.yaml");
+        let yaml = include_str!("../../spec/client_certificates.yaml");
         let mut document: Value = serde_saphyr::from_str(yaml).expect("the spec is YAML");
         nullable_as_type(&mut document);
         Self { document }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shieldcert::{Error, Identity, Status, StatusFilter, Zone};
 use shieldcert_emulator::{Emulator, RunningEmulator};
-use shieldcert_tests::{TOKEN, key_and_csr, zone_at, zone_through};
+use shieldcert_tests::kit::{TOKEN, id, issue, key_and_csr, zone_at, zone_through};
 
 async fn start() -> (RunningEmulator, Zone) {
     let emulator = Emulator::builder()
@@ -24,14 +24,14 @@ async fn from_key_to_revocation_and_back() {
     let issued = zone.issue(&csr).validity_days(30).await.expect("is issued");
     let id = issued.certificate.id().clone();
     assert_eq!(
-        zone.get(&id).await.expect("is there").status(),
+        zone.get(&id).await.expect("exists").status(),
         &Status::Active
     );
-    let identity = Identity::new(issued.certificate, key).expect("they belong together");
+    let identity = Identity::new(&issued.certificate, key).expect("they belong together");
     assert_eq!(identity.certificate().common_name(), Some("sensor-001"));
 
-    let asked = zone.revoke(&id).await.expect("is taken");
-    assert_eq!(asked.status(), &Status::PendingRevocation);
+    let pending = zone.revoke(&id).await.expect("is accepted");
+    assert_eq!(pending.status(), &Status::PendingRevocation);
     let revoked = zone.revoke(&id).until_settled().await.expect("settles");
     assert_eq!(revoked.status(), &Status::Revoked);
     let active = zone.reactivate(&id).until_settled().await.expect("settles");
@@ -48,8 +48,7 @@ async fn every_certificate_is_listed_once_whatever_the_page_size() {
     let mut issued = Vec::new();
     for number in 0..12 {
         let (_, csr) = key_and_csr(&format!("sensor-{number:03}"));
-        let certificate = zone.issue(&csr).await.expect("is issued").certificate;
-        issued.push(certificate.id().clone());
+        issued.push(issue(&zone, &csr).await);
     }
     zone.revoke(&issued[3])
         .until_settled()
@@ -72,7 +71,7 @@ async fn every_certificate_is_listed_once_whatever_the_page_size() {
 }
 
 #[tokio::test]
-async fn a_wait_that_runs_out_says_what_it_saw() {
+async fn a_wait_that_times_out_says_what_it_saw() {
     let emulator = Emulator::builder()
         .token(TOKEN)
         .transition_delay(Duration::from_secs(3600))
@@ -80,19 +79,13 @@ async fn a_wait_that_runs_out_says_what_it_saw() {
         .expect("builds");
     let zone = zone_through(emulator.transport());
     let (_, csr) = key_and_csr("sensor-001");
-    let id = zone
-        .issue(&csr)
-        .await
-        .expect("is issued")
-        .certificate
-        .id()
-        .clone();
+    let id = issue(&zone, &csr).await;
     tokio::time::pause();
     let wait = zone
         .revoke(&id)
         .until_settled()
         .timeout(Duration::from_secs(60));
-    let error = wait.await.expect_err("runs out");
+    let error = wait.await.expect_err("times out");
     assert!(error.is_timeout(), "{error}");
     assert!(matches!(
         error,
@@ -104,7 +97,7 @@ async fn a_wait_that_runs_out_says_what_it_saw() {
 }
 
 #[tokio::test]
-async fn wrong_input_is_named() {
+async fn invalid_input_is_named() {
     let (_emulator, zone) = start().await;
     let (_, csr) = key_and_csr("sensor-001");
     for days in [0, u32::MAX] {
@@ -112,9 +105,9 @@ async fn wrong_input_is_named() {
             .issue(&csr)
             .validity_days(days)
             .await
-            .expect_err("absurd");
+            .expect_err("impossible");
         assert!(
-            error.is_input() && error.to_string().starts_with("validity: "),
+            error.is_invalid_input() && error.to_string().starts_with("validity: "),
             "{error}"
         );
     }
@@ -124,15 +117,12 @@ async fn wrong_input_is_named() {
             .page_size(size)
             .await
             .expect_err("too small or large");
-        assert!(error.is_input(), "{error}");
+        assert!(error.is_invalid_input(), "{error}");
     }
-    let missing = "7bf7f70c-7600-42e1-81c4-e4c0da9aa515"
-        .parse()
-        .expect("an id");
     assert!(
-        zone.get(&missing)
+        zone.get(&id())
             .await
-            .expect_err("is not there")
+            .expect_err("does not exist")
             .is_not_found()
     );
 }

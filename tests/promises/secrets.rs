@@ -1,7 +1,7 @@
-//! Secrets stay put: not in traces, errors or `Debug`, and never on to where a redirect points.
+//! Promise 6, secrets stay put: not in traces, errors or `Debug`, and never at the target of a redirect.
 
 use std::io::Write;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex};
 
 use httpmock::MockServer;
 use shieldcert::{Client, Identity, RetryPolicy};
@@ -10,7 +10,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 const TOKEN: &str = "Sn3lZJTBX6kkg7OdcBUAxOO963GEIyGQqnFTOFYY";
 
-/// For a mock server, which traces the requests that it receives with all their headers.
+/// For the mock server, which traces the requests that it receives with all their headers.
 const OTHER_TOKEN: &str = "q8vXh2bTz0rKcW5sYdJ1mNfLgPaE7uQoR4iVtC6y";
 
 #[derive(Clone, Default)]
@@ -39,20 +39,16 @@ impl<'a> MakeWriter<'a> for Capture {
 }
 
 impl Capture {
-    /// Captures everything that this process traces, on every thread, down to the last detail.
-    fn start() -> &'static Self {
-        static CAPTURE: LazyLock<Capture> = LazyLock::new(|| {
-            let capture = Capture::default();
-            let subscriber = tracing_subscriber::fmt()
-                .with_max_level(tracing::Level::TRACE)
-                .with_ansi(false)
-                .with_writer(capture.clone())
-                .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
-                .finish();
-            tracing::subscriber::set_global_default(subscriber).expect("is the first");
-            capture
-        });
-        &CAPTURE
+    /// Captures everything that this thread traces, down to the last detail, until the guard is dropped.
+    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        let capture = Self::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(capture.clone())
+            .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
+            .finish();
+        (capture, tracing::subscriber::set_default(subscriber))
     }
 
     fn text(&self) -> String {
@@ -61,8 +57,8 @@ impl Capture {
 }
 
 #[tokio::test]
-async fn promise_6_a_full_trace_of_a_lifecycle_holds_neither_token_nor_key() {
-    let capture = Capture::start();
+async fn a_full_trace_of_a_lifecycle_holds_neither_token_nor_key() {
+    let (capture, _guard) = Capture::start();
     let emulator = Emulator::builder()
         .token(TOKEN)
         .transition_delay(std::time::Duration::ZERO)
@@ -71,24 +67,24 @@ async fn promise_6_a_full_trace_of_a_lifecycle_holds_neither_token_nor_key() {
         .expect("starts");
     let connect = |token: &str| {
         let builder = Client::builder().token(token).base_url(emulator.base_url());
-        shieldcert_tests::zone(builder.retry(RetryPolicy::never()))
+        shieldcert_tests::kit::zone(builder.retry(RetryPolicy::never()))
     };
     let zone = connect(TOKEN);
-    let (key, csr) = shieldcert_tests::key_and_csr("sensor-001");
+    let (key, csr) = shieldcert_tests::kit::key_and_csr("sensor-001");
     let key_text = key.to_pem();
     let issued = zone.issue(&csr).await.expect("is issued");
     let id = issued.certificate.id().clone();
     zone.list().await.expect("is read");
     zone.revoke(&id).until_settled().await.expect("settles");
-    let identity = Identity::new(issued.certificate, key).expect("they belong together");
+    let identity = Identity::new(&issued.certificate, key).expect("they belong together");
     let wrong = connect("wrong-but-secret")
         .get(&id)
         .await
         .expect_err("is refused");
     let missing = "023e105f4ecef8ad9ca31a8372d0c353".parse().expect("an id");
-    let not_found = zone.get(&missing).await.expect_err("is not there");
+    let not_found = zone.get(&missing).await.expect_err("does not exist");
     emulator.shutdown().await;
-    let unreachable = zone.get(&id).await.expect_err("nobody answers");
+    let unreachable = zone.get(&id).await.expect_err("nobody listens");
 
     let trace = capture.text();
     for span in [
@@ -104,12 +100,12 @@ async fn promise_6_a_full_trace_of_a_lifecycle_holds_neither_token_nor_key() {
     );
     let key_lines = key_text.lines().filter(|line| !line.starts_with('-'));
     for secret in [TOKEN, "wrong-but-secret"].into_iter().chain(key_lines) {
-        assert!(!shown.contains(secret), "{secret} shows");
+        assert!(!shown.contains(secret), "{secret} is shown");
     }
 }
 
 #[tokio::test]
-async fn promise_6_a_redirect_is_not_followed() {
+async fn a_redirect_is_not_followed() {
     let elsewhere = MockServer::start_async().await;
     let caught = elsewhere.mock(|_, then| {
         then.status(200).body(r#"{"success":true,"result":[]}"#);
@@ -128,7 +124,7 @@ async fn promise_6_a_redirect_is_not_followed() {
                 Client::builder().token(OTHER_TOKEN),
                 Client::builder().email_and_key("a@example.com", OTHER_TOKEN),
             ] {
-                let zone = shieldcert_tests::zone(builder.base_url(server.base_url()));
+                let zone = shieldcert_tests::kit::zone(builder.base_url(server.base_url()));
                 let error = zone.list().await.expect_err("is not followed");
                 assert_eq!(error.status().map(|s| s.as_u16()), Some(status), "{error}");
             }
@@ -139,9 +135,9 @@ async fn promise_6_a_redirect_is_not_followed() {
     caught.assert_calls(0);
 }
 
-/// A gateway's page for debugging may repeat the request with all its headers.
+/// The debug page of a gateway may repeat the request with all its headers.
 #[tokio::test]
-async fn promise_6_an_answer_that_repeats_the_token_does_not_put_it_into_the_error() {
+async fn a_response_that_repeats_the_token_is_redacted() {
     let server = MockServer::start_async().await;
     server.mock(|_, then| {
         then.status(500)
@@ -150,7 +146,7 @@ async fn promise_6_an_answer_that_repeats_the_token_does_not_put_it_into_the_err
     let builder = Client::builder()
         .token(OTHER_TOKEN)
         .base_url(server.base_url());
-    let zone = shieldcert_tests::zone(builder.retry(RetryPolicy::never()));
+    let zone = shieldcert_tests::kit::zone(builder.retry(RetryPolicy::never()));
     let error = zone.list().await.expect_err("is a 500");
     let shown = format!("{error} {error:?}");
     assert!(
@@ -161,17 +157,17 @@ async fn promise_6_an_answer_that_repeats_the_token_does_not_put_it_into_the_err
 
 const WRITES_TO: &str = "SHIELDCERT_TEST_WRITES_TO";
 
-/// Not a test by itself: the process that [`promise_6_a_crash_leaves_the_old_file_or_the_new_one`] kills.
+/// Not a test: the process that [`a_crash_leaves_the_old_file_or_the_new_one`] kills.
 #[tokio::test]
 async fn writes_until_it_is_killed() {
     let Some(path) = std::env::var_os(WRITES_TO) else {
         return;
     };
     let emulator = Emulator::builder().build().expect("builds");
-    let zone = shieldcert_tests::zone_through(emulator.transport());
-    let (key, csr) = shieldcert_tests::key_and_csr("sensor-001");
+    let zone = shieldcert_tests::kit::zone_through(emulator.transport());
+    let (key, csr) = shieldcert_tests::kit::key_and_csr("sensor-001");
     let issued = zone.issue(&csr).await.expect("is issued");
-    let identity = Identity::new(issued.certificate, key).expect("they belong together");
+    let identity = Identity::new(&issued.certificate, key).expect("they belong together");
     loop {
         identity.write_pem(&path).expect("writes");
     }
@@ -179,7 +175,7 @@ async fn writes_until_it_is_killed() {
 
 #[cfg(unix)]
 #[test]
-fn promise_6_a_crash_leaves_the_old_file_or_the_new_one() {
+fn a_crash_leaves_the_old_file_or_the_new_one() {
     use std::os::unix::fs::PermissionsExt;
 
     let folder = tempfile::tempdir().expect("a folder");
@@ -187,12 +183,12 @@ fn promise_6_a_crash_leaves_the_old_file_or_the_new_one() {
     let this = std::env::current_exe().expect("this program");
     for round in 0..20 {
         let mut writer = std::process::Command::new(&this)
-            .args(["--exact", "writes_until_it_is_killed"])
+            .args(["--exact", "promises::secrets::writes_until_it_is_killed"])
             .env(WRITES_TO, &path)
             .stdout(std::process::Stdio::null())
             .spawn()
             .expect("starts");
-        // It writes thousands of times a second; any moment will do once it has begun.
+        // It writes thousands of times a second, so any moment is as good as another.
         while !path.exists() {
             std::thread::yield_now();
         }
@@ -207,7 +203,7 @@ fn promise_6_a_crash_leaves_the_old_file_or_the_new_one() {
             assert_eq!(
                 metadata.permissions().mode() & 0o777,
                 0o600,
-                "of whatever a crash leaves"
+                "of everything that a crash leaves"
             );
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastrand::Rng;
 use http::Method;
-use shieldcert::transport::{BoxFuture, Transport, TransportError, TransportErrorKind};
+use shieldcert::{BoxFuture, Transport, TransportError, TransportErrorKind};
 use shieldcert_emulator::EmulatorTransport;
 use tokio::time::{Instant, sleep};
 

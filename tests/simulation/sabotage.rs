@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
-use shieldcert::transport::{BoxFuture, Transport, TransportError, TransportErrorKind};
+use shieldcert::{BoxFuture, Transport, TransportError, TransportErrorKind};
 
 use super::network::{Line, answered};
 

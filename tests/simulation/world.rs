@@ -92,14 +92,14 @@ impl World {
     }
 }
 
-fn zone_through(transport: Arc<dyn shieldcert::transport::Transport>) -> Zone {
+fn zone_through(transport: Arc<dyn shieldcert::Transport>) -> Zone {
     let client = Client::builder()
         .token(TOKEN)
         .base_url(EmulatorTransport::BASE_URL)
         .transport(transport)
         .build()
         .expect("a client");
-    client.zone(crate::ZONE.parse().expect("a zone id"))
+    client.zone(crate::kit::ZONE.parse().expect("a zone id"))
 }
 
 /// A key takes long to make, and what a key is does not matter here. The names differ.
@@ -193,7 +193,7 @@ pub(super) async fn play(seed: u64, sabotage: Option<Sabotage>) -> Outcome {
             &mut random,
             history.clone(),
         );
-        let line: Arc<dyn shieldcert::transport::Transport> = match sabotage {
+        let line: Arc<dyn shieldcert::Transport> = match sabotage {
             None => Arc::new(Line(network)),
             Some(sabotage) => Arc::new(Saboteur::new(sabotage, Line(network))),
         };

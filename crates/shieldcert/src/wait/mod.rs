@@ -63,8 +63,7 @@ enum State {
     /// Not polled yet: the settings.
     New(Box<Settings>),
     Polling(Pin<Box<dyn Stream<Item = Result<ClientCertificate>> + Send>>),
-    /// Never seen from outside of a poll.
-    Taken,
+    Done,
 }
 
 struct Settings {
@@ -277,19 +276,16 @@ impl Stream for Wait {
         mut self: Pin<&mut Self>,
         context: &mut task::Context<'_>,
     ) -> Poll<Option<Self::Item>> {
-        loop {
-            match std::mem::replace(&mut self.state, State::Taken) {
-                State::New(settings) => {
-                    self.state = State::Polling(Box::pin(settings.into_stream()));
-                }
-                State::Polling(mut stream) => {
-                    let next = stream.as_mut().poll_next(context);
-                    self.state = State::Polling(stream);
-                    return next;
-                }
-                State::Taken => return Poll::Ready(None),
-            }
+        let mut stream = match std::mem::replace(&mut self.state, State::Done) {
+            State::New(settings) => Box::pin(settings.into_stream()),
+            State::Polling(stream) => stream,
+            State::Done => return Poll::Ready(None),
+        };
+        let next = stream.as_mut().poll_next(context);
+        if !matches!(next, Poll::Ready(None)) {
+            self.state = State::Polling(stream);
         }
+        next
     }
 }
 
