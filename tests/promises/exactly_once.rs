@@ -218,7 +218,10 @@ async fn bulk_issues_are_exactly_once_each() {
     let mut revoked = 0;
     while let Some((id, result)) = results.next().await {
         let certificate = result.expect("is revoked");
-        assert_eq!((certificate.id(), certificate.status().as_str()), (&id, "revoked"));
+        assert_eq!(
+            (certificate.id(), certificate.status().as_str()),
+            (&id, "revoked")
+        );
         revoked += 1;
     }
     assert_eq!(revoked, 9);
@@ -260,7 +263,11 @@ async fn the_search_is_cheap_where_the_list_allows_it() {
             let (_, csr) = key_and_csr("sensor-001");
             let issue = zone(&emulator).issue(&csr).settle_window(Duration::ZERO);
             let issued = issue.retry(RetryPolicy::never()).await;
-            assert_eq!(issued.is_ok(), fault == Fault::bad_gateway_after(), "{issued:?}");
+            assert_eq!(
+                issued.is_ok(),
+                fault == Fault::bad_gateway_after(),
+                "{issued:?}"
+            );
             // A recovered certificate takes another search, for surplus ones.
             let searches = if issued.is_ok() { 2 } else { 1 };
             let lists = (requests(&emulator, Operation::List) - before) / searches;

@@ -119,7 +119,8 @@ async fn share(emulator: Emulator, id: CertificateId, served: Arc<AtomicU64>) {
     loop {
         let mut resets_in = WINDOW.as_secs();
         for _ in 0..random.u32(1..600) {
-            let request = http::Request::get(&url).header("authorization", format!("Bearer {TOKEN}"));
+            let request =
+                http::Request::get(&url).header("authorization", format!("Bearer {TOKEN}"));
             let request = request.body(bytes::Bytes::new()).expect("a request");
             let response = transport.send(request).await.expect("a response");
             served.fetch_add(1, Ordering::Relaxed);

@@ -7,7 +7,9 @@ use shieldcert_emulator::{CannedResponse, Emulator, Fault, Operation, ScriptedFa
 use shieldcert_tests::kit::{TOKEN, issue, key_and_csr, zone_through};
 
 /// A zone with one certificate, and the faults of the next requests.
-async fn service(faults: impl IntoIterator<Item = Fault>) -> (Emulator, Zone, shieldcert::CertificateId) {
+async fn service(
+    faults: impl IntoIterator<Item = Fault>,
+) -> (Emulator, Zone, shieldcert::CertificateId) {
     let emulator = Emulator::builder().token(TOKEN).build().expect("builds");
     let zone = zone_through(emulator.transport());
     let (_, csr) = key_and_csr("sensor-001");
@@ -72,7 +74,11 @@ async fn reading_is_retried_after_transient_failures() {
 
 #[tokio::test(start_paused = true)]
 async fn revoking_is_retried_like_reading() {
-    for unclear in [Fault::reset_after(), Fault::bad_gateway_after(), failure(500)] {
+    for unclear in [
+        Fault::reset_after(),
+        Fault::bad_gateway_after(),
+        failure(500),
+    ] {
         let (emulator, zone, id) = service([unclear]).await;
         zone.revoke(&id).await.expect("succeeds in the end");
         assert_eq!(sent(&emulator).len(), 2);
@@ -131,7 +137,8 @@ async fn each_call_is_reported_to_the_hook_and_dates_the_service() {
     let calls = Arc::new(Mutex::new(Vec::new()));
     let hook = calls.clone();
     let builder = Client::builder().token(TOKEN);
-    let builder = builder.on_call(move |call| hook.lock().expect("not poisoned").push(call.clone()));
+    let builder =
+        builder.on_call(move |call| hook.lock().expect("not poisoned").push(call.clone()));
     let zone = shieldcert_tests::kit::zone(builder.transport(Arc::new(emulator.transport())));
     assert_eq!(zone.client().service_time(), None);
 
@@ -143,7 +150,13 @@ async fn each_call_is_reported_to_the_hook_and_dates_the_service() {
     let calls = calls.lock().expect("not poisoned");
     let seen: Vec<_> = calls
         .iter()
-        .map(|call| (call.operation, call.status.map(|status| status.as_u16()), call.attempts))
+        .map(|call| {
+            (
+                call.operation,
+                call.status.map(|status| status.as_u16()),
+                call.attempts,
+            )
+        })
         .collect();
     assert_eq!(
         seen,
@@ -152,8 +165,16 @@ async fn each_call_is_reported_to_the_hook_and_dates_the_service() {
             ("get_client_certificate", Some(200), 2)
         ]
     );
-    assert_eq!(calls[1].rate_limit_wait.as_secs(), 0, "the backoff waited, not the limiter");
-    assert!(calls[1].duration >= Duration::from_secs(30), "{:?}", calls[1]);
+    assert_eq!(
+        calls[1].rate_limit_wait.as_secs(),
+        0,
+        "the backoff waited, not the limiter"
+    );
+    assert!(
+        calls[1].duration >= Duration::from_secs(30),
+        "{:?}",
+        calls[1]
+    );
     let off = zone
         .client()
         .service_time()

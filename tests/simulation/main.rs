@@ -7,41 +7,35 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use jiff::SignedDuration;
 use shieldcert_tests::simulation::{Outcome, Sabotage, replay, run};
 
-/// Play the client against the emulator through a network that loses, delays and lies
+/// Run the client against the emulator through a network that loses, delays and corrupts messages
 #[derive(Parser)]
 #[command(name = "cargo xtask simulate", bin_name = "cargo xtask simulate")]
 struct Arguments {
-    /// Play this one seed and print everything that happens
+    /// Run this seed and print everything that happens
     #[arg(long, conflicts_with_all = ["seeds", "run_for", "from"])]
     seed: Option<u64>,
-    /// How many seeds to play
+    /// How many seeds to run
     #[arg(long, default_value_t = 2000)]
     seeds: u64,
-    /// Play seeds for so long instead, such as 10m or 90s
+    /// Run seeds for this long instead, such as 10m or 90s
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     run_for: Option<Duration>,
     /// The first seed
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Break the clients: retry-blindly, drop-look-up, ignore-drift or ignore-retry-after
+    /// Break the clients: retry-blindly, break-search, ignore-drift or ignore-retry-after
     #[arg(long)]
     sabotage: Option<Sabotage>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    let number: u64 = text[..text.len() - unit.len()]
+    let duration: SignedDuration = text
         .parse()
-        .map_err(|_| "write a number and its unit, such as 10m or 90s".to_owned())?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => return Err(format!("{unit:?} is not one of the units s, m and h")),
-    };
-    Ok(Duration::from_secs(number.saturating_mul(seconds)))
+        .map_err(|_| "give a number with its unit, such as 10m or 90s".to_owned())?;
+    Duration::try_from(duration).map_err(|_| "it can't be negative".to_owned())
 }
 
 fn main() -> ExitCode {
@@ -71,7 +65,7 @@ fn one(seed: u64, sabotage: Option<Sabotage>) -> ExitCode {
 fn many(arguments: &Arguments) -> ExitCode {
     let started = Instant::now();
     let next = AtomicU64::new(arguments.from);
-    let played = AtomicU64::new(0);
+    let finished = AtomicU64::new(0);
     let failed = Mutex::new(Vec::<(u64, Outcome)>::new());
     let tally = Mutex::new(BTreeMap::<String, u64>::new());
     std::thread::scope(|scope| {
@@ -98,7 +92,7 @@ fn many(arguments: &Arguments) -> ExitCode {
                         let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
                         failed.push((seed, outcome));
                     }
-                    let so_far = played.fetch_add(1, Ordering::Relaxed) + 1;
+                    let so_far = finished.fetch_add(1, Ordering::Relaxed) + 1;
                     if so_far.is_multiple_of(1000) {
                         println!("{so_far} seeds in {:.0?}", started.elapsed());
                     }
@@ -107,9 +101,9 @@ fn many(arguments: &Arguments) -> ExitCode {
         }
     });
     let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let played = played.into_inner();
+    let finished = finished.into_inner();
     println!(
-        "{played} seeds in {:.1?}, {} of them broke a promise",
+        "{finished} seeds in {:.1?}, {} of them broke a promise",
         started.elapsed(),
         failed.len()
     );

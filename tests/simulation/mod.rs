@@ -1,7 +1,7 @@
-//! The real client against the emulator through a network that loses, delays, repeats and lies, on a
-//! clock that does not wait. Everything is drawn from one seed, and so can be replayed.
+//! The real client against the emulator through a network that loses, delays and corrupts messages, on a paused clock.
+//! Everything is drawn from one seed, so a seed can be replayed.
 //!
-//! - `network`: what lies between a client and the service, and the history of what passed.
+//! - `network`: the network between a client and the service, and the history.
 //! - `world`: a zone, several clients, and what they do.
 //! - `promises`: what must hold afterwards.
 //! - `sabotage`: clients broken on purpose, to prove that the simulation notices.
@@ -14,19 +14,19 @@ mod world;
 
 pub use sabotage::Sabotage;
 
-/// What a seed led to.
+/// The outcome of a seed.
 pub struct Outcome {
-    /// The promises that were broken; none if all is well.
+    /// The broken promises; empty if all hold.
     pub broken: Vec<String>,
-    /// What happened, in order.
+    /// The events, in order.
     pub history: Vec<String>,
-    /// How many operations of each kind ended how.
+    /// How many operations of each kind ended in which way.
     pub tally: std::collections::BTreeMap<String, u32>,
 }
 
-/// Runs one seed to its end. Has to be called outside of any runtime.
+/// Runs one seed. Must be called outside of a runtime.
 pub fn run(seed: u64, sabotage: Option<Sabotage>) -> Outcome {
-    // Everything that the client draws by itself, jitter for instance.
+    // What the client draws itself, for example jitter.
     fastrand::seed(seed);
     secrets::watch();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -34,12 +34,12 @@ pub fn run(seed: u64, sabotage: Option<Sabotage>) -> Outcome {
         .start_paused(true)
         .build()
         .expect("a runtime");
-    let mut outcome = runtime.block_on(world::play(seed, sabotage));
+    let mut outcome = runtime.block_on(world::run(seed, sabotage));
     outcome.broken.extend(secrets::found());
     outcome
 }
 
-/// The command that replays a seed.
+/// Returns the command that replays a seed.
 pub fn replay(seed: u64, sabotage: Option<Sabotage>) -> String {
     match sabotage {
         None => format!("cargo xtask simulate --seed {seed}"),

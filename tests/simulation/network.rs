@@ -1,5 +1,4 @@
-//! What lies between a client and the service: faults on the way, the service's rate limit, and the
-//! history of what passed.
+//! The network between a client and the service: faults, the service's rate limit, and the history.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -53,14 +52,14 @@ impl History {
     }
 }
 
-/// How bad a network is.
+/// How often faults are injected.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Weather {
-    /// How many requests in a hundred meet a fault.
+pub(super) struct FaultRates {
+    /// The percentage of requests with a fault.
     pub(super) faults: u32,
-    /// How many in a hundred that meet none are refused with a 429 that all have to wait for.
-    pub(super) storms: u32,
-    /// How many issues in a hundred are refused since the quota is reached.
+    /// The percentage of the others that get a 429, which blocks the client.
+    pub(super) blocks: u32,
+    /// The percentage of creates that are refused because the quota is reached.
     pub(super) quota: u32,
 }
 
@@ -68,16 +67,16 @@ pub(super) struct Weather {
 enum Fault {
     NotConnected,
     RequestLost,
-    AnswerLost,
+    ResponseLost,
     ResetBefore,
     ResetAfter,
     BadGatewayBefore,
     BadGatewayAfter,
-    /// The gateway gives up at once; the service acts so many seconds later.
+    /// A gateway responds 504 at once, and the service acts that many seconds later.
     Late(u64),
-    /// Nothing is answered at all, and the service acts so many seconds later.
+    /// There is no response, and the service acts that many seconds later.
     StalledLate(u64),
-    HtmlInstead,
+    Html,
     CutOff,
     Slow(u64),
 }
@@ -87,46 +86,46 @@ impl Fault {
         match random.u8(0..14) {
             0 => Self::NotConnected,
             1 => Self::RequestLost,
-            2 | 3 => Self::AnswerLost,
+            2 | 3 => Self::ResponseLost,
             4 => Self::ResetBefore,
             5 => Self::ResetAfter,
             6 => Self::BadGatewayBefore,
             7 | 8 => Self::BadGatewayAfter,
             9 => Self::Late(random.u64(1..=60)),
             10 => Self::StalledLate(random.u64(1..=60)),
-            11 => Self::HtmlInstead,
+            11 => Self::Html,
             12 => Self::CutOff,
             _ => Self::Slow(random.u64(1..=25)),
         }
     }
 }
 
-/// A client's way to the service.
+/// A client's connection to the service.
 pub(super) struct Network {
     inner: EmulatorTransport,
     client: usize,
-    weather: Weather,
+    rates: FaultRates,
     random: Mutex<Rng>,
-    meter: Mutex<Meter>,
+    limiter: Mutex<Limiter>,
     history: History,
 }
 
-/// The service's rate limit for one token: so many requests in fixed windows, and a block after that.
-struct Meter {
+/// The service's rate limit for one token: a quota in fixed windows, and a block after too many requests.
+struct Limiter {
     quota: u64,
     window: Duration,
     window_ends: Instant,
     used: u64,
     blocked_until: Option<Instant>,
-    /// When the client was told, by an answer that reached it, to stay away until then.
-    told_until: Option<Instant>,
+    /// Until when the client must wait, by a response that reached it.
+    retry_at: Option<Instant>,
 }
 
 impl Network {
     pub(super) fn new(
         inner: EmulatorTransport,
         client: usize,
-        weather: Weather,
+        rates: FaultRates,
         random: &mut Rng,
         history: History,
     ) -> Arc<Self> {
@@ -134,14 +133,14 @@ impl Network {
         Arc::new(Self {
             inner,
             client,
-            weather,
-            meter: Mutex::new(Meter {
+            rates,
+            limiter: Mutex::new(Limiter {
                 quota: random.u64(40..=200),
                 window,
                 window_ends: Instant::now() + window.mul_f64(random.f64()),
                 used: 0,
                 blocked_until: None,
-                told_until: None,
+                retry_at: None,
             }),
             random: Mutex::new(random.fork()),
             history,
@@ -157,52 +156,56 @@ impl Network {
         sleep(Duration::from_millis(millis)).await;
     }
 
-    /// Counts a request that arrives; refuses it with how long to stay away.
+    /// Counts a request that arrives. The error is how long the client must wait.
     fn count(&self, what: &str) -> Result<String, Duration> {
-        let storm = self.draw(|random| random.u32(0..100) < self.weather.storms);
-        let mut meter = self.meter.lock().expect("not poisoned");
+        let is_blocked = self.draw(|random| random.u32(0..100) < self.rates.blocks);
+        let mut limiter = self.limiter.lock().expect("not poisoned");
         let now = Instant::now();
-        while now >= meter.window_ends {
-            let window = meter.window;
-            meter.window_ends += window;
-            meter.used = 0;
+        while now >= limiter.window_ends {
+            let window = limiter.window;
+            limiter.window_ends += window;
+            limiter.used = 0;
         }
-        if let Some(until) = meter.blocked_until.filter(|until| now < *until) {
+        if let Some(until) = limiter.blocked_until.filter(|until| now < *until) {
             return Err(until - now);
         }
-        meter.used += 1;
-        if meter.used > meter.quota {
-            let (used, quota) = (meter.used, meter.quota);
+        limiter.used += 1;
+        if limiter.used > limiter.quota {
+            let (used, quota) = (limiter.used, limiter.quota);
             self.history.broken(format_args!(
                 "promise 5: client {} sent request {used} of a quota of {quota}: {what}",
                 self.client
             ));
         }
-        if storm {
+        if is_blocked {
             let wait = Duration::from_secs(self.draw(|random| random.u64(1..=90)));
-            meter.blocked_until = Some(now + wait);
+            limiter.blocked_until = Some(now + wait);
             return Err(wait);
         }
         let (left, resets_in) = (
-            meter.quota.saturating_sub(meter.used),
-            (meter.window_ends - now).as_secs(),
+            limiter.quota.saturating_sub(limiter.used),
+            (limiter.window_ends - now).as_secs(),
         );
         Ok(format!("\"default\";r={left};t={resets_in}"))
     }
 
     fn policy(&self) -> String {
-        let meter = self.meter.lock().expect("not poisoned");
-        format!("\"default\";q={};w={}", meter.quota, meter.window.as_secs())
+        let limiter = self.limiter.lock().expect("not poisoned");
+        format!(
+            "\"default\";q={};w={}",
+            limiter.quota,
+            limiter.window.as_secs()
+        )
     }
 
     async fn deliver(&self, request: http::Request<Bytes>, what: &str) -> http::Response<Bytes> {
         let counted = self.count(what);
         let mut response = match counted {
             Ok(left) => {
-                let is_over_quota = *request.method() == Method::POST
-                    && self.draw(|random| random.u32(0..100) < self.weather.quota);
-                let mut response = if is_over_quota {
-                    answered(403, br#"{"success":false,"errors":[{"code":1445,"message":"quota"}],"messages":[],"result":null}"#)
+                let is_quota_reached = *request.method() == Method::POST
+                    && self.draw(|random| random.u32(0..100) < self.rates.quota);
+                let mut response = if is_quota_reached {
+                    respond(403, br#"{"success":false,"errors":[{"code":1445,"message":"quota"}],"messages":[],"result":null}"#)
                 } else {
                     self.inner
                         .send(request)
@@ -215,7 +218,7 @@ impl Network {
                 response
             }
             Err(wait) => {
-                let mut response = answered(429, br#"{"success":false,"errors":[{"code":10429,"message":"rate limited"}],"messages":[],"result":null}"#);
+                let mut response = respond(429, br#"{"success":false,"errors":[{"code":10429,"message":"rate limited"}],"messages":[],"result":null}"#);
                 let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
                 response.headers_mut().insert("retry-after", seconds.into());
                 response
@@ -225,55 +228,55 @@ impl Network {
             .headers_mut()
             .insert("ratelimit-policy", self.policy().parse().expect("a value"));
         self.history
-            .add(format_args!("service  {what} → {}", brief(&response)));
+            .add(format_args!("service  {what} → {}", summarize(&response)));
         response
     }
 
-    /// Looks at what the client sends and when.
-    fn sent(&self, what: &str) {
+    /// Checks what the client sends, and when.
+    fn check_sent(&self, what: &str) {
         self.history
             .add(format_args!("client {} sends {what}", self.client));
-        let mut meter = self.meter.lock().expect("not poisoned");
-        if let Some(until) = meter.told_until {
+        let mut limiter = self.limiter.lock().expect("not poisoned");
+        if let Some(until) = limiter.retry_at {
             if Instant::now() + Duration::from_millis(1) < until {
                 let early = until - Instant::now();
                 self.history.broken(format_args!(
-                    "promise 5: client {} sent {what} {early:?} before it was told to",
+                    "promise 5: client {} sent {what} {early:?} before its `Retry-After` was over",
                     self.client
                 ));
             }
-            meter.told_until = None;
+            limiter.retry_at = None;
         }
     }
 
-    /// Looks at what reaches the client.
+    /// Takes note of a response that reaches the client.
     fn received(&self, response: &http::Response<Bytes>) {
         let wait = response.headers().get("retry-after");
         let wait = wait.and_then(|value| value.to_str().ok()?.parse().ok());
         if let Some(seconds) = wait {
             let until = Instant::now() + Duration::from_secs(seconds);
-            let mut meter = self.meter.lock().expect("not poisoned");
-            meter.told_until = Some(meter.told_until.map_or(until, |other| other.max(until)));
+            let mut limiter = self.limiter.lock().expect("not poisoned");
+            limiter.retry_at = Some(limiter.retry_at.map_or(until, |other| other.max(until)));
         }
     }
 
-    async fn pass(
+    async fn send(
         self: Arc<Self>,
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, TransportError> {
-        let what = described(&request);
-        self.sent(&what);
+        let what = describe(&request);
+        self.check_sent(&what);
         self.hop().await;
-        let faults = self.weather.faults;
+        let faults = self.rates.faults;
         let fault = self.draw(|random| (random.u32(0..100) < faults).then(|| Fault::draw(random)));
         if let Some(fault) = fault {
             self.history.add(format_args!("network  {fault:?}: {what}"));
         }
-        let answer = match fault {
+        let outcome = match fault {
             None => Ok(self.deliver(request, &what).await),
             Some(Fault::NotConnected) => Err(TransportErrorKind::NotConnected),
             Some(Fault::RequestLost) => std::future::pending().await,
-            Some(Fault::AnswerLost) => {
+            Some(Fault::ResponseLost) => {
                 self.deliver(request, &what).await;
                 std::future::pending().await
             }
@@ -282,30 +285,32 @@ impl Network {
                 self.deliver(request, &what).await;
                 Err(TransportErrorKind::Interrupted)
             }
-            Some(Fault::BadGatewayBefore) => Ok(answered(502, b"<html>bad gateway</html>")),
+            Some(Fault::BadGatewayBefore) => Ok(respond(502, b"<html>bad gateway</html>")),
             Some(Fault::BadGatewayAfter) => {
                 self.deliver(request, &what).await;
-                Ok(answered(502, b"<html>bad gateway</html>"))
+                Ok(respond(502, b"<html>bad gateway</html>"))
             }
             Some(Fault::Late(seconds) | Fault::StalledLate(seconds)) => {
-                // The service works on though whoever asked may be gone. It counts a request when it comes.
+                // The service acts even if the client is gone. It counts a request when it arrives.
                 if self.count(&what).is_ok() {
                     let (this, what) = (self.clone(), what.clone());
                     tokio::spawn(async move {
                         sleep(Duration::from_secs(seconds)).await;
                         let response = this.inner.send(request).await.expect("in this process");
-                        this.history
-                            .add(format_args!("service  {what}, late → {}", brief(&response)));
+                        this.history.add(format_args!(
+                            "service  {what}, late → {}",
+                            summarize(&response)
+                        ));
                     });
                 }
                 match fault {
                     Some(Fault::StalledLate(_)) => std::future::pending().await,
-                    _ => Ok(answered(504, b"")),
+                    _ => Ok(respond(504, b"")),
                 }
             }
-            Some(Fault::HtmlInstead) => {
+            Some(Fault::Html) => {
                 self.deliver(request, &what).await;
-                Ok(answered(200, b"<html>welcome</html>"))
+                Ok(respond(200, b"<html>welcome</html>"))
             }
             Some(Fault::CutOff) => {
                 let response = self.deliver(request, &what).await;
@@ -317,32 +322,32 @@ impl Network {
             }
         };
         self.hop().await;
-        if let Ok(response) = &answer {
+        if let Ok(response) = &outcome {
             self.received(response);
         }
-        answer.map_err(TransportError::from)
+        outcome.map_err(TransportError::from)
     }
 }
 
-/// A client's handle to its network.
+/// The transport of a client: a handle to its network.
 #[derive(Clone)]
-pub(super) struct Line(pub(super) Arc<Network>);
+pub(super) struct NetworkTransport(pub(super) Arc<Network>);
 
-impl Transport for Line {
+impl Transport for NetworkTransport {
     fn send(
         &self,
         request: http::Request<Bytes>,
     ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
-        Box::pin(self.0.clone().pass(request))
+        Box::pin(self.0.clone().send(request))
     }
 }
 
-pub(super) fn answered(status: u16, body: &'static [u8]) -> http::Response<Bytes> {
+pub(super) fn respond(status: u16, body: &'static [u8]) -> http::Response<Bytes> {
     let response = http::Response::builder().status(status);
     response.body(Bytes::from_static(body)).expect("a response")
 }
 
-fn described(request: &http::Request<Bytes>) -> String {
+fn describe(request: &http::Request<Bytes>) -> String {
     let uri = request.uri();
     let path = uri.path_and_query().map_or("", |path| path.as_str());
     let path = path
@@ -351,7 +356,7 @@ fn described(request: &http::Request<Bytes>) -> String {
     format!("{} certificates{path}", request.method())
 }
 
-fn brief(response: &http::Response<Bytes>) -> String {
+fn summarize(response: &http::Response<Bytes>) -> String {
     let status = response.status().as_u16();
     let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap_or_default();
     let result = &body["result"];

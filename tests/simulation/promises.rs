@@ -1,4 +1,4 @@
-//! What must hold once everything has ended, checked against the service itself.
+//! What must hold in the end, checked against the service itself.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! Clients that are broken on purpose, from outside: each sabotage undoes what keeps one promise.
+//! Clients that are broken on purpose, from outside: each sabotage breaks one promise.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,16 +9,16 @@ use http::Method;
 use serde_json::Value;
 use shieldcert::{BoxFuture, Transport, TransportError, TransportErrorKind};
 
-use super::network::{Line, answered};
+use super::network::{NetworkTransport, respond};
 
 /// A way to break a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sabotage {
-    /// A request to issue is sent again after any failure.
+    /// A create is sent again after any failure.
     RetryBlindly,
-    /// Looking for a lost certificate finds nothing.
-    DropLookUp,
-    /// A list that moved looks like one that did not.
+    /// The search for a lost certificate finds nothing.
+    BreakSearch,
+    /// A list that moved looks as if it had not.
     IgnoreDrift,
     /// `Retry-After` is not seen.
     IgnoreRetryAfter,
@@ -28,7 +28,7 @@ impl Sabotage {
     /// Every one.
     pub const ALL: [Self; 4] = [
         Self::RetryBlindly,
-        Self::DropLookUp,
+        Self::BreakSearch,
         Self::IgnoreDrift,
         Self::IgnoreRetryAfter,
     ];
@@ -36,15 +36,15 @@ impl Sabotage {
     fn name(self) -> &'static str {
         match self {
             Self::RetryBlindly => "retry-blindly",
-            Self::DropLookUp => "drop-look-up",
+            Self::BreakSearch => "break-search",
             Self::IgnoreDrift => "ignore-drift",
             Self::IgnoreRetryAfter => "ignore-retry-after",
         }
     }
 
-    /// A look-up is a list: with clients that list too, breaking it would break that.
+    /// The search reads a list. If clients list too, breaking it would break that.
     pub(super) fn shows_in_issues_alone(self) -> bool {
-        self == Self::DropLookUp
+        self == Self::BreakSearch
     }
 }
 
@@ -63,7 +63,7 @@ impl FromStr for Sabotage {
             .find(|sabotage| sabotage.name() == text);
         found.ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
-            format!("{text:?} is no sabotage; there are {names}")
+            format!("{text:?} is unknown; give one of {names}")
         })
     }
 }
@@ -71,16 +71,16 @@ impl FromStr for Sabotage {
 /// Stands between a client and its network.
 pub(super) struct Saboteur {
     sabotage: Sabotage,
-    line: Line,
-    /// The last record of the last list that was answered.
+    inner: NetworkTransport,
+    /// The last record of the last list response.
     last: Arc<Mutex<Option<Value>>>,
 }
 
 impl Saboteur {
-    pub(super) fn new(sabotage: Sabotage, line: Line) -> Self {
+    pub(super) fn new(sabotage: Sabotage, inner: NetworkTransport) -> Self {
         Self {
             sabotage,
-            line,
+            inner,
             last: Arc::default(),
         }
     }
@@ -90,17 +90,17 @@ impl Saboteur {
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, TransportError> {
         for _ in 0..2 {
-            match self.line.send(request.clone()).await {
+            match self.inner.send(request.clone()).await {
                 Ok(response) if response.status().is_server_error() => {}
                 Err(error) if error.kind() != TransportErrorKind::NotSent => {}
                 outcome => return outcome,
             }
         }
-        self.line.send(request).await
+        self.inner.send(request).await
     }
 
-    /// Takes the overlap out of what is asked for and puts it into what is answered, and hides totals
-    /// that would tell an older list from a newer one.
+    /// Removes the overlap from the request and adds it to the response, and hides totals that would tell an older list
+    /// from a newer one.
     async fn ignore_drift(
         &self,
         mut request: http::Request<Bytes>,
@@ -122,20 +122,23 @@ impl Saboteur {
             });
         let query = parameters.collect::<Vec<_>>().join("&");
         *request.uri_mut() = format!("{base}?{query}").parse().expect("a URI");
-        let response = self.line.send(request).await?;
+        let response = self.inner.send(request).await?;
         let (parts, body) = response.into_parts();
-        let Ok(mut answer) = serde_json::from_slice::<Value>(&body) else {
+        let Ok(mut envelope) = serde_json::from_slice::<Value>(&body) else {
             return Ok(http::Response::from_parts(parts, body));
         };
-        if let Some(records) = answer["result"].as_array_mut() {
+        if let Some(records) = envelope["result"].as_array_mut() {
             let mut last = self.last.lock().expect("not poisoned");
             if is_overlapping && let Some(anchor) = last.clone() {
                 records.insert(0, anchor);
             }
             *last = records.last().cloned();
-            answer["result_info"]["total_count"] = 1_000_000.into();
+            envelope["result_info"]["total_count"] = 1_000_000.into();
         }
-        Ok(http::Response::from_parts(parts, answer.to_string().into()))
+        Ok(http::Response::from_parts(
+            parts,
+            envelope.to_string().into(),
+        ))
     }
 }
 
@@ -149,21 +152,21 @@ impl Transport for Saboteur {
             Sabotage::RetryBlindly if request.method() == Method::POST => {
                 Box::pin(self.retry_blindly(request))
             }
-            Sabotage::DropLookUp if is_list => Box::pin(async {
-                Ok(answered(
+            Sabotage::BreakSearch if is_list => Box::pin(async {
+                Ok(respond(
                     200,
                     br#"{"success":true,"result":[],"result_info":{"total_count":0}}"#,
                 ))
             }),
             Sabotage::IgnoreDrift if is_list => Box::pin(self.ignore_drift(request)),
             Sabotage::IgnoreRetryAfter => Box::pin(async {
-                let mut response = self.line.send(request).await?;
+                let mut response = self.inner.send(request).await?;
                 for header in ["retry-after", "ratelimit", "ratelimit-policy"] {
                     response.headers_mut().remove(header);
                 }
                 Ok(response)
             }),
-            _ => self.line.send(request),
+            _ => self.inner.send(request),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Watches everything that is traced for what must never be there.
+//! Watches the trace for secrets.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::sync::Once;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// What every client of the simulation calls with.
+/// The token of every client of the simulation.
 pub(super) const TOKEN: &str = "sim-t0ken-that-must-not-show";
 
 thread_local! {
@@ -38,7 +38,7 @@ impl<'a> MakeWriter<'a> for Watch {
     }
 }
 
-/// Begins to watch, once for the whole process; what is found is kept by thread.
+/// Starts watching, once for the process. What is found is kept by thread.
 pub(super) fn watch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -47,7 +47,7 @@ pub(super) fn watch() {
             .with_ansi(false)
             .with_writer(Watch)
             .finish();
-        // Another test of the process may watch already.
+        // Another test may have set one.
         let _ = tracing::subscriber::set_global_default(subscriber);
     });
     FOUND.take();

@@ -12,15 +12,15 @@ use shieldcert::{
 use shieldcert_emulator::{Emulator, EmulatorTransport, IdStyle, Order, TotalCount};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::network::{History, Line, Network, Weather};
+use super::network::{FaultRates, History, Network, NetworkTransport};
 use super::sabotage::{Sabotage, Saboteur};
 use super::secrets::TOKEN;
 use super::{Outcome, promises};
 
 /// Longer than any operation may take.
-const FOR_EVER: Duration = Duration::from_secs(4 * 3600);
+const MAX_DURATION: Duration = Duration::from_secs(4 * 3600);
 
-/// What one attempt to issue came to.
+/// The outcome of an issue.
 pub(super) struct Issuing {
     pub(super) csr: Csr,
     pub(super) end: IssuingEnd,
@@ -36,15 +36,15 @@ pub(super) enum IssuingEnd {
     Dropped,
 }
 
-/// What one listing came to.
+/// The outcome of a list.
 pub(super) struct Listing {
     pub(super) filter: StatusFilter,
-    /// What was there, matched, and nobody touches.
+    /// What was there and matched the whole time.
     pub(super) lasting: HashSet<CertificateId>,
     pub(super) listed: Vec<CertificateId>,
 }
 
-/// What happened, as far as the clients know.
+/// The outcomes, as the clients know them.
 #[derive(Default)]
 pub(super) struct Record {
     pub(super) issuings: Vec<Issuing>,
@@ -60,7 +60,7 @@ impl Record {
 
 /// What all clients share.
 struct World {
-    /// The service itself, with nothing in between.
+    /// The service without faults.
     truth: Zone,
     history: History,
     record: Mutex<Record>,
@@ -80,9 +80,7 @@ impl World {
         let fixed = self.fixed.lock().expect("not poisoned");
         let mut lasting: HashSet<_> = fixed
             .iter()
-            .filter(|(_, status)| {
-                filter == StatusFilter::All || status.as_str() == filter.to_string()
-            })
+            .filter(|(_, status)| filter.matches(status))
             .map(|(id, _)| id.clone())
             .collect();
         if filter == StatusFilter::All {
@@ -102,7 +100,7 @@ fn zone_through(transport: Arc<dyn shieldcert::Transport>) -> Zone {
     client.zone(crate::kit::ZONE.parse().expect("a zone id"))
 }
 
-/// A key takes long to make, and what a key is does not matter here. The names differ.
+/// Keys are slow to generate and do not matter here, so all CSRs share one. Their names differ.
 fn csr(number: usize) -> Csr {
     thread_local! {
         static KEY: PrivateKey = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
@@ -117,8 +115,8 @@ fn csr(number: usize) -> Csr {
     })
 }
 
-/// Plays a seed out and checks the promises.
-pub(super) async fn play(seed: u64, sabotage: Option<Sabotage>) -> Outcome {
+/// Runs a seed and checks the promises.
+pub(super) async fn run(seed: u64, sabotage: Option<Sabotage>) -> Outcome {
     let mut random = Rng::with_seed(seed);
     let history = History::new();
     let whole_seconds = SystemTime::now()
@@ -166,7 +164,7 @@ pub(super) async fn play(seed: u64, sabotage: Option<Sabotage>) -> Outcome {
     sleep(Duration::from_secs(30)).await;
     let mut statuses = HashMap::new();
     for id in fixed.into_keys() {
-        let status = truth.get(&id).await.expect("is there").status().clone();
+        let status = truth.get(&id).await.expect("exists").status().clone();
         statuses.insert(id, status);
     }
     let world = Arc::new(World {
@@ -178,9 +176,9 @@ pub(super) async fn play(seed: u64, sabotage: Option<Sabotage>) -> Outcome {
         csr: csr(0),
     });
 
-    let weather = Weather {
+    let rates = FaultRates {
         faults: pick(&mut random, &[0, 5, 15, 30, 50]),
-        storms: pick(&mut random, &[0, 0, 1, 4]),
+        blocks: pick(&mut random, &[0, 0, 1, 4]),
         quota: pick(&mut random, &[0, 0, 10]),
     };
     let mut clients = Vec::new();
@@ -189,15 +187,15 @@ pub(super) async fn play(seed: u64, sabotage: Option<Sabotage>) -> Outcome {
         let network = Network::new(
             emulator.transport(),
             client,
-            weather,
+            rates,
             &mut random,
             history.clone(),
         );
-        let line: Arc<dyn shieldcert::Transport> = match sabotage {
-            None => Arc::new(Line(network)),
-            Some(sabotage) => Arc::new(Saboteur::new(sabotage, Line(network))),
+        let transport: Arc<dyn shieldcert::Transport> = match sabotage {
+            None => Arc::new(NetworkTransport(network)),
+            Some(sabotage) => Arc::new(Saboteur::new(sabotage, NetworkTransport(network))),
         };
-        let zone = zone_through(line);
+        let zone = zone_through(transport);
         for _ in 0..random.usize(1..=3) {
             let task = Task {
                 world: world.clone(),
@@ -213,13 +211,13 @@ pub(super) async fn play(seed: u64, sabotage: Option<Sabotage>) -> Outcome {
         }
     }
     for client in clients {
-        match timeout(FOR_EVER, client).await {
+        match timeout(MAX_DURATION, client).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => history.broken(format_args!("a client panicked: {error}")),
             Err(_) => history.broken("an operation does not end"),
         }
     }
-    // What is late arrives.
+    // Late commits happen.
     sleep(Duration::from_secs(120)).await;
     let record = std::mem::take(&mut *world.record());
     promises::check(&world.truth, &record, &history).await;
@@ -235,7 +233,7 @@ fn pick<T: Copy>(random: &mut Rng, choices: &[T]) -> T {
     choices[random.usize(0..choices.len())]
 }
 
-/// One after the other, what one user of a client does.
+/// A user of a client, who runs one operation after the other.
 struct Task {
     world: Arc<World>,
     zone: Zone,
@@ -262,8 +260,8 @@ impl Task {
         }
     }
 
-    /// Runs an operation, or drops it somewhere in the middle.
-    async fn perhaps_dropped<T>(&mut self, operation: impl Future<Output = T>) -> Option<T> {
+    /// Runs an operation, or drops it at any await.
+    async fn run_or_drop<T>(&mut self, operation: impl Future<Output = T>) -> Option<T> {
         if self.random.u8(0..6) > 0 {
             return Some(operation.await);
         }
@@ -276,10 +274,10 @@ impl Task {
             return;
         };
         let csr = csr(number);
-        let issue = self.zone.issue(&csr).validity_days(30).into_future();
+        let issue = self.zone.issue(&csr).validity_days(30).send();
         let name = format!("client {} issues sensor-{number}", self.client);
         self.world.history.add(&name);
-        let end = match self.perhaps_dropped(issue).await {
+        let end = match self.run_or_drop(issue).await {
             None => IssuingEnd::Dropped,
             Some(Ok(issued)) => {
                 let id = issued.certificate.id().clone();
@@ -329,7 +327,7 @@ impl Task {
             }
             Ok::<_, Error>(())
         };
-        let outcome = self.perhaps_dropped(collect).await;
+        let outcome = self.run_or_drop(collect).await;
         let end = match outcome {
             None => "dropped",
             Some(Err(_)) => "failed",
@@ -353,7 +351,7 @@ impl Task {
     }
 
     async fn transition(&mut self) {
-        // Others do the same to the same ones; one in a while, somebody outside issues too.
+        // Others do the same to the same certificates, and sometimes somebody outside issues too.
         if self.sabotage.is_some() || self.random.u8(0..3) == 0 {
             for _ in 0..self.random.usize(0..12) {
                 let _ = self.world.truth.issue(&self.world.csr).await;
@@ -371,8 +369,8 @@ impl Task {
         let name = format!("client {} moves {id} to {wanted}", self.client);
         self.world.history.add(&name);
         let started = Instant::now();
-        let wait = request.timeout(limit).into_future();
-        let end = match self.perhaps_dropped(wait).await {
+        let wait = request.timeout(limit).send();
+        let end = match self.run_or_drop(wait).await {
             None => "dropped",
             Some(Ok(certificate)) if *certificate.status() == wanted => "settled",
             Some(Ok(certificate)) => {
