@@ -47,12 +47,14 @@ impl FindByCsr {
     ///
     /// # Errors
     /// See [`FindByCsr`].
-    pub async fn send(self) -> Result<Vec<ClientCertificate>> {
+    pub fn send(self) -> BoxFuture<'static, Result<Vec<ClientCertificate>>> {
         let span = tracing::info_span!(
             "shieldcert.find",
             zone = %self.context.zone_id, csr.sha256 = self.csr.sha256()
         );
-        trace(span, find_all(&self.context, &self.csr)).await
+        Box::pin(trace(span, async move {
+            find_all(&self.context, &self.csr).await
+        }))
     }
 }
 
@@ -61,7 +63,7 @@ impl IntoFuture for FindByCsr {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.send())
+        self.send()
     }
 }
 

@@ -39,12 +39,12 @@ impl Get {
     ///
     /// # Errors
     /// See [`Get`].
-    pub async fn send(self) -> Result<ClientCertificate> {
+    pub fn send(self) -> BoxFuture<'static, Result<ClientCertificate>> {
         let span = tracing::info_span!(
             "shieldcert.get",
             zone = %self.context.zone_id, certificate = %self.id
         );
-        trace(span, self.send_inner()).await
+        Box::pin(trace(span, self.send_inner()))
     }
 
     async fn send_inner(self) -> Result<ClientCertificate> {
@@ -66,6 +66,6 @@ impl IntoFuture for Get {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.send())
+        self.send()
     }
 }

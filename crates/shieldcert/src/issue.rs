@@ -162,14 +162,14 @@ impl Issue {
     ///
     /// # Errors
     /// See [`Issue`].
-    pub async fn send(self) -> Result<Issued> {
+    pub fn send(self) -> BoxFuture<'static, Result<Issued>> {
         let span = tracing::info_span!(
             "shieldcert.issue",
             zone = %self.context.zone_id,
             csr.sha256 = self.csr.sha256(),
             validity_days = self.options.validity_days
         );
-        trace(span, self.send_inner()).await
+        Box::pin(trace(span, self.send_inner()))
     }
 
     async fn send_inner(self) -> Result<Issued> {
@@ -350,6 +350,6 @@ impl IntoFuture for Issue {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.send())
+        self.send()
     }
 }

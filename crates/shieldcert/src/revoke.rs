@@ -101,19 +101,19 @@ macro_rules! transition {
                     id,
                     target,
                 } = self.0.clone();
-                Wait::after(context, id, target.status(), Box::pin(self.send()))
+                Wait::after(context, id, target.status(), self.send())
             }
 
             /// Sends the request. The same as `.await`, for where a plain future is needed.
             ///
             /// # Errors
             #[doc = concat!("See [`", stringify!($name), "`].")]
-            pub async fn send(self) -> Result<ClientCertificate> {
+            pub fn send(self) -> BoxFuture<'static, Result<ClientCertificate>> {
                 let span = tracing::info_span!(
                     "shieldcert.transition",
                     zone = %self.0.context.zone_id, certificate = %self.0.id, to = %self.0.target.status()
                 );
-                trace(span, self.0.send_inner()).await
+                Box::pin(trace(span, self.0.send_inner()))
             }
         }
 
@@ -122,7 +122,7 @@ macro_rules! transition {
             type IntoFuture = BoxFuture<'static, Self::Output>;
 
             fn into_future(self) -> Self::IntoFuture {
-                Box::pin(self.send())
+                self.send()
             }
         }
     };

@@ -69,12 +69,12 @@ impl RevokeSurplus {
     ///
     /// # Errors
     /// See [`RevokeSurplus`].
-    pub async fn send(self) -> Result<Vec<ClientCertificate>> {
+    pub fn send(self) -> BoxFuture<'static, Result<Vec<ClientCertificate>>> {
         let span = tracing::info_span!(
             "shieldcert.revoke_surplus",
             zone = %self.context.zone_id, csr.sha256 = self.csr.sha256()
         );
-        trace(span, self.send_inner()).await
+        Box::pin(trace(span, self.send_inner()))
     }
 
     async fn send_inner(self) -> Result<Vec<ClientCertificate>> {
@@ -104,6 +104,6 @@ impl IntoFuture for RevokeSurplus {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.send())
+        self.send()
     }
 }

@@ -111,7 +111,11 @@ impl List {
     ///
     /// # Errors
     /// See [`List`]. A record that can't be read is an error, too.
-    pub async fn send(self) -> Result<Vec<ClientCertificate>> {
+    pub fn send(self) -> BoxFuture<'static, Result<Vec<ClientCertificate>>> {
+        Box::pin(self.collect())
+    }
+
+    async fn collect(self) -> Result<Vec<ClientCertificate>> {
         let mut pages = self.pages();
         let mut all = Vec::new();
         while let Some(page) = pages.try_next().await? {
@@ -146,6 +150,6 @@ impl IntoFuture for List {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.send())
+        self.send()
     }
 }

@@ -133,7 +133,11 @@ impl Wait {
     ///
     /// # Errors
     /// See [`Wait`]. A wait that has already ended as a stream is an error.
-    pub async fn send(mut self) -> Result<ClientCertificate> {
+    pub fn send(self) -> BoxFuture<'static, Result<ClientCertificate>> {
+        Box::pin(self.finish())
+    }
+
+    async fn finish(mut self) -> Result<ClientCertificate> {
         let mut last = None;
         while let Some(certificate) = self.try_next().await? {
             last = Some(certificate);
@@ -294,7 +298,7 @@ impl IntoFuture for Wait {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.send())
+        self.send()
     }
 }
 
