@@ -1,24 +1,19 @@
 //! Each operation sends the request that the spec states, and reads the whole response.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use httpmock::MockServer;
 use serde_json::json;
-use shieldcert::{CertificateId, Client, Error, RetryPolicy, Status, StatusFilter, Zone};
+use shieldcert::{Client, Error, RetryPolicy, Status, StatusFilter, Zone};
 use shieldcert_api::types;
 use shieldcert_emulator::{Emulator, Fault, Operation, ScriptedFault};
 use shieldcert_httpmock::MockServerExt;
-use shieldcert_tests::kit::{TOKEN, ZONE, key_and_csr, zone};
-
-const ID: &str = "7bf7f70c-7600-42e1-81c4-e4c0da9aa515";
+use shieldcert_tests::kit::{ID, TOKEN, ZONE, id, key_and_csr, zone};
 
 fn zone_of(server: &MockServer) -> Zone {
     let builder = Client::builder().token(TOKEN).base_url(server.base_url());
     zone(builder.retry(RetryPolicy::never()))
-}
-
-fn id() -> CertificateId {
-    ID.parse().expect("an id")
 }
 
 fn identifier(text: &str) -> types::Identifier {
@@ -186,7 +181,7 @@ async fn a_response_that_is_too_large_is_an_error() {
     });
     let error = zone_of(&server).get(&id()).await.expect_err("is too large");
     assert!(!error.is_retryable(), "{error}");
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(error, @"GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates/7bf7f70c-7600-42e1-81c4-e4c0da9aa515: the response is larger than 8388608 bytes");
 }
 
 #[tokio::test]
@@ -194,7 +189,7 @@ async fn issue_says_when_the_outcome_is_unknown() {
     let emulator = Emulator::builder().token(TOKEN).build().expect("builds");
     emulator.script([ScriptedFault::next(Operation::Create, Fault::bad_gateway_before()).always()]);
     let builder = Client::builder().token(TOKEN).retry(RetryPolicy::never());
-    let zone = zone(builder.transport(std::sync::Arc::new(emulator.transport())));
+    let zone = zone(builder.transport(Arc::new(emulator.transport())));
     let (_, csr) = key_and_csr("sensor-001");
     let issue = zone.issue(&csr).settle_window(Duration::ZERO);
     let error = issue.await.expect_err("unknown");

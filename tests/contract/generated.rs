@@ -12,7 +12,7 @@ use shieldcert::{CertificateId, Client, RetryPolicy, StatusFilter, Transport, Zo
 use shieldcert_emulator::{Emulator, IdStyle};
 use shieldcert_tests::kit::spec::Spec;
 use shieldcert_tests::kit::tap::Tap;
-use shieldcert_tests::kit::{TOKEN, ZONE, key_and_csr, zone};
+use shieldcert_tests::kit::{TOKEN, ZONE, id, key_and_csr, zone};
 
 const LIST: &str = "/zones/{zone_id}/client_certificates";
 const ONE: &str = "/zones/{zone_id}/client_certificates/{client_certificate_id}";
@@ -43,7 +43,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(future)
 }
 
-/// A zone whose service sends this response to every request, and the record of the requests.
+/// Returns a zone whose service sends this response to every request, and the record of the requests.
 fn zone_with_response(status: u16, body: impl Into<Bytes>) -> (Tap, Zone) {
     let response = http::Response::builder().status(status).body(body.into());
     let tap = Tap::responding(response.expect("a response"));
@@ -399,9 +399,7 @@ fn every_certificate_response_that_matches_the_spec_is_read_without_loss() {
 fn every_failure_response_that_matches_the_spec_is_read() {
     let spec = Spec::read();
     let (_, csr) = key_and_csr("sensor-001");
-    let id: CertificateId = "7bf7f70c-7600-42e1-81c4-e4c0da9aa515"
-        .parse()
-        .expect("an id");
+    let id = id();
     for (path, method) in OPERATIONS {
         // Nothing satisfies create's own schema, so its failures are generated from list's.
         let stated = if method == "post" {
@@ -563,9 +561,7 @@ fn no_response_makes_the_client_panic() {
     ];
     let statuses = prop_oneof![3 => Just(200_u16), 1 => 200..600_u16];
     let (_, csr) = key_and_csr("sensor-001");
-    let id: CertificateId = "7bf7f70c-7600-42e1-81c4-e4c0da9aa515"
-        .parse()
-        .expect("an id");
+    let id = id();
     runner(600)
         .run(&(statuses, bodies), |(status, body)| {
             let (_, zone) = zone_with_response(status, body);

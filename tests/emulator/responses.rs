@@ -96,7 +96,7 @@ async fn success_responses_match_the_spec() {
     let list = format!("/zones/{ZONE}/client_certificates");
     let token = Some("Bearer s3cret");
     let (status, created) = service
-        .ask(token, Method::POST, &list, Some(&body(json!(30))))
+        .call(token, Method::POST, &list, Some(&body(json!(30))))
         .await;
     assert_eq!(status, StatusCode::OK);
     service.assert_matches_spec((LIST, "post"), status, &created);

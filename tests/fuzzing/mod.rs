@@ -8,7 +8,7 @@ use http::header::{HeaderName, HeaderValue};
 use shieldcert::{Client, Csr, Error, PrivateKey, RetryPolicy};
 
 use crate::kit::tap::Tap;
-use crate::kit::{TOKEN, zone};
+use crate::kit::{TOKEN, id, zone};
 
 /// Runs operations against a service that sends this response to every request.
 fn call_operations(response: http::Response<Bytes>) {
@@ -21,9 +21,7 @@ fn call_operations(response: http::Response<Bytes>) {
         .token(TOKEN)
         .retry(RetryPolicy::default().max_attempts(2));
     let zone = zone(builder.transport(Arc::new(Tap::responding(response))));
-    let id = "7bf7f70c-7600-42e1-81c4-e4c0da9aa515"
-        .parse()
-        .expect("an id");
+    let id = id();
     runtime.block_on(async {
         let mut pages = zone.list().pages();
         for _ in 0..3 {

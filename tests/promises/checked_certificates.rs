@@ -13,7 +13,7 @@ use rustls::{
 use serde_json::json;
 use shieldcert::{Error, Identity};
 use shieldcert_emulator::{CannedResponse, Emulator, Fault, Operation, ScriptedFault};
-use shieldcert_tests::kit::{TOKEN, key_and_csr, zone_through};
+use shieldcert_tests::kit::{ID, TOKEN, key_and_csr, zone_through};
 
 async fn identity(emulator: &Emulator, name: &str) -> Identity {
     let zone = zone_through(emulator.transport());
@@ -81,7 +81,7 @@ async fn a_server_accepts_an_issued_identity_and_none_of_another_ca() {
 async fn a_certificate_for_another_key_is_an_error() {
     let other = include_str!("../../crates/shieldcert/tests/data/openssl-p256.cert.pem");
     let record = json!({
-        "id": "7bf7f70c-7600-42e1-81c4-e4c0da9aa515", "status": "active", "certificate": other,
+        "id": ID, "status": "active", "certificate": other,
     });
     let body = json!({ "success": true, "errors": [], "messages": [], "result": record });
     let emulator = Emulator::builder().token(TOKEN).build().expect("builds");
@@ -95,7 +95,7 @@ async fn a_certificate_for_another_key_is_an_error() {
     let error = zone.issue(&csr).validity_days(90).await;
     let error = error.expect_err("another key's");
     assert!(matches!(error, Error::WrongCertificate { .. }), "{error}");
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(error, @"the service returned a certificate that does not match the request (id 7bf7f70c-7600-42e1-81c4-e4c0da9aa515): its public key is not the CSR's");
     assert_eq!(emulator.history().count(Operation::Create), 1);
 }
 

@@ -1,14 +1,15 @@
 //! Promise 3: no value in one record costs the caller another record, and what can't be read is an error that shows it.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use shieldcert::{Client, ClientCertificate, Error, RetryPolicy, Status, Zone};
 use shieldcert_emulator::{CannedResponse, Emulator, Fault, Operation, ScriptedFault};
-use shieldcert_tests::kit::{TOKEN, zone};
+use shieldcert_tests::kit::{ID, TOKEN, zone};
 
-const ID: &str = "7bf7f70c-7600-42e1-81c4-e4c0da9aa515";
 const OTHER_ID: &str = "023e105f4ecef8ad9ca31a8372d0c353";
 
-/// A zone whose lists all get this response.
+/// Returns a zone whose lists get this response.
 fn zone_with_list(status: u16, body: &str) -> Zone {
     let emulator = Emulator::builder().token(TOKEN).build().expect("builds");
     let response = CannedResponse::new(status)
@@ -16,7 +17,7 @@ fn zone_with_list(status: u16, body: &str) -> Zone {
         .body(body.to_owned());
     emulator.script([ScriptedFault::next(Operation::List, Fault::respond(response)).always()]);
     let builder = Client::builder().token(TOKEN).retry(RetryPolicy::never());
-    zone(builder.transport(std::sync::Arc::new(emulator.transport())))
+    zone(builder.transport(Arc::new(emulator.transport())))
 }
 
 async fn list(status: u16, body: &str) -> Result<Vec<ClientCertificate>, Error> {
@@ -74,7 +75,10 @@ async fn a_record_that_is_no_certificate_is_an_error_in_its_place_alone() {
     assert_eq!(page.certificates.len(), 1);
     assert_eq!(page.unreadable.len(), 2);
     let errors: Vec<_> = page.unreadable.iter().map(ToString::to_string).collect();
-    insta::assert_snapshot!(errors.join("\n"), @"");
+    insta::assert_snapshot!(errors.join("\n"), @r#"
+    GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 200 (ray 8f1-FRA): a record of the list is not an object; body: "\"odd\""
+    GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 200 (ray 8f1-FRA): a record of the list has no usable id (certificate id: it is empty; give an id as the list of certificates shows it); body: "{\"status\":\"active\"}"
+    "#);
 }
 
 #[tokio::test]
@@ -101,7 +105,17 @@ async fn an_unreadable_response_is_an_error_with_its_status_ray_and_start() {
         assert!(!error.to_string().contains(TOKEN), "{error}");
         messages.push(error.to_string());
     }
-    insta::assert_snapshot!(messages.join("\n"), @"");
+    insta::assert_snapshot!(messages.join("\n"), @r#"
+    GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 502 (ray 8f1-FRA): the response is HTML, so it comes from a gateway and not from the API; body: "<html>bad gateway</html>"
+    GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 200 (ray 8f1-FRA): the response is HTML, so it comes from a gateway and not from the API; body: "<html>hello</html>"
+    GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 200 (ray 8f1-FRA): the response is empty; body: (empty)
+    GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 200 (ray 8f1-FRA): the response is JSON that breaks off; body: "{\"success\":true,\"result\":[{\"id\""
+    GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 200 (ray 8f1-FRA): the response is not JSON; body: "hello"
+    GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 200 (ray 8f1-FRA): the response is JSON, but not an envelope of the API; body: "[1]"
+    GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 200 (ray 8f1-FRA): the response says that the call failed, but not why; body: "{\"success\":false,\"errors\":[]}"
+    GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 200 (ray 8f1-FRA): the `result` of the response is not a list; body: "{\"success\":true,\"result\":\"odd\"}"
+    GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 404 (ray 8f1-FRA): the response says that the call failed, but not why; body: "{}"
+    "#);
 }
 
 #[tokio::test]
