@@ -136,7 +136,7 @@ async fn issue_matches_the_spec() {
     let failure: types::ApiResponseCommonFailure = serde_json::from_value(json!({
         "success": false, "errors": [{ "code": 1445, "message": "quota" }], "messages": [], "result": null,
     }))
-    .expect("is a failure by the spec");
+    .expect("matches the spec");
     let mock = server.create_client_certificate(|when, then| {
         when.zone_id(&identifier(ZONE)).body(&body);
         then.client_error(400, &failure);
