@@ -54,11 +54,11 @@ fn zone_with_response(status: u16, body: impl Into<Bytes>) -> (Tap, Zone) {
 
 // Values from schemas.
 
-/// Values that are valid by a schema.
+/// Generates values that match a schema.
 fn valid(spec: &Spec, schema: &Value) -> BoxedStrategy<Value> {
     let schema = spec.resolve(schema);
     if let Some(parts) = schema["allOf"].as_array() {
-        // One part alone may be anything; several are parts of an object.
+        // A single part can have any type; several are parts of an object.
         if let [part] = parts.as_slice() {
             return valid(spec, part);
         }
@@ -202,7 +202,7 @@ fn check_request(spec: &Spec, request: &http::Request<Bytes>, seen: &mut BTreeSe
             Some(text) => {
                 let kind = spec.resolve(&parameter["schema"])["type"].as_str();
                 let value = match kind {
-                    // Whole numbers are written whole.
+                    // Numbers are sent as whole numbers.
                     Some("integer" | "number") => {
                         json!(text.parse::<i64>().expect("a whole number"))
                     }
@@ -469,7 +469,7 @@ fn every_list_response_that_matches_the_spec_is_read_without_loss() {
                 record["id"] = json!(format!("{number:032x}"));
             }
             seen.lock().expect("not poisoned").extend(present(&body));
-            // What the service says of the total decides how far a list is read, not what is on a page.
+            // The total would make the client read more pages.
             body["result_info"] = Value::Null;
             let (_, zone) = zone_with_response(200, body.to_string());
             let read = block_on(zone.list().into_future()).expect("is read");
