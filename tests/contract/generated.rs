@@ -63,7 +63,7 @@ fn valid(spec: &Spec, schema: &Value) -> BoxedStrategy<Value> {
             return valid(spec, part);
         }
         let parts: Vec<_> = parts.iter().map(|part| valid(spec, part)).collect();
-        return parts.prop_map(merged).boxed();
+        return parts.prop_map(merge).boxed();
     }
     if let Some(values) = schema["enum"].as_array() {
         return proptest::sample::select(values.clone()).boxed();
@@ -120,7 +120,7 @@ fn valid(spec: &Spec, schema: &Value) -> BoxedStrategy<Value> {
     }
 }
 
-fn merged(parts: Vec<Value>) -> Value {
+fn merge(parts: Vec<Value>) -> Value {
     let mut whole = Map::new();
     for part in parts {
         if let Value::Object(members) = part {
