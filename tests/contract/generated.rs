@@ -1,5 +1,4 @@
-//! Contract tests by generation: requests and answers are made from the spec's schemas, not from what
-//! somebody thought of.
+//! Contract tests with requests and responses that are generated from the spec's schemas.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -9,11 +8,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Map, Value, json};
-use shieldcert::transport::{BoxFuture, Transport, TransportError};
-use shieldcert::{CertificateId, Client, RetryPolicy, StatusFilter, Zone};
+use shieldcert::{CertificateId, Client, RetryPolicy, StatusFilter, Transport, Zone};
 use shieldcert_emulator::{Emulator, IdStyle};
-use shieldcert_tests::spec::Spec;
-use shieldcert_tests::{TOKEN, ZONE, key_and_csr};
+use shieldcert_tests::kit::spec::Spec;
+use shieldcert_tests::kit::tap::Tap;
+use shieldcert_tests::kit::{TOKEN, ZONE, id, key_and_csr, zone};
 
 const LIST: &str = "/zones/{zone_id}/client_certificates";
 const ONE: &str = "/zones/{zone_id}/client_certificates/{client_certificate_id}";
@@ -25,7 +24,7 @@ const OPERATIONS: [(&str, &str); 5] = [
     (ONE, "delete"),
 ];
 
-/// The same cases each time: a failure is one that everybody sees.
+/// Runs the same cases each time, so that a failure can be reproduced.
 fn runner(cases: u32) -> TestRunner {
     let config = Config {
         cases,
@@ -44,50 +43,27 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(future)
 }
 
-/// Answers everything in one way, and keeps what it was asked.
-struct Answering {
-    status: u16,
-    body: Bytes,
-    asked: Mutex<Vec<http::Request<Bytes>>>,
-}
-
-impl Transport for Answering {
-    fn send(
-        &self,
-        request: http::Request<Bytes>,
-    ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
-        self.asked.lock().expect("not poisoned").push(request);
-        let response = http::Response::builder().status(self.status);
-        let response = response.body(self.body.clone()).expect("a response");
-        Box::pin(async { Ok(response) })
-    }
-}
-
-fn answering(status: u16, body: impl Into<Bytes>) -> (Arc<Answering>, Zone) {
-    let answering = Arc::new(Answering {
-        status,
-        body: body.into(),
-        asked: Mutex::default(),
-    });
+/// Returns a zone whose service sends this response to every request, and the record of the requests.
+fn zone_with_response(status: u16, body: impl Into<Bytes>) -> (Tap, Zone) {
+    let response = http::Response::builder().status(status).body(body.into());
+    let tap = Tap::responding(response.expect("a response"));
     let builder = Client::builder().token(TOKEN).retry(RetryPolicy::never());
-    (
-        answering.clone(),
-        shieldcert_tests::zone(builder.transport(answering)),
-    )
+    let zone = zone(builder.transport(Arc::new(tap.clone())));
+    (tap, zone)
 }
 
 // Values from schemas.
 
-/// Values that are valid by a schema.
+/// Generates values that match a schema.
 fn valid(spec: &Spec, schema: &Value) -> BoxedStrategy<Value> {
     let schema = spec.resolve(schema);
     if let Some(parts) = schema["allOf"].as_array() {
-        // One part alone may be anything; several are parts of an object.
+        // A single part can have any type; several are parts of an object.
         if let [part] = parts.as_slice() {
             return valid(spec, part);
         }
         let parts: Vec<_> = parts.iter().map(|part| valid(spec, part)).collect();
-        return parts.prop_map(merged).boxed();
+        return parts.prop_map(merge).boxed();
     }
     if let Some(values) = schema["enum"].as_array() {
         return proptest::sample::select(values.clone()).boxed();
@@ -144,7 +120,7 @@ fn valid(spec: &Spec, schema: &Value) -> BoxedStrategy<Value> {
     }
 }
 
-fn merged(parts: Vec<Value>) -> Value {
+fn merge(parts: Vec<Value>) -> Value {
     let mut whole = Map::new();
     for part in parts {
         if let Value::Object(members) = part {
@@ -154,11 +130,11 @@ fn merged(parts: Vec<Value>) -> Value {
     Value::Object(whole)
 }
 
-fn answer_schema<'a>(spec: &'a Spec, path: &str, method: &str) -> &'a Value {
+fn response_schema<'a>(spec: &'a Spec, path: &str, method: &str) -> &'a Value {
     &spec.document["paths"][path][method]["responses"]["200"]["content"]["application/json"]["schema"]
 }
 
-// What the client asks is valid by the spec.
+// Requests of the client match the spec.
 
 #[derive(Clone, Debug)]
 enum Call {
@@ -188,7 +164,7 @@ fn calls() -> impl Strategy<Value = (Call, CertificateId)> {
     (call, id)
 }
 
-/// Checks a request against the operation it belongs to, and notes what of it was seen.
+/// Checks a request against its operation in the spec, and adds its parameters and body members to `seen`.
 fn check_request(spec: &Spec, request: &http::Request<Bytes>, seen: &mut BTreeSet<String>) {
     let method = request.method().as_str().to_lowercase();
     let path = request
@@ -226,7 +202,7 @@ fn check_request(spec: &Spec, request: &http::Request<Bytes>, seen: &mut BTreeSe
             Some(text) => {
                 let kind = spec.resolve(&parameter["schema"])["type"].as_str();
                 let value = match kind {
-                    // Whole numbers are written whole.
+                    // Numbers are sent as whole numbers.
                     Some("integer" | "number") => {
                         json!(text.parse::<i64>().expect("a whole number"))
                     }
@@ -241,7 +217,7 @@ fn check_request(spec: &Spec, request: &http::Request<Bytes>, seen: &mut BTreeSe
         let known = parameters
             .iter()
             .any(|parameter| parameter["name"] == name.as_str());
-        assert!(known, "{method} {path}: the spec knows no parameter {name}");
+        assert!(known, "{method} {path}: the spec has no parameter {name}");
     }
     let known_headers = ["accept", "authorization", "content-type", "content-length"];
     for header in request.headers().keys() {
@@ -283,11 +259,11 @@ fn query(request: &http::Request<Bytes>, name: &str) -> Option<String> {
 }
 
 #[test]
-fn every_request_that_the_client_can_make_is_valid_by_the_spec() {
+fn every_request_of_the_client_matches_the_spec() {
     let spec = Spec::read();
     let (_, csr) = key_and_csr("sensor-001");
     let seen = Mutex::new(BTreeSet::new());
-    // Full pages, so that a list asks for the next one too.
+    // Full pages, so that a list requests the next one too.
     runner(200)
         .run(&calls(), |(call, id)| {
             let records = |size: u32| {
@@ -301,7 +277,7 @@ fn every_request_that_the_client_can_make_is_valid_by_the_spec() {
                 5
             };
             let body = json!({ "success": true, "result": records(size) });
-            let (answering, zone) = answering(200, body.to_string());
+            let (tap, zone) = zone_with_response(200, body.to_string());
             block_on(async {
                 match call {
                     Call::List(filter, size) => {
@@ -319,14 +295,14 @@ fn every_request_that_the_client_can_make_is_valid_by_the_spec() {
                     Call::Reactivate => drop(zone.reactivate(&id).await),
                 }
             });
-            let asked = answering.asked.lock().expect("not poisoned");
-            assert!(!asked.is_empty());
-            for request in asked.iter() {
+            let requests = tap.requests();
+            assert!(!requests.is_empty());
+            for request in &requests {
                 check_request(&spec, request, &mut seen.lock().expect("not poisoned"));
             }
             Ok(())
         })
-        .expect("every request is valid");
+        .expect("every request matches the spec");
     let seen = seen.into_inner().expect("not poisoned");
     let stated: BTreeSet<String> = coverage(&spec)
         .into_iter()
@@ -339,9 +315,9 @@ fn every_request_that_the_client_can_make_is_valid_by_the_spec() {
     assert_eq!(seen, stated);
 }
 
-// What the service may answer is read.
+// Responses that match the spec are read.
 
-/// The properties of a value, by the names that [`coverage`] has for them.
+/// Returns the properties that a value has, named as in [`coverage`].
 fn present(value: &Value) -> BTreeSet<String> {
     match value {
         Value::Object(members) => members
@@ -365,53 +341,49 @@ fn present(value: &Value) -> BTreeSet<String> {
     }
 }
 
-/// Prints a part of the coverage table, which must be full.
+/// Prints a part of the coverage table and checks that all of it was seen.
 fn assert_full(spec: &Spec, method: &str, path: &str, status: &str, seen: &BTreeSet<String>) {
     let prefix = format!("{method} {path} → {status} ");
     for row in coverage(spec) {
         let Some(property) = row.strip_prefix(&prefix) else {
             continue;
         };
-        // Where a list or an object was always empty, it stands for what could be in it.
         let is_seen = seen.contains(property);
         println!("  {} {row}", if is_seen { "✓" } else { "✗" });
-        assert!(is_seen, "no generated answer had this: {row}");
+        assert!(is_seen, "no generated response had this: {row}");
     }
 }
 
 #[test]
-fn every_answer_that_is_valid_by_the_spec_is_read_without_loss() {
+fn every_certificate_response_that_matches_the_spec_is_read_without_loss() {
     let spec = Spec::read();
     for (path, method) in [(ONE, "get"), (ONE, "patch"), (ONE, "delete")] {
-        let schema = answer_schema(&spec, path, method);
+        let schema = response_schema(&spec, path, method);
         let seen = Mutex::new(BTreeSet::new());
         runner(200)
-            .run(
-                &(valid(&spec, schema), "[0-9a-f]{32}"),
-                |(mut answer, id)| {
-                    // Whether there is a certificate at all is another test's.
-                    if !answer["result"].is_object() {
-                        answer["result"] = json!({});
+            .run(&(valid(&spec, schema), "[0-9a-f]{32}"), |(mut body, id)| {
+                // A response without a certificate is an error, which another test covers.
+                if !body["result"].is_object() {
+                    body["result"] = json!({});
+                }
+                body["result"]["id"] = json!(id);
+                let (_, zone) = zone_with_response(200, body.to_string());
+                let id = id.parse().expect("an id");
+                let read = block_on(async {
+                    match method {
+                        "get" => zone.get(&id).await,
+                        "patch" => zone.reactivate(&id).await,
+                        _ => zone.revoke(&id).await,
                     }
-                    answer["result"]["id"] = json!(id);
-                    let (_, zone) = answering(200, answer.to_string());
-                    let id = id.parse().expect("an id");
-                    let read = block_on(async {
-                        match method {
-                            "get" => zone.get(&id).await,
-                            "patch" => zone.reactivate(&id).await,
-                            _ => zone.revoke(&id).await,
-                        }
-                    });
-                    let read = read.expect("is read");
-                    assert_eq!(
-                        serde_json::to_value(&read).expect("writes"),
-                        answer["result"]
-                    );
-                    seen.lock().expect("not poisoned").extend(present(&answer));
-                    Ok(())
-                },
-            )
+                });
+                let read = read.expect("is read");
+                assert_eq!(
+                    serde_json::to_value(&read).expect("is serialized"),
+                    body["result"]
+                );
+                seen.lock().expect("not poisoned").extend(present(&body));
+                Ok(())
+            })
             .expect("nothing is lost");
         assert_full(
             &spec,
@@ -424,14 +396,12 @@ fn every_answer_that_is_valid_by_the_spec_is_read_without_loss() {
 }
 
 #[test]
-fn every_failure_that_is_valid_by_the_spec_is_read() {
+fn every_failure_response_that_matches_the_spec_is_read() {
     let spec = Spec::read();
     let (_, csr) = key_and_csr("sensor-001");
-    let id: CertificateId = "7bf7f70c-7600-42e1-81c4-e4c0da9aa515"
-        .parse()
-        .expect("an id");
+    let id = id();
     for (path, method) in OPERATIONS {
-        // Nothing satisfies the create's: its failures are those of the others.
+        // Nothing satisfies create's own schema, so its failures are generated from list's.
         let stated = if method == "post" {
             (LIST, "get")
         } else {
@@ -441,8 +411,8 @@ fn every_failure_that_is_valid_by_the_spec_is_read() {
         let schema = &responses["4XX"]["content"]["application/json"]["schema"];
         let seen = Mutex::new(BTreeSet::new());
         runner(150)
-            .run(&(valid(&spec, schema), 400..500_u16), |(answer, status)| {
-                let (_, zone) = answering(status, answer.to_string());
+            .run(&(valid(&spec, schema), 400..500_u16), |(body, status)| {
+                let (_, zone) = zone_with_response(status, body.to_string());
                 let error = block_on(async {
                     match (path, method) {
                         (LIST, "get") => zone.list().await.err(),
@@ -457,7 +427,7 @@ fn every_failure_that_is_valid_by_the_spec_is_read() {
                 });
                 let error = error.expect("is a failure");
                 assert_eq!(error.status().map(|status| status.as_u16()), Some(status));
-                let stated = answer["errors"].as_array().expect("a list");
+                let stated = body["errors"].as_array().expect("a list");
                 assert_eq!(error.messages().len(), stated.len());
                 for (message, stated) in error.messages().iter().zip(stated) {
                     assert_eq!(message.code, stated["code"].as_i64());
@@ -471,7 +441,7 @@ fn every_failure_that_is_valid_by_the_spec_is_read() {
                         stated["source"]["pointer"].as_str()
                     );
                 }
-                seen.lock().expect("not poisoned").extend(present(&answer));
+                seen.lock().expect("not poisoned").extend(present(&body));
                 Ok(())
             })
             .expect("every failure is read");
@@ -488,24 +458,24 @@ fn every_failure_that_is_valid_by_the_spec_is_read() {
 }
 
 #[test]
-fn every_list_that_is_valid_by_the_spec_is_read_without_loss() {
+fn every_list_response_that_matches_the_spec_is_read_without_loss() {
     let spec = Spec::read();
-    let schema = answer_schema(&spec, LIST, "get");
+    let schema = response_schema(&spec, LIST, "get");
     let seen = Mutex::new(BTreeSet::new());
     runner(200)
-        .run(&valid(&spec, schema), |mut answer| {
-            let records = answer["result"].as_array_mut();
+        .run(&valid(&spec, schema), |mut body| {
+            let records = body["result"].as_array_mut();
             for (number, record) in records.into_iter().flatten().enumerate() {
                 record["id"] = json!(format!("{number:032x}"));
             }
-            seen.lock().expect("not poisoned").extend(present(&answer));
-            // What the service says of the total decides how far a list is read, not what is on a page.
-            answer["result_info"] = Value::Null;
-            let (_, zone) = answering(200, answer.to_string());
+            seen.lock().expect("not poisoned").extend(present(&body));
+            // The total would make the client read more pages.
+            body["result_info"] = Value::Null;
+            let (_, zone) = zone_with_response(200, body.to_string());
             let read = block_on(zone.list().into_future()).expect("is read");
-            let expected = answer["result"].as_array().cloned().unwrap_or_default();
+            let expected = body["result"].as_array().cloned().unwrap_or_default();
             assert_eq!(
-                serde_json::to_value(&read).expect("writes"),
+                serde_json::to_value(&read).expect("is serialized"),
                 Value::Array(expected)
             );
             Ok(())
@@ -520,7 +490,7 @@ fn every_list_that_is_valid_by_the_spec_is_read_without_loss() {
     );
 }
 
-/// The ways in which real answers break the spec, and some in which they might.
+/// Values that real responses have, or could have, where the spec says otherwise.
 fn broken_member() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Null),
@@ -558,8 +528,8 @@ fn no_value_in_one_record_costs_another_record() {
                 for (place, (name, value)) in breaks.into_iter().enumerate() {
                     records[place % count][name] = value;
                 }
-                let answer = json!({ "success": true, "errors": null, "result": records });
-                let (_, zone) = answering(200, answer.to_string());
+                let body = json!({ "success": true, "errors": null, "result": records });
+                let (_, zone) = zone_with_response(200, body.to_string());
                 let read = block_on(zone.list().into_future()).expect("is read");
                 assert_eq!(read.len(), count);
                 Ok(())
@@ -569,15 +539,15 @@ fn no_value_in_one_record_costs_another_record() {
 }
 
 #[test]
-fn no_answer_makes_the_client_panic() {
+fn no_response_makes_the_client_panic() {
     let spec = Spec::read();
-    let answers = valid(&spec, answer_schema(&spec, LIST, "get"));
+    let responses = valid(&spec, response_schema(&spec, LIST, "get"));
     let mutated = (
-        answers,
+        responses,
         vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
     )
-        .prop_map(|(answer, edits)| {
-            let mut bytes = answer.to_string().into_bytes();
+        .prop_map(|(body, edits)| {
+            let mut bytes = body.to_string().into_bytes();
             for (place, byte) in edits {
                 let place = place.index(bytes.len());
                 bytes[place] = byte;
@@ -591,12 +561,10 @@ fn no_answer_makes_the_client_panic() {
     ];
     let statuses = prop_oneof![3 => Just(200_u16), 1 => 200..600_u16];
     let (_, csr) = key_and_csr("sensor-001");
-    let id: CertificateId = "7bf7f70c-7600-42e1-81c4-e4c0da9aa515"
-        .parse()
-        .expect("an id");
+    let id = id();
     runner(600)
         .run(&(statuses, bodies), |(status, body)| {
-            let (_, zone) = answering(status, body);
+            let (_, zone) = zone_with_response(status, body);
             block_on(async {
                 let mut pages = zone.list().pages();
                 for _ in 0..3 {
@@ -618,17 +586,17 @@ fn no_answer_makes_the_client_panic() {
         .expect("nothing panics");
 }
 
-// What the emulator answers is valid by the spec.
+// Responses of the emulator match the spec.
 
-/// A request as a caller could make it: an operation, with each parameter valid, broken or left out.
+/// A request that a caller could make: each parameter is valid, broken or left out.
 #[derive(Clone, Debug)]
-struct Asked {
+struct GeneratedRequest {
     query: Vec<(&'static str, String, bool)>,
     body: Option<(Value, bool)>,
     is_list: bool,
 }
 
-fn asked(csr: String) -> impl Strategy<Value = Asked> {
+fn requests(csr: String) -> impl Strategy<Value = GeneratedRequest> {
     let parameter =
         |name: &'static str, valid: BoxedStrategy<String>, broken: Vec<&'static str>| {
             let broken = proptest::sample::select(broken).prop_map(str::to_owned);
@@ -657,7 +625,7 @@ fn asked(csr: String) -> impl Strategy<Value = Asked> {
         parameter("offset", numbers(0..=9), vec!["-1", "x", ""]),
         parameter("status", statuses, vec!["", "odd", "Active"]),
     );
-    let list = query.prop_map(|(a, b, c, d, e)| Asked {
+    let list = query.prop_map(|(a, b, c, d, e)| GeneratedRequest {
         query: [a, b, c, d, e].into_iter().flatten().collect(),
         body: None,
         is_list: true,
@@ -685,7 +653,7 @@ fn asked(csr: String) -> impl Strategy<Value = Asked> {
         ])
         .prop_map(|c| (c, false))
     ];
-    let create = (days, csrs).prop_map(|((days, days_valid), (csr, csr_valid))| Asked {
+    let create = (days, csrs).prop_map(|((days, days_valid), (csr, csr_valid))| GeneratedRequest {
         query: Vec::new(),
         body: Some((
             json!({ "csr": csr, "validity_days": days }),
@@ -697,13 +665,13 @@ fn asked(csr: String) -> impl Strategy<Value = Asked> {
 }
 
 #[test]
-fn the_emulator_answers_what_is_valid_and_refuses_what_is_not_both_by_the_spec() {
+fn the_emulator_accepts_what_matches_the_spec_and_refuses_the_rest() {
     let spec = Spec::read();
     let success = [
-        spec.answer(LIST, "get", "200"),
-        spec.answer(LIST, "post", "200"),
+        spec.response(LIST, "get", "200"),
+        spec.response(LIST, "post", "200"),
     ];
-    let failure = spec.answer(LIST, "get", "4XX");
+    let failure = spec.response(LIST, "get", "4XX");
     let (_, csr) = key_and_csr("sensor-001");
     let emulator = Emulator::builder()
         .token(TOKEN)
@@ -713,57 +681,52 @@ fn the_emulator_answers_what_is_valid_and_refuses_what_is_not_both_by_the_spec()
         .expect("builds");
     let transport = emulator.transport();
     runner(400)
-        .run(&asked(csr.to_pem()), |asked| {
-            let pairs = asked
+        .run(&requests(csr.to_pem()), |case| {
+            let pairs = case
                 .query
                 .iter()
                 .map(|(name, value, _)| format!("{name}={value}"));
             let query = pairs.collect::<Vec<_>>().join("&");
-            let is_valid = asked.query.iter().all(|(_, _, valid)| *valid)
-                && asked.body.as_ref().is_none_or(|(_, valid)| *valid);
+            let is_valid = case.query.iter().all(|(_, _, valid)| *valid)
+                && case.body.as_ref().is_none_or(|(_, valid)| *valid);
             let request = http::Request::builder()
-                .method(if asked.is_list { "GET" } else { "POST" })
+                .method(if case.is_list { "GET" } else { "POST" })
                 .uri(format!(
                     "http://localhost/client/v4/zones/{ZONE}/client_certificates?{query}"
                 ))
                 .header("authorization", format!("Bearer {TOKEN}"))
                 .body(
-                    asked
-                        .body
+                    case.body
                         .as_ref()
                         .map_or(Bytes::new(), |(body, _)| body.to_string().into()),
                 )
                 .expect("a request");
             let response = block_on(transport.send(request)).expect("in this process");
-            let answer: Value = serde_json::from_slice(response.body()).expect("JSON");
-            assert_eq!(
-                response.status().is_success(),
-                is_valid,
-                "{asked:?}: {answer}"
-            );
-            let validator = match (is_valid, asked.is_list) {
+            let body: Value = serde_json::from_slice(response.body()).expect("JSON");
+            assert_eq!(response.status().is_success(), is_valid, "{case:?}: {body}");
+            let validator = match (is_valid, case.is_list) {
                 (true, true) => &success[0],
                 (true, false) => &success[1],
                 (false, _) => &failure,
             };
-            assert!(validator.is_valid(&answer), "{asked:?}: {answer}");
+            assert!(validator.is_valid(&body), "{case:?}: {body}");
             if !is_valid {
-                let code = answer["errors"][0]["code"].as_i64().expect("a code");
-                let expected: &[i64] = if asked.is_list {
+                let code = body["errors"][0]["code"].as_i64().expect("a code");
+                let expected: &[i64] = if case.is_list {
                     &[6009]
                 } else {
                     &[6007, 1402, 1403]
                 };
-                assert!(expected.contains(&code), "{asked:?}: {answer}");
+                assert!(expected.contains(&code), "{case:?}: {body}");
             }
             Ok(())
         })
-        .expect("every answer is valid");
+        .expect("every response matches the spec");
 }
 
-// Nothing in the spec is overlooked.
+// The tests cover all of the spec.
 
-/// Every parameter, body, status and property of the spec.
+/// Returns every parameter, body member and response property that the spec states.
 fn coverage(spec: &Spec) -> BTreeSet<String> {
     let mut rows = BTreeSet::new();
     for (path, method) in OPERATIONS {
@@ -811,33 +774,26 @@ fn properties(spec: &Spec, schema: &Value) -> BTreeSet<String> {
     found
 }
 
-/// A new row means that upstream has something that nobody has looked at yet. Once someone has, the
-/// tests above cover it, and it is added to the file.
+/// A new row means that upstream added something. Make the tests above cover it, then add the row to the file.
 #[test]
-fn nothing_in_the_spec_has_not_been_looked_at() {
+fn the_coverage_table_lists_all_of_the_spec() {
     let stated = coverage(&Spec::read());
-    let looked_at: BTreeSet<String> = include_str!("data/coverage.txt")
+    let listed: BTreeSet<String> = include_str!("coverage.txt")
         .lines()
         .map(str::to_owned)
         .collect();
     for row in &stated {
-        println!(
-            "{} {row}",
-            if looked_at.contains(row) {
-                "✓"
-            } else {
-                "✗"
-            }
-        );
+        println!("{} {row}", if listed.contains(row) { "✓" } else { "✗" });
     }
-    let new: Vec<_> = stated.difference(&looked_at).collect();
+    let new: Vec<_> = stated.difference(&listed).collect();
     assert!(
         new.is_empty(),
-        "nobody has looked at these yet (tests/data/coverage.txt): {new:#?}"
+        "the spec has properties that no test covers yet; cover them, then add them to \
+         tests/contract/coverage.txt: {new:#?}"
     );
-    let gone: Vec<_> = looked_at.difference(&stated).collect();
+    let gone: Vec<_> = listed.difference(&stated).collect();
     assert!(
         gone.is_empty(),
-        "these are no longer in the spec (tests/data/coverage.txt): {gone:#?}"
+        "the spec no longer has these; remove them from tests/contract/coverage.txt: {gone:#?}"
     );
 }

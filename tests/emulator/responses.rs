@@ -1,39 +1,38 @@
-//! What the emulator answers is valid by the spec's own schemas, before any overlay, for every
-//! operation and every error.
+//! The emulator's responses match the spec's own schemas, before any overlay, for every operation and every error.
 
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use shieldcert::List;
 use shieldcert_emulator::{Emulator, IdStyle, RunningEmulator};
-use shieldcert_tests::spec::Spec;
-use shieldcert_tests::{TOKEN, ZONE, key_and_csr};
+use shieldcert_tests::kit::spec::Spec;
+use shieldcert_tests::kit::{TOKEN, ZONE, key_and_csr, no_tls};
 
 const REACTIVATE: &str = r#"{"reactivate":true}"#;
 const LIST: &str = "/zones/{zone_id}/client_certificates";
 const ONE: &str = "/zones/{zone_id}/client_certificates/{client_certificate_id}";
 
-struct Peer {
+struct Service {
     spec: Spec,
     emulator: RunningEmulator,
     http: reqwest::Client,
 }
 
-impl Peer {
+impl Service {
     async fn start() -> Self {
         let emulator = Emulator::builder()
             .token(TOKEN)
             .read_only_token("readonly")
             .transition_delay(Duration::ZERO)
-            // The spec allows ids of 32 characters. The default, a UUID, is what breaks it on purpose.
+            // The spec allows ids of 32 characters. The default, a UUID as the real service has, is longer.
             .ids(IdStyle::Hex)
             .reactivate_revoked(false)
             .start()
             .await
             .expect("starts");
-        // No TLS is spoken here, and reqwest has no backend of its own in this workspace.
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(shieldcert_tests::no_tls())
+            .tls_backend_preconfigured(no_tls())
             .build()
             .expect("a client");
         Self {
@@ -43,7 +42,7 @@ impl Peer {
         }
     }
 
-    async fn ask(
+    async fn call(
         &self,
         token: Option<&str>,
         method: Method,
@@ -60,23 +59,28 @@ impl Peer {
                 .header("content-type", "application/json")
                 .body(body.to_owned());
         }
-        let response = request.send().await.expect("is answered");
+        let response = request.send().await.expect("a response");
         assert!(response.headers().contains_key("cf-ray"), "{path}");
         let status = response.status();
-        let body = response.bytes().await.expect("is whole");
-        (status, serde_json::from_slice(&body).expect("is JSON"))
+        let body = response.bytes().await.expect("a body");
+        (status, serde_json::from_slice(&body).expect("JSON"))
     }
 
-    fn assert_valid(&self, (template, method): (&str, &str), status: StatusCode, answer: &Value) {
+    fn assert_matches_spec(
+        &self,
+        (template, method): (&str, &str),
+        status: StatusCode,
+        response: &Value,
+    ) {
         let code = if status.is_success() { "200" } else { "4XX" };
-        let validator = self.spec.answer(template, method, code);
+        let validator = self.spec.response(template, method, code);
         let problems: Vec<String> = validator
-            .iter_errors(answer)
+            .iter_errors(response)
             .map(|error| format!("{}: {error}", error.instance_path()))
             .collect();
         assert!(
             problems.is_empty(),
-            "{method} {template} {status} {problems:?}: {answer}"
+            "{method} {template} {status} {problems:?}: {response}"
         );
     }
 }
@@ -87,15 +91,15 @@ fn body(validity_days: Value) -> String {
 }
 
 #[tokio::test]
-async fn successes_are_valid_by_the_spec() {
-    let peer = Peer::start().await;
+async fn success_responses_match_the_spec() {
+    let service = Service::start().await;
     let list = format!("/zones/{ZONE}/client_certificates");
     let token = Some("Bearer s3cret");
-    let (status, created) = peer
-        .ask(token, Method::POST, &list, Some(&body(json!(30))))
+    let (status, created) = service
+        .call(token, Method::POST, &list, Some(&body(json!(30))))
         .await;
     assert_eq!(status, StatusCode::OK);
-    peer.assert_valid((LIST, "post"), status, &created);
+    service.assert_matches_spec((LIST, "post"), status, &created);
     let one = format!(
         "{list}/{}",
         created["result"]["id"].as_str().expect("an id")
@@ -118,30 +122,29 @@ async fn successes_are_valid_by_the_spec() {
         (Method::PATCH, one.clone(), Some(REACTIVATE), (ONE, "patch")),
         (Method::DELETE, one, None, (ONE, "delete")),
     ] {
-        let (status, answer) = peer.ask(token, method, &path, body).await;
-        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
-        peer.assert_valid(operation, status, &answer);
+        let (status, response) = service.call(token, method, &path, body).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {response}");
+        service.assert_matches_spec(operation, status, &response);
     }
 }
 
 #[tokio::test]
-async fn failures_are_valid_by_the_spec_and_carry_their_code() {
-    let peer = Peer::start().await;
+async fn failure_responses_match_the_spec_and_have_their_code() {
+    let service = Service::start().await;
     let list = format!("/zones/{ZONE}/client_certificates");
     let missing = format!("{list}/{ZONE}");
     let write = Some("Bearer s3cret");
     let zero = body(json!(0));
     let right = body(json!(30));
     let too_large = format!("{{\"csr\":\"{}\"}}", "A".repeat(1 << 20));
-    let (_, created) = peer.ask(write, Method::POST, &list, Some(&right)).await;
+    let (_, created) = service.call(write, Method::POST, &list, Some(&right)).await;
     let revoked = format!(
         "{list}/{}",
         created["result"]["id"].as_str().expect("an id")
     );
-    peer.ask(write, Method::DELETE, &revoked, None).await;
+    service.call(write, Method::DELETE, &revoked, None).await;
     let nonsense = json!({ "csr": "nonsense", "validity_days": 1 }).to_string();
-    // The create's 4XX schema demands a success and a failure at once, which no answer can be: its
-    // failures are held to the failure schema of the list.
+    // Nothing can satisfy create's own 4XX schema, so its failures are checked against list's.
     let create = (LIST, "get");
     for (token, method, path, body, operation, code) in [
         (None, Method::GET, list.as_str(), None, (LIST, "get"), 6003),
@@ -234,32 +237,32 @@ async fn failures_are_valid_by_the_spec_and_carry_their_code() {
         (write, Method::GET, "/odd", None, (LIST, "get"), 7000),
         (write, Method::PUT, &list, None, (LIST, "get"), 7001),
     ] {
-        let (status, answer) = peer.ask(token, method.clone(), path, body).await;
+        let (status, response) = service.call(token, method.clone(), path, body).await;
         assert!(
             status.is_client_error(),
-            "{method} {path}: {status} {answer}"
+            "{method} {path}: {status} {response}"
         );
         assert_eq!(
-            answer["errors"][0]["code"], code,
-            "{method} {path}: {answer}"
+            response["errors"][0]["code"], code,
+            "{method} {path}: {response}"
         );
-        peer.assert_valid(operation, status, &answer);
+        service.assert_matches_spec(operation, status, &response);
     }
 }
 
 #[test]
-fn the_spec_still_demands_what_nothing_can_satisfy() {
+fn nothing_satisfies_the_failure_schema_of_create() {
     let spec = Spec::read();
-    let validator = spec.answer(LIST, "post", "4XX");
+    let validator = spec.response(LIST, "post", "4XX");
     let envelope =
         |success: bool| json!({ "success": success, "errors": [], "messages": [], "result": null });
     assert!(!validator.is_valid(&envelope(true)) && !validator.is_valid(&envelope(false)));
-    let validator = spec.answer(LIST, "get", "4XX");
+    let validator = spec.response(LIST, "get", "4XX");
     assert!(validator.is_valid(&envelope(false)) && !validator.is_valid(&envelope(true)));
 }
 
 #[test]
-fn the_clients_page_sizes_are_the_specs() {
+fn the_client_and_the_spec_have_the_same_page_sizes() {
     let spec = Spec::read();
     let parameters = spec.document["paths"][LIST]["get"]["parameters"]
         .as_array()
@@ -268,6 +271,6 @@ fn the_clients_page_sizes_are_the_specs() {
         .iter()
         .find(|parameter| parameter["name"] == "per_page");
     let schema = &per_page.expect("is in the spec")["schema"];
-    assert_eq!(schema["minimum"], shieldcert::list::List::SMALLEST_PAGE);
-    assert_eq!(schema["maximum"], shieldcert::list::List::LARGEST_PAGE);
+    assert_eq!(schema["minimum"], List::MIN_PAGE_SIZE);
+    assert_eq!(schema["maximum"], List::MAX_PAGE_SIZE);
 }

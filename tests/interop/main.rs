@@ -1,7 +1,7 @@
-//! Clients that are not ours run the whole life of certificates against the emulator: the official SDKs
-//! for Python and TypeScript, curl with openssl, and Schemathesis over the spec.
+//! Other clients run the lifecycle of certificates against the emulator: the official SDKs for Python and TypeScript,
+//! curl with openssl, and Schemathesis with the spec.
 //!
-//! `tests/interop/install.sh` installs them. Where one is missing, its test says so and passes, unless
+//! `tests/interop/install.sh` installs them. If one is missing, its test prints `skipped: …` and passes, or fails where
 //! `SHIELDCERT_INTEROP=require` is set, as it is in `.ci/run`.
 
 use std::fs::File;
@@ -11,36 +11,39 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use shieldcert_emulator::{Emulator, EmulatorBuilder, IdStyle};
-use shieldcert_tests::{TOKEN, ZONE};
+use shieldcert_tests::kit::{TOKEN, ZONE};
 
-/// How long a peer may take. None needs half of it.
-const PEER_LIMIT: Duration = Duration::from_secs(120);
+/// How long a client may take. None needs half of it.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(120);
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Where the peers' programs are.
+/// Returns the folder of the clients' programs.
 fn interop() -> PathBuf {
     workspace().join("tests/interop")
 }
 
-/// Where `install.sh` installs.
+/// Returns the folder that `install.sh` installs into.
 fn installed() -> PathBuf {
     workspace().join("target/interop")
 }
 
-/// Whether the peer can run. Where it must, that it can't is a failure.
-fn is_installed(peer: &str, installed: bool) -> bool {
+/// Whether the client can run. Panics if it must and can't.
+fn is_installed(client: &str, installed: bool) -> bool {
     if installed {
         return true;
     }
     let required = std::env::var_os("SHIELDCERT_INTEROP").is_some_and(|value| value == "require");
-    assert!(!required, "{peer} is not installed, and it is required");
-    // Not `eprintln!`: the harness hides what a test that passes prints with it.
+    assert!(
+        !required,
+        "{client} is not installed, and SHIELDCERT_INTEROP requires it"
+    );
+    // Not `eprintln!`: the test harness captures its output and hides it if the test passes.
     writeln!(
         std::io::stderr(),
-        "skipped: {peer} is not installed; `tests/interop/install.sh` installs it"
+        "skipped: {client} is not installed; `tests/interop/install.sh` installs it"
     )
     .expect("standard error can be written to");
     false
@@ -62,17 +65,17 @@ fn emulator() -> EmulatorBuilder {
         .edge(([127, 0, 0, 1], 0).into())
 }
 
-/// Runs a peer against a new emulator, and fails with what it printed if it fails.
-async fn run(emulator: EmulatorBuilder, mut peer: Command) {
+/// Runs a client against a new emulator. If it fails, the test fails with its output.
+async fn run(emulator: EmulatorBuilder, mut client: Command) {
     let emulator = emulator.start().await.expect("starts");
     let edge = emulator.edge_address().expect("has an edge");
     let scratch = tempfile::tempdir().expect("a folder");
     let ca = scratch.path().join("ca.pem");
     std::fs::write(&ca, emulator.ca_pem()).expect("is written");
-    // A file takes whatever is printed, whether or not somebody reads along.
-    let mut printed = tempfile::tempfile().expect("a file");
+    // A file, because a pipe that nobody reads blocks the client once it is full.
+    let mut output = tempfile::tempfile().expect("a file");
     let writer = |file: &File| file.try_clone().expect("a handle");
-    let mut child = peer
+    let mut child = client
         .current_dir(scratch.path())
         .env("SHIELDCERT_BASE_URL", emulator.base_url())
         .env("SHIELDCERT_TOKEN", TOKEN)
@@ -80,12 +83,12 @@ async fn run(emulator: EmulatorBuilder, mut peer: Command) {
         .env("SHIELDCERT_CA", &ca)
         .env("SHIELDCERT_EDGE", edge.to_string())
         .env("PYTHONDONTWRITEBYTECODE", "1")
-        // A proxy knows nothing of this machine's ports.
+        // A proxy can't reach this machine's ports.
         .env("NO_PROXY", "127.0.0.1")
         .env("no_proxy", "127.0.0.1")
         .stdin(Stdio::null())
-        .stdout(writer(&printed))
-        .stderr(writer(&printed))
+        .stdout(writer(&output))
+        .stderr(writer(&output))
         .spawn()
         .expect("is spawned");
     let started = Instant::now();
@@ -93,19 +96,19 @@ async fn run(emulator: EmulatorBuilder, mut peer: Command) {
         if let Some(status) = child.try_wait().expect("can be waited for") {
             break (!status.success()).then(|| status.to_string());
         }
-        if started.elapsed() > PEER_LIMIT {
+        if started.elapsed() > CLIENT_TIMEOUT {
             child.kill().expect("can be killed");
             child.wait().expect("ends");
-            break Some(format!("killed after {PEER_LIMIT:?}"));
+            break Some(format!("killed after {CLIENT_TIMEOUT:?}"));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    printed.rewind().expect("can be read");
-    let printed = std::io::read_to_string(printed).expect("is text");
+    output.rewind().expect("can be read");
+    let output = std::io::read_to_string(output).expect("is text");
     if let Some(failure) = outcome {
-        panic!("{failure}\n{printed}");
+        panic!("{failure}\n{output}");
     }
-    println!("{printed}");
+    println!("{output}");
     emulator.shutdown().await;
 }
 
@@ -113,9 +116,9 @@ async fn run(emulator: EmulatorBuilder, mut peer: Command) {
 async fn the_python_sdk() {
     let python = installed().join("venv/bin/python");
     if is_installed("the Python SDK", python.exists()) {
-        let mut peer = Command::new(python);
-        peer.arg(interop().join("python/lifecycle.py"));
-        run(emulator(), peer).await;
+        let mut client = Command::new(python);
+        client.arg(interop().join("python/lifecycle.py"));
+        run(emulator(), client).await;
     }
 }
 
@@ -127,12 +130,12 @@ async fn the_typescript_sdk() {
         "the TypeScript SDK",
         sdk.exists() && runs("node", "--version"),
     ) {
-        // Imports are looked for beside the program that has them.
+        // Node looks for imports next to the program.
         let program = node.join("lifecycle.mjs");
         std::fs::copy(interop().join("node/lifecycle.mjs"), &program).expect("is copied");
-        let mut peer = Command::new("node");
-        peer.arg(program);
-        run(emulator(), peer).await;
+        let mut client = Command::new("node");
+        client.arg(program);
+        run(emulator(), client).await;
     }
 }
 
@@ -146,24 +149,28 @@ async fn curl_and_openssl() {
     ];
     let installed = tools.iter().all(|(tool, version)| runs(tool, version));
     if is_installed("curl, openssl or jq", installed) {
-        let mut peer = Command::new("bash");
-        peer.arg(interop().join("curl/lifecycle.sh"));
-        run(emulator(), peer).await;
+        let mut client = Command::new("bash");
+        client.arg(interop().join("curl/lifecycle.sh"));
+        run(emulator(), client).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis() {
-    let schemathesis = installed().join("venv/bin/schemathesis");
+    let bin = installed().join("venv/bin");
+    let schemathesis = bin.join("schemathesis");
     if is_installed("Schemathesis", schemathesis.exists()) {
         let settings = interop().join("schemathesis");
-        let mut peer = Command::new(schemathesis);
-        peer.env("SCHEMATHESIS_HOOKS", settings.join("hooks.py"))
+        // Through Python, because the script names its interpreter by an absolute path, which breaks if the checkout moves.
+        let mut client = Command::new(bin.join("python"));
+        client
+            .arg(schemathesis)
+            .env("SCHEMATHESIS_HOOKS", settings.join("hooks.py"))
             .arg("--config-file")
             .arg(settings.join("schemathesis.toml"))
             .arg("run")
             .arg(workspace().join("spec/client_certificates.yaml"));
-        // The spec allows ids of 32 characters. The default, a UUID, is what breaks it on purpose.
-        run(emulator().ids(IdStyle::Hex), peer).await;
+        // The spec allows ids of 32 characters. The default, a UUID as the real service has, is longer.
+        run(emulator().ids(IdStyle::Hex), client).await;
     }
 }

@@ -1,9 +1,9 @@
-//! The spec as upstream states it, before any overlay, and what is valid by it.
+//! The spec as upstream states it, before any overlay.
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-/// The spec, in the words of JSON Schema.
+/// The spec with its schemas as JSON Schema.
 pub struct Spec {
     /// The whole document.
     pub document: Value,
@@ -18,24 +18,24 @@ impl Spec {
         Self { document }
     }
 
-    /// The schema of an operation's answer.
-    pub fn answer(&self, path: &str, method: &str, code: &str) -> Validator {
+    /// Compiles the schema of an operation's response.
+    pub fn response(&self, path: &str, method: &str, code: &str) -> Validator {
         let path = path.replace('/', "~1");
         self.validator(&format!(
             "/paths/{path}/{method}/responses/{code}/content/application~1json/schema"
         ))
     }
 
-    /// The schema at a place. It holds the whole spec, which its references point into.
+    /// Compiles the schema at a JSON pointer. It holds the whole spec, which its references point into.
     pub fn validator(&self, pointer: &str) -> Validator {
         assert!(self.document.pointer(pointer).is_some(), "{pointer}");
         let mut schema = self.document.clone();
         let reference = pointer.replace('{', "%7B").replace('}', "%7D");
         schema["allOf"] = json!([{ "$ref": format!("#{reference}") }]);
-        jsonschema::draft7::new(&schema).expect("the spec's schemas are schemas")
+        jsonschema::draft7::new(&schema).expect("the spec's schemas are valid")
     }
 
-    /// A schema, and what it refers to.
+    /// Follows a schema's references.
     pub fn resolve<'a>(&'a self, node: &'a Value) -> &'a Value {
         match node["$ref"].as_str() {
             Some(target) => {
@@ -51,7 +51,7 @@ impl Spec {
     }
 }
 
-/// OpenAPI 3.0 says `nullable: true` where JSON Schema says `type: [T, null]`.
+/// Turns OpenAPI 3.0's `nullable: true` into JSON Schema's `type: [T, null]`.
 fn nullable_as_type(node: &mut Value) {
     match node {
         Value::Object(members) => {

@@ -1,4 +1,4 @@
-//! An issued identity opens a TLS connection that asks for a client certificate; another CA's does not.
+//! Promise 7: what `issue` returns matches the request, and TLS servers that trust the CA accept it.
 
 use std::sync::Arc;
 
@@ -10,15 +10,16 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, ServerConfig,
     ServerConnection, SignatureScheme,
 };
-use shieldcert::Identity;
-use shieldcert_emulator::Emulator;
-use shieldcert_tests::{TOKEN, key_and_csr, zone_through};
+use serde_json::json;
+use shieldcert::{Error, Identity};
+use shieldcert_emulator::{CannedResponse, Emulator, Fault, Operation, ScriptedFault};
+use shieldcert_tests::kit::{ID, TOKEN, key_and_csr, zone_through};
 
 async fn identity(emulator: &Emulator, name: &str) -> Identity {
     let zone = zone_through(emulator.transport());
     let (key, csr) = key_and_csr(name);
     let issued = zone.issue(&csr).await.expect("is issued");
-    Identity::new(issued.certificate, key).expect("they belong together")
+    Identity::new(&issued.certificate, key).expect("they belong together")
 }
 
 fn roots(emulator: &Emulator) -> Arc<RootCertStore> {
@@ -28,22 +29,18 @@ fn roots(emulator: &Emulator) -> Arc<RootCertStore> {
     Arc::new(roots)
 }
 
-/// Shakes hands in memory; says what the server says of the client.
-fn shake_hands(
-    edge: &Emulator,
-    client: &Identity,
-    server_name: &Identity,
-) -> Result<(), rustls::Error> {
+/// Does a TLS handshake in memory and returns the server's verdict on the client.
+fn handshake(ca: &Emulator, client: &Identity, server: &Identity) -> Result<(), rustls::Error> {
     let provider = || Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots(edge), provider())
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(ca), provider())
         .build()
         .expect("a verifier");
-    let (chain, key) = server_name.rustls();
+    let (chain, key) = server.to_rustls();
     let server = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)?;
-    let (chain, key) = client.rustls();
+    let (chain, key) = client.to_rustls();
     let client = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -66,21 +63,43 @@ fn shake_hands(
 }
 
 #[tokio::test]
-async fn an_issued_identity_is_let_in_and_another_cas_is_not() {
+async fn a_server_accepts_an_issued_identity_and_none_of_another_ca() {
     let [ours, theirs] =
         [(), ()].map(|()| Emulator::builder().token(TOKEN).build().expect("builds"));
     let server = identity(&ours, "localhost").await;
     let device = identity(&ours, "sensor-001").await;
-    let stranger = identity(&theirs, "sensor-001").await;
-    shake_hands(&ours, &device, &server).expect("is let in");
-    let error = shake_hands(&ours, &stranger, &server).expect_err("is not let in");
+    let foreign = identity(&theirs, "sensor-001").await;
+    handshake(&ours, &device, &server).expect("is accepted");
+    let error = handshake(&ours, &foreign, &server).expect_err("is another CA's");
     assert!(
         matches!(error, rustls::Error::InvalidCertificate(_)),
         "{error}"
     );
 }
 
-/// Takes any server for the right one: what is under test is what the server says of the client.
+#[tokio::test]
+async fn a_certificate_for_another_key_is_an_error() {
+    let other = include_str!("../../crates/shieldcert/tests/data/openssl-p256.cert.pem");
+    let record = json!({
+        "id": ID, "status": "active", "certificate": other,
+    });
+    let body = json!({ "success": true, "errors": [], "messages": [], "result": record });
+    let emulator = Emulator::builder().token(TOKEN).build().expect("builds");
+    let response = CannedResponse::new(200).body(body.to_string());
+    emulator.script([ScriptedFault::next(
+        Operation::Create,
+        Fault::respond(response),
+    )]);
+    let (_, csr) = key_and_csr("sensor-001");
+    let zone = zone_through(emulator.transport());
+    let error = zone.issue(&csr).validity_days(90).await;
+    let error = error.expect_err("another key's");
+    assert!(matches!(error, Error::WrongCertificate { .. }), "{error}");
+    insta::assert_snapshot!(error, @"the service returned a certificate that does not match the request (id 7bf7f70c-7600-42e1-81c4-e4c0da9aa515): its public key is not the CSR's");
+    assert_eq!(emulator.history().count(Operation::Create), 1);
+}
+
+/// Accepts any server: the server's verdict on the client is under test.
 #[derive(Debug)]
 struct AnyServer;
 

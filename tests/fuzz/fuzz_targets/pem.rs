@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| shieldcert_tests::fuzz_bodies::pem(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| shieldcert_tests::fuzzing::pem(data));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| shieldcert_tests::fuzz_bodies::rate_limit_headers(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| shieldcert_tests::fuzzing::rate_limit_headers(data));

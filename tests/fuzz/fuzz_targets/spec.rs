@@ -1,5 +1,5 @@
 #![no_main]
-// Of xtask, a binary, the target needs these two modules alone.
+// xtask is a binary: the target includes the two modules that it needs.
 #![allow(dead_code, unused_imports)]
 
 #[path = "../../../xtask/src/fuzz.rs"]

@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# The whole life of client certificates, by openssl, curl and jq.
+# The lifecycle of client certificates with openssl, curl and jq.
 #
 # Reads SHIELDCERT_BASE_URL, SHIELDCERT_TOKEN and SHIELDCERT_ZONE, and SHIELDCERT_CA, the file with the CA's
-# certificate. Where SHIELDCERT_EDGE (host:port) is set, the certificate opens the door there as long as it is
-# active. Prints a line for each step, and fails with the first thing that is not as it should be. Runs on the
-# bash 3.2 of macOS too.
+# certificate. If SHIELDCERT_EDGE (host:port) is set, the edge there must admit the certificate while it is active.
+# Prints a line for each step and stops at the first failure. Runs on the bash 3.2 of macOS too.
 set -euo pipefail
 
 certificates=$SHIELDCERT_BASE_URL/zones/$SHIELDCERT_ZONE/client_certificates
@@ -20,16 +19,15 @@ equal() { # what actual expected
   [[ $2 == "$3" ]] || fail "$1 is '$2' instead of '$3'"
 }
 
-# Calls with a token, leaves the answer in $work/answer and its headers in $work/headers, and puts its HTTP
-# status into $http.
+# Calls with a token. Writes the response to $work/response, its headers to $work/headers, and its HTTP status to $http.
 call_as() { # token method url [body]
   local body=()
   [[ $# -lt 4 ]] || body=(--header 'Content-Type: application/json' --data "$4")
   http=$(curl --silent --show-error --max-time 20 --request "$2" --header "Authorization: Bearer $1" \
-    --dump-header "$work/headers" --output "$work/answer" --write-out '%{http_code}' ${body[@]+"${body[@]}"} "$3")
+    --dump-header "$work/headers" --output "$work/response" --write-out '%{http_code}' ${body[@]+"${body[@]}"} "$3")
 }
 
-field() { jq --raw-output "$1" "$work/answer"; }
+field() { jq --raw-output "$1" "$work/response"; }
 
 succeed() { # what, then as call_as after its token
   local what=$1
@@ -46,7 +44,7 @@ refuse() { # what status code token, then as call_as after its token
   equal "$what: the HTTP status" "$http" "$status"
   equal "$what: success" "$(field .success)" false
   equal "$what: the error code" "$(field '.errors[0].code')" "$code"
-  grep -qi '^cf-ray: ' "$work/headers" || fail "$what: the answer has no cf-ray header"
+  grep -qi '^cf-ray: ' "$work/headers" || fail "$what: the response has no cf-ray header"
   echo "refused: $what: HTTP $status, code $code"
 }
 
@@ -69,24 +67,25 @@ settle() { # id status
   fail "$1 is still $(field .result.status), not $2"
 }
 
-# The edge answers with this HTTP status, to curl and to openssl's own TLS client.
-knock() { # status
+# Checks the HTTP status of the edge's response, to curl and to openssl's own TLS client.
+request_edge() { # status
   [[ -n ${SHIELDCERT_EDGE:-} ]] || return 0
   local status identity=(--cert "$work/sensor-000.pem" --key "$work/sensor-000.key")
   status=$(curl --silent --show-error --max-time 20 --cacert "$SHIELDCERT_CA" "${identity[@]}" \
-    --output "$work/door" --write-out '%{http_code}' "https://$SHIELDCERT_EDGE/")
+    --output "$work/edge" --write-out '%{http_code}' "https://$SHIELDCERT_EDGE/")
   equal "the edge's HTTP status" "$status" "$1"
   printf 'GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "$SHIELDCERT_EDGE" |
     openssl s_client -quiet -connect "$SHIELDCERT_EDGE" -CAfile "$SHIELDCERT_CA" -verify_return_error \
-      -cert "$work/sensor-000.pem" -key "$work/sensor-000.key" >"$work/door" 2>"$work/handshake" ||
+      -cert "$work/sensor-000.pem" -key "$work/sensor-000.key" >"$work/edge" 2>"$work/handshake" ||
     fail "s_client: $(cat "$work/handshake")"
-  status=$(head -n 1 "$work/door" | cut -d ' ' -f 2)
+  status=$(head -n 1 "$work/edge" | cut -d ' ' -f 2)
   equal "the edge's HTTP status, by s_client" "$status" "$1"
-  echo "knocked at the edge: HTTP $1"
+  echo "request to the edge: HTTP $1"
 }
 
-# What openssl makes when nothing else is said, version 1 or not, is blocked by an answer and not by a broken handshake.
-knock_with_anothers() {
+# The edge blocks another CA's certificate, as openssl makes it by default, with a response and not with a failed
+# handshake.
+request_edge_with_foreign_certificate() {
   [[ -n ${SHIELDCERT_EDGE:-} ]] || return 0
   local version status
   openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=other -keyout "$work/other.key" -out "$work/other.pem" 2>/dev/null
@@ -94,11 +93,11 @@ knock_with_anothers() {
     -out "$work/foreign.pem" 2>/dev/null
   for version in 1.2 1.3; do
     status=$(curl --silent --show-error --max-time 20 --cacert "$SHIELDCERT_CA" --cert "$work/foreign.pem" \
-      --key "$work/sensor-000.key" --tlsv$version --tls-max $version --output "$work/door" --write-out '%{http_code}' \
+      --key "$work/sensor-000.key" --tlsv$version --tls-max $version --output "$work/edge" --write-out '%{http_code}' \
       "https://$SHIELDCERT_EDGE/")
     equal "the edge's HTTP status for another CA's certificate, over TLS $version" "$status" 403
   done
-  echo "knocked with another CA's certificate: HTTP 403"
+  echo "request to the edge with another CA's certificate: HTTP 403"
 }
 
 key_and_csr sensor-000
@@ -121,8 +120,8 @@ equal "the certificate's key" "$(openssl x509 -in "$work/sensor-000.pem" -noout 
 equal "its fingerprint" "$(openssl x509 -in "$work/sensor-000.pem" -outform DER | openssl dgst -sha256 -r | cut -c 1-64)" \
   "$(tr A-F a-f <<<"$fingerprint")"
 echo "verified it against the CA: for TLS clients"
-knock 200
-knock_with_anothers
+request_edge 200
+request_edge_with_foreign_certificate
 
 for number in 001 002 003 004 005 006 007 008 009 010 011; do
   key_and_csr "sensor-$number"
@@ -154,13 +153,13 @@ settle "$id" revoked
 succeed list GET "$certificates?status=revoked"
 field '.result[].id' | grep -qx "$id" || fail "the list of the revoked lacks $id"
 echo "deleted $id: pending_revocation, then revoked"
-knock 403
+request_edge 403
 
 succeed edit PATCH "$certificates/$id" '{"reactivate":true}'
 equal "the status after an edit" "$(field .result.status)" pending_reactivation
 settle "$id" active
 echo "edited $id: pending_reactivation, then active"
-knock 200
+request_edge 200
 
 unknown=ffffffffffffffffffffffffffffffff
 token=$SHIELDCERT_TOKEN
@@ -176,4 +175,4 @@ refuse "a body that is not JSON" 400 6007 "$token" POST "$certificates" '{'
 refuse "a page that is too large" 400 6009 "$token" GET "$certificates?per_page=51"
 refuse "an edit without reactivate" 400 1404 "$token" PATCH "$certificates/$id" '{"reactivate":false}'
 refuse "a method that is not there" 405 7001 "$token" PUT "$certificates" '{}'
-grep -qi '^allow: .*POST' "$work/headers" || fail "the answer to PUT does not say what is allowed"
+grep -qi '^allow: .*POST' "$work/headers" || fail "the response to PUT does not say what is allowed"

@@ -1,7 +1,7 @@
-// The whole life of client certificates, by the official TypeScript SDK.
+// The lifecycle of client certificates with the official TypeScript SDK.
 //
 // Reads SHIELDCERT_BASE_URL, SHIELDCERT_TOKEN and SHIELDCERT_ZONE, and SHIELDCERT_CA, the file with the CA's
-// certificate. Prints a line for each step, and fails with the first thing that is not as it should be.
+// certificate. Prints a line for each step and stops at the first failure.
 
 import assert from 'node:assert/strict';
 import { X509Certificate, webcrypto } from 'node:crypto';
@@ -52,15 +52,15 @@ async function until(id, status) {
   }
 }
 
-/** The call throws this error of the SDK, with this error code of the API. */
+/** Checks that the call throws this error of the SDK, with this error code of the API. */
 async function refused(what, Refusal, code, call) {
   const error = await call().then(
-    (answer) => assert.fail(`${what}: no error, but ${JSON.stringify(answer)}`),
+    (response) => assert.fail(`${what}: no error, but ${JSON.stringify(response)}`),
     (error) => error,
   );
   assert(error instanceof Refusal, `${what}: ${error} instead of a ${Refusal.name}`);
   assert.deepEqual(error.errors.map((each) => each.code), [code], `${what}: the error code`);
-  assert(error.headers.get('cf-ray'), `${what}: the answer has no cf-ray header`);
+  assert(error.headers.get('cf-ray'), `${what}: the response has no cf-ray header`);
   console.log(`refused: ${what}: ${Refusal.name}, code ${code}`);
 }
 
@@ -112,12 +112,12 @@ console.log(`edited ${issued.id}: pending_reactivation, then active`);
 
 const unknown = 'f'.repeat(32);
 const { PermissionDeniedError: Denied, NotFoundError: Missing, BadRequestError: Bad } = Cloudflare;
-const stranger = connect('wrong').clientCertificates;
+const unauthorized = connect('wrong').clientCertificates;
 const mangled = connect('two words').clientCertificates;
 const create = async (changed) =>
   certificates.create({ zone_id, csr: (await csrFor('refused')).csr, validity_days: 30, ...changed });
 for (const [what, Refusal, code, call] of [
-  ['a wrong token', Denied, 10000, () => stranger.get(issued.id, { zone_id })],
+  ['a wrong token', Denied, 10000, () => unauthorized.get(issued.id, { zone_id })],
   ['a malformed token', Bad, 6003, () => mangled.list({ zone_id })],
   ['an unknown id, get', Missing, 1401, () => certificates.get(unknown, { zone_id })],
   ['an unknown id, delete', Missing, 1401, () => certificates.delete(unknown, { zone_id })],

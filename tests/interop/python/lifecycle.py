@@ -1,7 +1,7 @@
-"""The whole life of client certificates, by the official Python SDK.
+"""The lifecycle of client certificates with the official Python SDK.
 
 Reads SHIELDCERT_BASE_URL, SHIELDCERT_TOKEN and SHIELDCERT_ZONE, and SHIELDCERT_CA, the file with the CA's
-certificate. Prints a line for each step, and fails with the first thing that is not as it should be.
+certificate. Prints a line for each step and stops at the first failure.
 """
 
 import os
@@ -64,17 +64,17 @@ def until(client, certificate_id, status):
 
 
 def refused(what, exception, code, call):
-    """The call raises this exception of the SDK, with this error code of the API."""
+    """Checks that the call raises this exception of the SDK, with this error code of the API."""
     try:
-        answer = call()
+        response = call()
     except exception as error:
         equal([each.code for each in error.errors], [code], f"{what}: the error code")
-        check("cf-ray" in error.response.headers, f"{what}: the answer has no cf-ray header")
+        check("cf-ray" in error.response.headers, f"{what}: the response has no cf-ray header")
         print(f"refused: {what}: {type(error).__name__}, code {code}")
     except cloudflare.CloudflareError as error:
         check(False, f"{what}: {type(error).__name__} instead of {exception.__name__}: {error}")
     else:
-        check(False, f"{what}: no error, but {answer!r}")
+        check(False, f"{what}: no error, but {response!r}")
 
 
 def main():
@@ -140,10 +140,10 @@ def main():
         cloudflare.NotFoundError,
         cloudflare.BadRequestError,
     )
-    stranger = connect("wrong").client_certificates
+    unauthorized = connect("wrong").client_certificates
     mangled = connect("two words").client_certificates
     for what, exception, code, call in [
-        ("a wrong token", denied, 10000, lambda: stranger.get(issued.id, zone_id=ZONE)),
+        ("a wrong token", denied, 10000, lambda: unauthorized.get(issued.id, zone_id=ZONE)),
         ("a malformed token", bad, 6003, lambda: mangled.list(zone_id=ZONE)),
         ("an unknown id, get", missing, 1401, lambda: certificates.get(unknown, zone_id=ZONE)),
         ("an unknown id, delete", missing, 1401, lambda: certificates.delete(unknown, zone_id=ZONE)),

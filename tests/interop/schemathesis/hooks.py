@@ -38,24 +38,24 @@ schemathesis.openapi.format("csr", strategies.sampled_from(CSRS))
 def before_load_schema(context, raw_schema):
     paths = raw_schema["paths"]
 
-    # A failed create would have to be a success and a failure at once, which nothing can be. Failures of
-    # create are held to the schema that those of every other operation have.
+    # Nothing can satisfy create's own failure schema, which demands a success and a failure at once. Its failures are
+    # checked against the schema of the other operations.
     failure = paths[LIST]["post"]["responses"]["4XX"]["content"]["application/json"]
     failure["schema"] = {"$ref": "#/components/schemas/api-response-common-failure"}
 
-    # The spec calls every string a CSR, and every number of days a validity.
+    # The spec accepts any string as a CSR and any number as a validity.
     body = paths[LIST]["post"]["requestBody"]["content"]["application/json"]["schema"]
     body["properties"] = {
         "csr": {"type": "string", "format": "csr"},
         "validity_days": {"type": "integer", "minimum": 1, "maximum": 5475},
     }
 
-    # All that an edit can ask for is a reactivation.
+    # An edit can only request a reactivation.
     body = paths[ONE]["patch"]["requestBody"]["content"]["application/json"]["schema"]
     body["required"] = ["reactivate"]
     body["properties"]["reactivate"]["enum"] = [True]
 
-    # Pages are counted, so not fractions; the spec has no bounds for `limit` and `offset`, nor for the last page.
+    # Pages are whole numbers. The spec has no bounds for `limit` and `offset`, nor for the last page.
     largest = 2**53 - 1
     bounds = {
         "page": {"type": "integer", "maximum": largest},
@@ -66,8 +66,8 @@ def before_load_schema(context, raw_schema):
     for parameter in paths[LIST]["get"]["parameters"]:
         parameter["schema"].update(bounds.get(parameter["name"], {}))
 
-    # Any string of up to 32 characters would be an identifier: nearly all of them name nothing, and a
-    # malformed one that happens to be allowed is answered 404 as an unknown one is.
+    # The spec accepts any string of up to 32 characters as an identifier. Nearly all of them identify nothing, and the
+    # response is 404 for a malformed one as for an unknown one.
     identifier = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
     for operations in paths.values():
         for operation in operations.values():
@@ -75,8 +75,8 @@ def before_load_schema(context, raw_schema):
                 if parameter["in"] == "path":
                     parameter["schema"] = identifier
 
-    # The spec does not say that the id of one answer is the parameter of the next call. Without these, a
-    # state would never be reached that takes more than one call.
+    # The spec has no links from the id in a response to the parameter of the next call. Without them, no state that
+    # takes more than one call is reached.
     follow = {
         method: {
             "operationId": operation["operationId"],
@@ -101,9 +101,9 @@ probed = set()
 
 @schemathesis.check
 def credentials_are_demanded(ctx, response, case):
-    """Stands in for `ignored_auth`, to which no other refusal than 401 and 403 is one.
+    """Replaces `ignored_auth`, which accepts only 401 and 403 as refusals.
 
-    A request without a usable credential is answered 400 with code 6003, and a wrong credential 403.
+    The response to a request without a usable credential is 400 with code 6003, and to a wrong credential 403.
     """
     if not 200 <= response.status_code < 300:
         return
@@ -121,6 +121,6 @@ def credentials_are_demanded(ctx, response, case):
         ({"Authorization": "Bearer wrong"}, (403, 10000)),
         ({"X-Auth-Email": "nobody@example.com", "X-Auth-Key": "wrong"}, (403, 10000)),
     ]:
-        answer = requests.request(sent.method, sent.url, headers=others | presented, data=sent.body, timeout=20)
-        seen = (answer.status_code, answer.json()["errors"][0]["code"])
-        assert seen == expected, f"{case.operation.label} with {presented} is answered {seen}, not {expected}"
+        refusal = requests.request(sent.method, sent.url, headers=others | presented, data=sent.body, timeout=20)
+        seen = (refusal.status_code, refusal.json()["errors"][0]["code"])
+        assert seen == expected, f"{case.operation.label} with {presented} gets {seen}, not {expected}"
