@@ -1,5 +1,5 @@
 //! What the cross-crate tests share: the test kit, the simulation and the bodies of the fuzz targets.
 
-//TMP pub mod fuzzing;
+pub mod fuzzing;
 pub mod kit;
 pub mod simulation;

@@ -1,5 +1,5 @@
 //! The cross-crate tests: what is promised, what client, emulator and spec agree on, and what the emulator does.
 
-//TMP mod contract;
-//TMP mod emulator;
+mod contract;
+mod emulator;
 mod promises;
