@@ -66,7 +66,7 @@ pub(crate) struct Outcome {
     pub(crate) metrics: &'static [Metric],
     pub(crate) rows: Vec<Row>,
     pub(crate) targets: Vec<Target>,
-    /// Figures beside the table.
+    /// Figures that are printed after the table.
     pub(crate) notes: Vec<String>,
 }
 

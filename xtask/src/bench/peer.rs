@@ -92,7 +92,7 @@ fn node(files: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
-/// Installs unless the folder was made from the same files. The mark is written last, so that an interrupted
+/// Installs, if the folder was not made from the same files. The mark is written last, so that an interrupted
 /// installation is repeated.
 fn once(
     folder: &Path,
