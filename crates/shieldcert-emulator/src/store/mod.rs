@@ -276,11 +276,10 @@ mod tests {
     }
 
     fn certificate(id: Uuid) -> Arc<ClientCertificate> {
-        Arc::new(ClientCertificate {
-            ski: Some(id.to_string()),
-            fingerprint_sha256: Some(format!("{:064x}", id.as_u128())),
-            ..ClientCertificate::default()
-        })
+        let mut certificate = ClientCertificate::default();
+        certificate.ski = Some(id.to_string());
+        certificate.fingerprint_sha256 = Some(format!("{:064x}", id.as_u128()));
+        Arc::new(certificate)
     }
 
     #[tokio::test]
