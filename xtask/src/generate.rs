@@ -174,8 +174,8 @@ mod tests {
         required: BTreeSet<String>,
     }
 
-    /// Reads a schema of OpenAPI 3.0 or of schemars. `null` is left out: an optional field of a Rust
-    /// type takes null everywhere, the spec says so only where the service is known to send it.
+    /// Reads a schema of OpenAPI 3.0 or of schemars. `null` is ignored: every optional field of a Rust
+    /// type accepts it, the spec allows it only where the service is known to send it.
     fn shape(root: &Value, schema: &Value) -> Shape {
         if let Some(pointer) = schema["$ref"].as_str().and_then(|r| r.strip_prefix('#')) {
             return shape(root, root.pointer(pointer).expect("references are checked"));

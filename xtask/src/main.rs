@@ -104,3 +104,27 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_task_has_a_help_text() {
+        fn help(command: &mut clap::Command, texts: &mut Vec<String>) {
+            texts.push(command.render_long_help().to_string());
+            for command in command.get_subcommands_mut() {
+                if command.get_name() != "help" {
+                    help(command, texts);
+                }
+            }
+        }
+        let mut command = Arguments::command();
+        command.build();
+        let mut texts = Vec::new();
+        help(&mut command, &mut texts);
+        insta::assert_snapshot!(texts.join("\n\n----\n\n"));
+    }
+}

@@ -123,7 +123,6 @@ impl Copy {
         let lock = File::create(root.join("lock")).expect("a lock file");
         lock.lock().expect("locks");
         let source = workspace::root().expect("the workspace");
-        // What was copied by an earlier run and is gone now must go.
         mirror(&source.join("crates"), &root.join("crates"));
         for file in [workspace::SPEC, workspace::OVERLAY] {
             write(
@@ -178,7 +177,7 @@ impl Copy {
     }
 }
 
-/// Writes a file unless it is the same already: cargo goes by the time of the last change.
+/// Writes a file if its contents differ: cargo rebuilds what has a new modification time.
 fn write(path: &Path, contents: &[u8]) {
     if fs::read(path).is_ok_and(|current| current == contents) {
         return;

@@ -1,4 +1,4 @@
-//! Who takes part, and what came of it.
+//! The contenders.
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -8,10 +8,10 @@ use super::measure::{self, Usage};
 use super::setup::Bench;
 use super::tally::Tally;
 
-/// One that takes part, by the name that is printed.
+/// A program that is measured, and the name that is printed.
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
-    /// The program with its first arguments, or why it is missing.
+    /// The program with its first arguments, or the reason why it is missing.
     pub(crate) command: Result<Vec<OsString>, String>,
 }
 
@@ -22,7 +22,7 @@ pub(crate) const GENERATED: &str = "shieldcert-api";
 pub(crate) const PYTHON: &str = "Python SDK";
 pub(crate) const TYPESCRIPT: &str = "TypeScript SDK";
 
-/// All of them, in the order in which they run.
+/// Returns all contenders, in the order in which they run.
 pub(crate) fn all(bench: &Bench) -> anyhow::Result<Vec<Contender>> {
     let mut contenders = Vec::new();
     for (name, program) in [
@@ -58,7 +58,7 @@ pub(crate) fn all(bench: &Bench) -> anyhow::Result<Vec<Contender>> {
 }
 
 impl Contender {
-    /// Does a task against the emulator: what it answered, and what it took.
+    /// Runs a task against the emulator. Returns what was found, and the resources that were used.
     pub(crate) fn run(
         &self,
         emulator: &Emulator,
@@ -66,7 +66,7 @@ impl Contender {
     ) -> anyhow::Result<(Tally, Usage)> {
         let command = self.command.clone().map_err(anyhow::Error::msg)?;
         let mut measured: Command = measure::command(&[&command[..], task].concat())?;
-        emulator.point(&mut measured);
+        emulator.configure(&mut measured);
         let (printed, usage) = measure::run(measured)?;
         Ok((serde_json::from_str(&printed)?, usage))
     }

@@ -1,4 +1,4 @@
-//! A release build of the emulator, as a process of its own.
+//! The emulator: a release build, in a process of its own.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use super::tally::Tally;
 pub(crate) const TOKEN: &str = "bench-token-0123456789abcdefghijklmnopqr";
 pub(crate) const ZONE: &str = "023e105f4ecef8ad9ca31a8372d0c353";
 
-/// So high that nobody meets it. Its window is a day, so that what is left of it counts the requests of a run.
+/// Never reached. The window is a day, so that the remaining requests count those of a run.
 const RATE_LIMIT: &str = "100000000/86400s";
 
 const TRANSITION_DELAY: &str = "2s";
@@ -26,7 +26,7 @@ pub(crate) struct Emulator {
     _process: Running,
 }
 
-/// What is in the zone, as `bench-floor contents` says.
+/// What is in the zone, as printed by `bench-floor contents`.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Contents {
     pub(crate) count: u64,
@@ -47,7 +47,7 @@ impl Contents {
 }
 
 impl Emulator {
-    /// Starts one with so many certificates in its zone, and so many milliseconds of latency.
+    /// Starts an emulator with `certificates` in its zone and a latency in milliseconds.
     pub(crate) fn start(bench: &Bench, certificates: u32, latency: u32) -> anyhow::Result<Self> {
         let programs = &bench.programs;
         let arguments = [
@@ -79,8 +79,8 @@ impl Emulator {
         })
     }
 
-    /// Tells a contender where the service is.
-    pub(crate) fn point(&self, command: &mut Command) {
+    /// Sets the environment variables that name the service.
+    pub(crate) fn configure(&self, command: &mut Command) {
         command
             .env("CLOUDFLARE_BASE_URL", &self.base_url)
             .env("CLOUDFLARE_API_TOKEN", TOKEN)
@@ -89,22 +89,22 @@ impl Emulator {
             .env_remove("CLOUDFLARE_EMAIL");
     }
 
-    /// Issues so many certificates, all of them active. A zone that is filled from the start has others too.
+    /// Issues certificates, all of them active. A zone that is populated at the start has other statuses, too.
     pub(crate) fn issue(&self, certificates: u32) -> anyhow::Result<()> {
         let mut command = Command::new(&self.floor);
-        // The folder is not used: the floor throws away what it gets.
+        // The folder is not used: the floor discards the responses.
         command.args(["issue", &certificates.to_string(), "."]);
-        self.point(&mut command);
+        self.configure(&mut command);
         let output = command.output()?;
-        ensure!(output.status.success(), "the zone can't be filled");
+        ensure!(output.status.success(), "the zone can't be populated");
         Ok(())
     }
 
-    /// What is in the zone. The ids are written to the file.
+    /// Reads what is in the zone, and writes the ids to the file.
     pub(crate) fn contents(&self, ids: Option<&Path>) -> anyhow::Result<Contents> {
         let mut command = Command::new(&self.floor);
         command.arg("contents").args(ids);
-        self.point(&mut command);
+        self.configure(&mut command);
         let output = command.output()?;
         ensure!(
             output.status.success(),

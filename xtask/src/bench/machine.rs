@@ -1,4 +1,4 @@
-//! The facts of the machine that figures depend on. Nothing that says whose it is.
+//! The facts of the machine that the figures depend on. None of them identifies its owner.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::setup::Bench;
 
-/// Facts by their names.
+/// Facts, by name.
 pub(crate) type Facts = BTreeMap<&'static str, String>;
 
 pub(crate) fn facts(bench: &Bench) -> Facts {
@@ -73,7 +73,7 @@ pub(crate) fn facts(bench: &Bench) -> Facts {
     facts
 }
 
-/// The versions that the peers are pinned to.
+/// Returns the versions that the peers are pinned to.
 fn pinned_versions(tests: &Path) -> String {
     let mut versions = Vec::new();
     let python =
@@ -101,7 +101,7 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     Some(value.trim_start_matches([' ', '\t', ':']).trim())
 }
 
-/// What a command prints, if anything.
+/// Returns what a command prints, if anything.
 fn output_of(folder: Option<&Path>, program: &str, arguments: &[&str]) -> Option<String> {
     let mut command = Command::new(program);
     if let Some(folder) = folder {

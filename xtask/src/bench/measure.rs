@@ -1,9 +1,8 @@
-//! Measures one process, and ends it with the runner.
+//! Measures a process, and ends it with the runner.
 //!
-//! The system adds up what all ended children of a process have used. So that this is one child's alone,
-//! and to the microsecond, each measured process has a parent of its own: this program again, with the
-//! hidden task `measured`. It also holds a pipe to the runner, and ends its child when that closes: however
-//! the runner ends, nothing it started is left behind.
+//! The system sums up the usage of all ended children of a process. To get the usage of one, each measured process has
+//! a parent of its own: this program again, with the hidden task `measured`. The parent also holds a pipe to the runner,
+//! and ends its child when the pipe closes: however the runner ends, no process is left behind.
 
 use std::ffi::OsString;
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
@@ -11,21 +10,21 @@ use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-/// What a process took, from its start to its end.
+/// The resources that a process used, from its start to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Usage {
-    /// Seconds by the clock on the wall.
+    /// Wall time in seconds.
     pub(crate) wall: f64,
-    /// Seconds of processors, its own and the system's on its behalf.
+    /// Processor time in seconds, user and system.
     pub(crate) processor: f64,
-    /// The most memory it had at once, in KiB.
+    /// Peak memory in KiB.
     pub(crate) peak_kib: i64,
 }
 
-/// What stands before the usage in the output, on a line of its own after what the process printed.
+/// Precedes the usage, on a line of its own after the output of the process.
 const MARK: &str = "\nmeasured: ";
 
-/// The hidden task: runs the command and prints what it took after what it printed.
+/// The hidden task: runs the command, and prints its usage after its output.
 #[cfg(unix)]
 pub(crate) fn measured(command: &[OsString]) -> anyhow::Result<ExitCode> {
     use std::io::{self, Read, Write};
@@ -42,10 +41,10 @@ pub(crate) fn measured(command: &[OsString]) -> anyhow::Result<ExitCode> {
         .args(arguments)
         .stdin(Stdio::null())
         .spawn()
-        .context("can't be started")?;
+        .context("the process can't be started")?;
     let pid = Pid::from_raw(child.id().try_into()?);
     thread::spawn(move || {
-        // Nothing ever comes: this returns when the runner is gone, or wants an end.
+        // Nothing is ever sent: this returns when the runner closes the pipe or ends.
         let _ = io::stdin().read(&mut [0]);
         let _ = kill(pid, Signal::SIGTERM);
     });
@@ -60,7 +59,7 @@ pub(crate) fn measured(command: &[OsString]) -> anyhow::Result<ExitCode> {
         processor: seconds(usage.user_time()) + seconds(usage.system_time()),
         peak_kib: usage.max_rss(),
     };
-    // Whoever reads may be gone.
+    // The reader may have ended.
     let _ = write!(io::stdout(), "{MARK}{}", serde_json::to_string(&usage)?);
     Ok(if status.success() {
         ExitCode::SUCCESS
@@ -69,13 +68,13 @@ pub(crate) fn measured(command: &[OsString]) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// What a process took is asked of the system in its own way everywhere.
+/// Other systems report usage in other ways.
 #[cfg(not(unix))]
 pub(crate) fn measured(_: &[OsString]) -> anyhow::Result<ExitCode> {
-    bail!("the benchmark runs on Unix alone")
+    bail!("the benchmark runs on Unix only")
 }
 
-/// The command, measured.
+/// Returns a command that measures `command`.
 pub(crate) fn command(command: &[OsString]) -> anyhow::Result<Command> {
     let mut measured = Command::new(std::env::current_exe()?);
     measured
@@ -86,34 +85,36 @@ pub(crate) fn command(command: &[OsString]) -> anyhow::Result<Command> {
     Ok(measured)
 }
 
-/// Runs a [`command`] to its end: what it printed, and what it took.
+/// Runs a [`command`] to its end. Returns its output and its usage.
 pub(crate) fn run(mut command: Command) -> anyhow::Result<(String, Usage)> {
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    // `wait_with_output` would close it, and so end the process.
+    // `wait_with_output` would close stdin, and so end the process.
     let stdin = child.stdin.take();
     let output = child.wait_with_output()?;
     drop(stdin);
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said: Vec<_> = said
+        let lines = String::from_utf8_lossy(&output.stderr);
+        let lines: Vec<_> = lines
             .lines()
             .filter(|line| !line.trim().is_empty())
             .collect();
-        // Python says last what went wrong, all others first.
-        let why = match said.first() {
-            Some(first) if first.starts_with("Traceback") => said.last(),
+        // Python prints the cause last, all others print it first.
+        let why = match lines.first() {
+            Some(first) if first.starts_with("Traceback") => lines.last(),
             first => first,
         };
-        bail!("it failed: {}", why.unwrap_or(&"it does not say why"));
+        bail!("failed: {}", why.unwrap_or(&"no reason given"));
     }
     parse(&String::from_utf8(output.stdout)?)
 }
 
 fn parse(output: &str) -> anyhow::Result<(String, Usage)> {
-    let (printed, usage) = output.rsplit_once(MARK).context("it was not measured")?;
+    let (printed, usage) = output
+        .rsplit_once(MARK)
+        .context("the output has no usage")?;
     Ok((printed.trim().to_owned(), serde_json::from_str(usage)?))
 }
 
@@ -133,13 +134,13 @@ impl Running {
     }
 
     pub(crate) fn stdout(&mut self) -> anyhow::Result<std::process::ChildStdout> {
-        self.child.stdout.take().context("its output is not a pipe")
+        self.child.stdout.take().context("stdout is not a pipe")
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Closes the pipe, which is how it is told.
+        // Closing the pipe ends the process.
         self.stdin = None;
         let _ = self.child.wait();
     }
@@ -150,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn usage_is_read_after_what_was_printed() {
+    fn the_usage_is_parsed_after_the_output() {
         let (printed, usage) =
             parse("{\"count\":3}\n\nmeasured: {\"wall\":1.5,\"processor\":0.25,\"peak_kib\":7000}")
                 .expect("is measured");

@@ -1,4 +1,4 @@
-//! What is measured, and what came of it.
+//! Measurements and their outcome.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use serde::Serialize;
 
 use super::statistics::Summary;
 
-/// What a figure is of.
+/// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Metric {
-    /// Seconds by the clock on the wall.
+    /// Wall time in seconds.
     Wall,
-    /// Seconds of processors.
+    /// Processor time in seconds.
     Processor,
-    /// MiB at once.
+    /// Peak memory in MiB.
     Memory,
     /// Requests that the service counted.
     Requests,
@@ -28,10 +28,10 @@ pub(crate) enum Metric {
     Crates,
 }
 
-/// One run's figures.
+/// The measurements of one run.
 pub(crate) type Sample = BTreeMap<Metric, f64>;
 
-/// What came of one contender in one scenario.
+/// The measurements of one contender in one scenario.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
@@ -44,20 +44,20 @@ pub(crate) struct Row {
 pub(crate) enum Failure {
     /// It is not installed.
     Missing(String),
-    /// It does not do what was asked, or not rightly.
+    /// It failed, or its result was wrong.
     Wrong(String),
 }
 
-/// What is to be reached.
+/// A goal.
 #[derive(Debug, Serialize)]
 pub(crate) struct Target {
     pub(crate) target: &'static str,
     pub(crate) measured: String,
-    /// Nothing where whoever it is compared with did not take part.
+    /// None if one side of the comparison was not measured.
     pub(crate) held: Option<bool>,
 }
 
-/// What came of a scenario.
+/// The outcome of a scenario.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) letter: char,
@@ -66,7 +66,7 @@ pub(crate) struct Outcome {
     pub(crate) metrics: &'static [Metric],
     pub(crate) rows: Vec<Row>,
     pub(crate) targets: Vec<Target>,
-    /// Figures beside the table.
+    /// Figures that are printed after the table.
     pub(crate) notes: Vec<String>,
 }
 
@@ -86,8 +86,8 @@ impl Outcome {
         both.into_iter().flatten().reduce(f64::min)
     }
 
-    /// Adds a target: the quotient of two medians, and whether it is as it should be.
-    pub(crate) fn quotient(
+    /// Adds a target: the quotient of two medians, and whether it holds.
+    pub(crate) fn add_quotient(
         &mut self,
         target: &'static str,
         of: Option<f64>,
@@ -117,7 +117,7 @@ impl Row {
     }
 }
 
-/// Runs everyone in turns, so that whatever else the machine does meets all alike. Who fails once is out.
+/// Runs the contenders in turns, so that other load on the machine affects all alike. One that fails is not run again.
 pub(crate) fn run_in_turns<'a, T: 'a>(
     rounds: u32,
     label: &str,

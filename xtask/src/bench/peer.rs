@@ -1,4 +1,4 @@
-//! Installs the contenders that are not ours, in versions that files beside them pin.
+//! Installs the peers: the official SDKs and Prism, in pinned versions.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,39 +6,42 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-/// Where each is, or why it is missing.
+use crate::output::print_status;
+
+/// Where each peer is, or the reason why it is missing.
 #[derive(Default)]
 pub(crate) struct Peers {
-    /// The Python that has the packages.
+    /// The Python with the packages.
     pub(crate) python: Option<Result<PathBuf, String>>,
-    /// The script, in the folder that has the packages.
+    /// The script, in the folder with the packages.
     pub(crate) node: Option<Result<PathBuf, String>>,
-    /// Prism's own script.
+    /// Prism's script.
     pub(crate) prism: Option<Result<PathBuf, String>>,
 }
 
 impl Peers {
     pub(crate) fn install(root: &Path, folder: &Path) -> Self {
-        // The SDKs are those that the interop tests run, so that their versions are pinned in one place.
+        // The SDKs of the interop tests, so that their versions are pinned in one place.
         let (files, sdks) = (root.join("tests/bench"), root.join("tests/interop"));
-        let said = |outcome: anyhow::Result<PathBuf>| {
+        let report = |outcome: anyhow::Result<PathBuf>| {
             outcome.map_err(|error| {
-                eprintln!("missing: {error:#}");
+                print_status(format_args!("missing: {error:#}"));
                 format!("{error}")
             })
         };
         Self {
-            python: Some(said(python(&sdks, &folder.join("python")))),
-            node: Some(said(
+            python: Some(report(python(&sdks, &folder.join("python")))),
+            node: Some(report(
                 node(&sdks.join("node"), &folder.join("node")).and_then(|folder| {
                     let script = folder.join("contender.mjs");
                     fs::copy(files.join("node/contender.mjs"), &script)?;
                     Ok(script)
                 }),
             )),
-            prism: Some(said(node(&files.join("prism"), &folder.join("prism")).map(
-                |folder| folder.join("node_modules/@stoplight/prism-cli/dist/index.js"),
-            ))),
+            prism: Some(report(
+                node(&files.join("prism"), &folder.join("prism"))
+                    .map(|folder| folder.join("node_modules/@stoplight/prism-cli/dist/index.js")),
+            )),
         }
     }
 }
@@ -75,7 +78,7 @@ fn node(files: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
         for name in names {
             fs::copy(files.join(name), folder.join(name))?;
         }
-        // No scripts: one of Prism's packages reports its installation.
+        // Without scripts: one of Prism's packages reports its installation.
         run(Command::new("npm")
             .args([
                 "ci",
@@ -89,8 +92,8 @@ fn node(files: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
-/// Installs unless the files still are what the folder was made from. The mark is written last, so that what was
-/// cut short is made again.
+/// Installs, if the folder was not made from the same files. The mark is written last, so that an interrupted
+/// installation is repeated.
 fn once(
     folder: &Path,
     files: &[&Path],
@@ -98,7 +101,7 @@ fn once(
 ) -> anyhow::Result<()> {
     let mut from = Vec::new();
     for file in files {
-        from.extend(fs::read(file).context("a file with pinned versions can't be read")?);
+        from.extend(fs::read(file).context("can't read a file with pinned versions")?);
     }
     let mark = folder.join(".made-from");
     if fs::read(&mark).is_ok_and(|made| made == from) {
@@ -114,11 +117,11 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
     let name = name.rsplit('/').next().unwrap_or_default().to_owned();
     let output = command
         .output()
-        .with_context(|| format!("{name} can't be run"))?;
+        .with_context(|| format!("can't run {name}"))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        let error = anyhow::anyhow!(said);
-        bail!(error.context(format!("{name} could not install it")));
+        let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        let error = anyhow::anyhow!(stderr);
+        bail!(error.context(format!("{name} failed")));
     }
     Ok(())
 }

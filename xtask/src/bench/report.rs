@@ -1,4 +1,4 @@
-//! What is printed, which is Markdown that reads well in a terminal too; and the same as JSON.
+//! The report: Markdown that also reads well in a terminal, and JSON.
 
 use std::fmt::Write;
 
@@ -14,7 +14,7 @@ pub(crate) fn heading(machine: &Facts, quick: bool) -> String {
         let _ = writeln!(text, "- {name}: {value}");
     }
     if quick {
-        text.push_str("\nA quick run: it shows that everything works. Its figures mean nothing.\n");
+        text.push_str("\nA quick run tests the benchmark. Its figures mean nothing.\n");
     }
     text
 }
@@ -22,7 +22,7 @@ pub(crate) fn heading(machine: &Facts, quick: bool) -> String {
 pub(crate) fn section(outcome: &Outcome) -> String {
     let mut text = format!("## ({}) {}\n", outcome.letter, outcome.title);
     for (place, metric) in outcome.metrics.iter().enumerate() {
-        // What nobody has figures for is told once, by the first table.
+        // A metric without figures has no table. The first table names failures.
         if place > 0
             && outcome
                 .rows
@@ -43,13 +43,13 @@ pub(crate) fn section(outcome: &Outcome) -> String {
             "target: {}: {}, {}",
             target.target,
             target.measured,
-            verdict(target.held)
+            describe_target(target.held)
         );
     }
     text
 }
 
-fn verdict(held: Option<bool>) -> &'static str {
+fn describe_target(held: Option<bool>) -> &'static str {
     match held {
         Some(true) => "held",
         Some(false) => "NOT held",
@@ -58,7 +58,7 @@ fn verdict(held: Option<bool>) -> &'static str {
 }
 
 fn table(outcome: &Outcome, metric: Metric) -> String {
-    // Shieldcert comes first, whatever of it takes part.
+    // The first row is Shieldcert's.
     let own = outcome.rows.first().and_then(|row| row.summary(metric));
     let own = own.map(|summary| summary.median);
     let floor = outcome.summary(FLOOR, metric).map(|summary| summary.median);
@@ -76,7 +76,7 @@ fn table(outcome: &Outcome, metric: Metric) -> String {
         }
         lines.push(line(row, metric, own, floor));
     }
-    render(&lines)
+    format_table(&lines)
 }
 
 fn line(row: &Row, metric: Metric, own: Option<f64>, floor: Option<f64>) -> [String; 5] {
@@ -136,8 +136,8 @@ fn figure(metric: Metric, value: f64) -> String {
     }
 }
 
-/// A Markdown table with straight columns, numbers to the right.
-fn render(lines: &[[String; 5]]) -> String {
+/// Formats a Markdown table with aligned columns.
+fn format_table(lines: &[[String; 5]]) -> String {
     let width = |column: usize| {
         let widths = lines.iter().map(|line| line[column].chars().count());
         widths.max().unwrap_or(0)
@@ -175,47 +175,46 @@ pub(crate) fn targets(outcomes: &[Outcome]) -> String {
                 outcome.letter,
                 target.target,
                 target.measured,
-                verdict(target.held)
+                describe_target(target.held)
             );
         }
     }
     text
 }
 
-/// What is to be known to read the tables, whomever it favours.
+/// Returns what a reader of the tables must know.
 pub(crate) fn legend() -> &'static str {
     "\
 ## How to read this
 
-- Every contender is a process. Its figures are from its start to its end, by the system's own count, and hold what
-  it takes to start: an interpreter, modules, root certificates.
-- Contenders run in turns, round after round. `spread` is the least and the most of all rounds.
-- Everyone has default settings, and finds one and the same emulator. It allows 100,000,000 requests a day and says so
-  in `Ratelimit` and `Ratelimit-Policy`, where Shieldcert learns it from; the others don't look.
-- The emulator shares the machine's cores with the contender. Without latency, wall time is in part the emulator's.
-- Plain HTTP on the loopback: nobody pays for TLS.
-- The SDKs, reqwest + serde and shieldcert-api list and issue one call after the other, as the SDKs' documentation shows
-  and as a plain loop does. Shieldcert fetches 8 pages at once by itself. It issues as many at once as its user has under
-  way, here 16 (`buffer_unordered(16)`); with a thread pool, asyncio or `Promise.all` users of the SDKs could do so too,
-  and the difference at 30 ms is mostly that.
-- Issued: Shieldcert writes each file whole or not at all and waits for the disk, twice a file; the others just write,
-  and leave the disk for later.
-- Revoked: nobody but Shieldcert has a way to wait. Once a second each of the others asks for every certificate that is
-  still pending. The SDKs do so one by one; Shieldcert, reqwest + serde, shieldcert-api and the floor have 16 requests
-  under way.
-- `reqwest + serde` reads every field that the API documents into a struct. It stops by `total_count`; the SDKs read
-  until a page is empty, which is one request more.
+- Every contender is a process. Its figures are the system's, from its start to its end, and include the start of an
+  interpreter, modules and root certificates.
+- Contenders run in turns, round after round. `spread` is the minimum and the maximum of all rounds.
+- All have default settings, and the same emulator. It allows 100,000,000 requests a day and states that in `Ratelimit`
+  and `Ratelimit-Policy`. Shieldcert reads these headers; the others do not.
+- The emulator shares the machine's cores with the contender. Without latency, part of the wall time is the emulator's.
+- The connections are plain HTTP on the loopback interface: nobody pays for TLS.
+- The SDKs, reqwest + serde and shieldcert-api list and issue one call after another, as the SDKs' documentation shows and
+  as a plain loop does. Shieldcert fetches 8 pages at once by itself, and issues as many certificates at once as its user
+  has in flight, here 16 (`buffer_unordered(16)`). With a thread pool, asyncio or `Promise.all`, users of the SDKs could
+  do so, too: the difference at 30 ms is mostly that.
+- Issue: Shieldcert writes each file atomically and waits for the disk, twice a file. The others write without waiting.
+- Revoke: only Shieldcert can wait by itself. Each of the others polls every certificate that is pending once a second:
+  the SDKs one by one; reqwest + serde and shieldcert-api, like Shieldcert and the floor, with 16 requests in flight.
+- `reqwest + serde` deserializes every documented field into a struct. It stops by `total_count`; the SDKs read until a
+  page is empty, which is one request more.
 - All Rust contenders start tokio's multi-threaded runtime, as `#[tokio::main]` does, and have the same build of reqwest:
-  HTTP/1.1 alone, ring for TLS. That is less than reqwest's default features, and to its favour.
-- Allocations are counted in runs of their own, after the connection is made, and include reallocations.
-- Prism answers from the examples of the spec and keeps nothing; the emulator keeps, checks and signs. Both log each
-  request, to nowhere.
-- What is WRONG answered with another number of certificates or others than there are, or failed. It has no figures.
+  HTTP/1.1 only, with ring for TLS. That is less than reqwest's default features, in reqwest's favor.
+- Allocations are counted in separate runs, after the connection is made, and include reallocations.
+- Prism responds with the examples of the spec and stores nothing; the emulator stores, checks and signs. Both write one
+  log line a request, to nowhere.
+- WRONG means that the contender failed, or found another number of certificates or others than there are. It has no
+  figures.
 "
 }
 
-/// Which contenders did not do what was asked.
-pub(crate) fn wrong(outcome: &Outcome) -> impl Iterator<Item = String> + '_ {
+/// Returns the contenders that failed or were wrong.
+pub(crate) fn failures(outcome: &Outcome) -> impl Iterator<Item = String> + '_ {
     outcome.rows.iter().filter_map(|row| match &row.failure {
         Some(Failure::Wrong(why)) => Some(format!("({}) {}: {why}", outcome.letter, row.name)),
         _ => None,
@@ -288,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_wrong_or_missing_has_no_figures() {
+    fn a_wrong_or_missing_contender_has_no_figures() {
         let mut outcome = Outcome {
             letter: 'a',
             title: "list".into(),
@@ -305,30 +304,11 @@ mod tests {
         };
         outcome.rows[2].failure = Some(Failure::Wrong("3 certificates, not 4".into()));
         outcome.rows[3].failure = Some(Failure::Missing("no npm".into()));
-        outcome.quotient("fast", Some(2.0), Some(1.0), |times| times <= 1.3);
-        outcome.quotient("faster", None, Some(1.0), |_| true);
-        let expected = "\
-## (a) list
-
-| wall time, s | median |        spread | to Shieldcert | to the floor |
-|--------------|-------:|--------------:|--------------:|-------------:|
-| shieldcert   |  2.000 | 1.000 – 4.000 |          1.00 |         2.00 |
-| floor        |  1.000 | 1.000 – 1.000 |          0.50 |         1.00 |
-| other        |  WRONG |             – |             – |            – |
-| gone         | missing |             – |             – |            – |
-
-floor: raw
-target: fast: 2.00, NOT held
-target: faster: not measured, open
-";
-        let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let without_rules = |text: &str| {
-            let lines = text.lines().filter(|line| !line.starts_with("|-"));
-            squeezed(&lines.collect::<Vec<_>>().join("\n"))
-        };
-        assert_eq!(without_rules(&section(&outcome)), without_rules(expected));
+        outcome.add_quotient("fast", Some(2.0), Some(1.0), |times| times <= 1.3);
+        outcome.add_quotient("faster", None, Some(1.0), |_| true);
+        insta::assert_snapshot!(section(&outcome));
         assert_eq!(
-            wrong(&outcome).collect::<Vec<_>>(),
+            failures(&outcome).collect::<Vec<_>>(),
             ["(a) other: 3 certificates, not 4"]
         );
         let json = json(&Facts::new(), &[outcome], 3, false);

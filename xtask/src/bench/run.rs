@@ -16,31 +16,31 @@ use crate::workspace::replace;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Install the official SDKs and Prism below target/bench, and let them take part
+    /// Install the official SDKs and Prism below target/bench, and measure them, too
     #[arg(long)]
     peers: bool,
 
-    /// Small sizes and two rounds, to see that everything works; the figures mean nothing
+    /// Use small sizes and two rounds, to test the benchmark; the figures mean nothing
     #[arg(long, conflicts_with = "peers")]
     quick: bool,
 
-    /// Write everything that was measured to this file, with the facts of the machine
+    /// Write all measurements and the facts of the machine to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
-    /// Count the instructions of the client's workloads under callgrind instead, and fail where they have grown
+    /// Only count the instructions of the client's workloads under callgrind, and fail if they have grown
     #[arg(long, conflicts_with_all = ["peers", "quick", "json", "only"])]
     instructions: bool,
 
-    /// Take the counts over
+    /// Accept the new counts
     #[arg(long, requires = "instructions")]
     bless: bool,
 
-    /// How often every contender runs
+    /// The number of times that every contender runs
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
 
-    /// Only the scenarios with these letters, such as "abf"
+    /// Run only the scenarios with these letters, such as "abf"
     #[arg(long, value_name = "LETTERS")]
     only: Option<String>,
 }
@@ -55,7 +55,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<ExitCode> {
         let folder = file.parent().filter(|folder| *folder != Path::new(""));
         ensure!(
             folder.is_none_or(Path::is_dir),
-            "the folder of {} does not exist",
+            "can't write {}: its folder does not exist",
             file.display()
         );
     }
@@ -114,9 +114,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<ExitCode> {
         replace(file, &(serde_json::to_string_pretty(&json)? + "\n"))?;
         print_line(format_args!("written to {}", file.display()));
     }
-    let wrong: Vec<_> = results.iter().flat_map(report::wrong).collect();
+    let wrong: Vec<_> = results.iter().flat_map(report::failures).collect();
     if wrong.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    bail!("wrong or broken:\n  {}", wrong.join("\n  "))
+    bail!("failed or wrong:\n  {}", wrong.join("\n  "))
 }

@@ -1,4 +1,4 @@
-//! What every scenario needs.
+//! The settings of a run.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ pub(super) struct Sizes {
     pub(super) issued: u32,
     pub(super) revoked: u32,
     pub(super) gets: u32,
-    /// Seconds of load.
+    /// The duration of load, in seconds.
     pub(super) load: u32,
 }
 

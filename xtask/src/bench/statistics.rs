@@ -1,6 +1,6 @@
 //! Median and spread.
 
-/// What several measurements of the same thing come to.
+/// A summary of several measurements of the same thing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Summary {
     pub(crate) median: f64,
@@ -9,7 +9,7 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// Of at least one measurement.
+    /// Summarizes measurements. None if there are none.
     pub(crate) fn of(measured: &[f64]) -> Option<Self> {
         let mut sorted = measured.to_vec();
         sorted.sort_by(f64::total_cmp);

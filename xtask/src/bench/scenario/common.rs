@@ -28,7 +28,7 @@ pub(super) fn sample(usage: Usage) -> Sample {
     ])
 }
 
-/// The answer is what is there. The floor does not look at what it gets, and so counts alone.
+/// Checks a tally against what is in the zone. The floor discards responses, so only its count is checked.
 pub(super) fn check(name: &str, tally: Tally, expected: Tally) -> anyhow::Result<()> {
     ensure!(
         tally.count == expected.count,
@@ -38,7 +38,7 @@ pub(super) fn check(name: &str, tally: Tally, expected: Tally) -> anyhow::Result
     );
     ensure!(
         name == FLOOR || tally.checksum == expected.checksum,
-        "wrong: the certificates are not those that are there"
+        "wrong: other certificates than those in the zone"
     );
     Ok(())
 }

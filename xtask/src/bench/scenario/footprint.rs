@@ -1,4 +1,4 @@
-//! What depending on a crate costs: crates, and a clean build.
+//! The cost of a dependency: the number of crates, and the time of a clean build.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +17,7 @@ const CLOUDFLARE: &str = "cloudflare 0.14";
 const REQWEST: &str = "reqwest 0.13";
 
 pub(crate) fn compare(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
-    let title = "build a project with one dependency, default features, debug, from nothing";
+    let title = "clean debug build of a project with one dependency, default features";
     let own = bench.root.join("crates/shieldcert");
     let projects = [
         (
@@ -45,7 +45,7 @@ pub(crate) fn compare(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
     let mut outcome = Outcome {
         letter: 'g',
         title: title.into(),
-        floor: "floor: none; reqwest is there to see what is HTTP and TLS alone",
+        floor: "floor: none; reqwest shows the cost of HTTP and TLS alone",
         metrics: &[Metric::Wall, Metric::Crates],
         rows,
         targets: Vec::new(),
@@ -57,7 +57,7 @@ pub(crate) fn compare(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
     ] {
         let median = |name| outcome.summary(name, metric).map(|summary| summary.median);
         let (own, other) = (median(OWN), median(CLOUDFLARE));
-        outcome.quotient(target, own, other, |times| times <= 1.0);
+        outcome.add_quotient(target, own, other, |times| times <= 1.0);
     }
     Ok(vec![outcome])
 }
@@ -71,14 +71,13 @@ fn cargo(project: &Path) -> Command {
     cargo
 }
 
-/// Makes the project and fetches what it needs, so that the network is no part of what is measured. The number
-/// of crates that it builds.
+/// Makes a project and fetches its dependencies, so that the network is not measured. Returns the number of crates.
 fn prepare(project: &Path, dependency: &str) -> anyhow::Result<usize> {
     if project.exists() {
         fs::remove_dir_all(project)?;
     }
     fs::create_dir_all(project.join("src"))?;
-    // A workspace of its own, apart from the one it stands in.
+    // A workspace of its own, apart from the one around it.
     let manifest = format!(
         "[package]\nname = \"footprint\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n{dependency}\n"
     );
@@ -101,9 +100,9 @@ fn prepare(project: &Path, dependency: &str) -> anyhow::Result<usize> {
             "{p}",
         ])
         .output()?;
-    ensure!(tree.status.success(), "cargo tree fails");
+    ensure!(tree.status.success(), "cargo tree failed");
     let text = String::from_utf8(tree.stdout)?;
-    // A name and a version; behind them may stand where it is from, or that it was listed before.
+    // A name and a version, maybe followed by a source or a mark for repetition.
     let crates: BTreeSet<Vec<&str>> = text
         .lines()
         .map(|line| line.split(' ').take(2).collect())
@@ -123,6 +122,6 @@ fn build(project: &Path) -> anyhow::Result<f64> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()?;
-    ensure!(status.success(), "it does not build");
+    ensure!(status.success(), "the project does not build");
     Ok(started.elapsed().as_secs_f64())
 }

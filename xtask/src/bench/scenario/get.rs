@@ -13,7 +13,7 @@ use super::common::{check, contenders, sample, strings};
 
 pub(super) fn get(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
     let times = bench.sizes.gets;
-    let title = format!("get a certificate {times} times, one after the other");
+    let title = format!("get a certificate {times} times, one after another");
     let emulator = Emulator::start(bench, 1, 0)?;
     let contents = emulator.contents(None)?;
     let id = contents.sample_id.clone().unwrap_or_default();
@@ -30,7 +30,7 @@ pub(super) fn get(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
             let (tally, usage) = contender.run(&emulator, &task)?;
             check(name, tally, expected)?;
             let mut sample = sample(usage);
-            if let Some(counted) = allocations(bench, &emulator, name, &id)? {
+            if let Some(counted) = count_allocations(bench, &emulator, name, &id)? {
                 sample.insert(Metric::Allocations, counted);
             }
             Ok(sample)
@@ -39,7 +39,7 @@ pub(super) fn get(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
     let mut outcome = Outcome {
         letter: 'f',
         title,
-        floor: "floor: the same requests by raw reqwest, answers thrown away unread",
+        floor: "floor: the same requests by raw reqwest, responses discarded unread",
         metrics: &[Metric::Processor, Metric::Allocations, Metric::Wall],
         rows,
         targets: Vec::new(),
@@ -59,13 +59,13 @@ pub(super) fn get(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
             outcome.median(SHIELDCERT, metric),
             outcome.median(REQWEST, metric),
         );
-        outcome.quotient(target, own, bare, |times| times < 1.1);
+        outcome.add_quotient(target, own, bare, |times| times < 1.1);
     }
     Ok(vec![outcome])
 }
 
-/// Allocations a call, counted in a run of their own, since counting takes time.
-fn allocations(
+/// Counts the allocations of a call in a separate run, because counting takes time.
+fn count_allocations(
     bench: &Bench,
     emulator: &Emulator,
     name: &str,
@@ -79,9 +79,9 @@ fn allocations(
     };
     let mut command = Command::new(bench.programs.get("bench-allocations")?);
     command.args([name, id, "200"]);
-    emulator.point(&mut command);
+    emulator.configure(&mut command);
     let output = command.output()?;
-    ensure!(output.status.success(), "allocations can't be counted");
+    ensure!(output.status.success(), "the allocations can't be counted");
     let counted: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     Ok(counted["allocations"].as_f64())
 }

@@ -26,8 +26,8 @@ pub(super) fn issue(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
         let mut outcome = Outcome {
             letter: 'd',
             title,
-            floor: "floor: the same requests by raw reqwest, 16 at once, all with one CSR made before; answers \
-                    thrown away, nothing checked or written",
+            floor: "floor: the same requests by raw reqwest, 16 at once, all with one CSR made before; responses \
+                    discarded, nothing checked or written",
             metrics: &[Metric::Wall, Metric::Processor],
             rows,
             targets: Vec::new(),
@@ -36,7 +36,7 @@ pub(super) fn issue(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
         let python = outcome.median(PYTHON, Metric::Wall);
         let own = outcome.median(SHIELDCERT, Metric::Wall);
         if latency > 0 {
-            outcome.quotient(
+            outcome.add_quotient(
                 "at least 8 times as fast as the Python SDK with `cryptography`",
                 python,
                 own,
@@ -54,7 +54,7 @@ fn issue_once(
     name: &str,
     contender: &Contender,
 ) -> anyhow::Result<Sample> {
-    // A zone of its own for each, so that nobody finds it larger than the one before did.
+    // A zone of its own for each, so that all start with an empty one.
     let emulator = Emulator::start(bench, 0, latency)?;
     let folder = bench.folder.join("issued");
     if folder.exists() {

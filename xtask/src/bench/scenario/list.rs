@@ -8,7 +8,8 @@ use super::super::outcome::{Metric, Outcome, Target, run_in_turns};
 use super::super::setup::Bench;
 use super::common::{check, contenders, sample, strings};
 
-const PAGES_FLOOR: &str = "floor: the same pages by raw reqwest, 8 at once as Shieldcert fetches them, thrown away unread";
+const PAGES_FLOOR: &str =
+    "floor: the same pages by raw reqwest, 8 at once as Shieldcert fetches them, discarded unread";
 
 fn reading(
     bench: &Bench,
@@ -21,7 +22,7 @@ fn reading(
     let contents = emulator.contents(None)?;
     ensure!(
         contents.count == u64::from(certificates),
-        "the emulator was not filled as asked"
+        "the emulator's zone has another size than asked for"
     );
     let rows = run_in_turns(
         bench.rounds,
@@ -46,7 +47,7 @@ fn reading(
 
 pub(super) fn list_with_latency(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
     let size = bench.sizes.listed;
-    let title = format!("list {size} certificates, 30 ms away");
+    let title = format!("list {size} certificates, latency 30 ms");
     let metrics = &[Metric::Wall];
     let mut outcome = reading(bench, ('a', title), "list", (size, 30), metrics)?;
     let median = |name| outcome.median(name, Metric::Wall);
@@ -55,24 +56,24 @@ pub(super) fn list_with_latency(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
         median(FLOOR),
         outcome.best([PYTHON, TYPESCRIPT], Metric::Wall),
     );
-    outcome.quotient(
+    outcome.add_quotient(
         "at least 8 times as fast as the faster official SDK",
         sdk,
         own,
         |times| times >= 8.0,
     );
-    outcome.quotient("within 1.3 of the floor", own, floor, |times| times <= 1.3);
+    outcome.add_quotient("within 1.3 of the floor", own, floor, |times| times <= 1.3);
     Ok(vec![outcome])
 }
 
 pub(super) fn list_without_latency(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
     let size = bench.sizes.listed;
-    let title = format!("list {size} certificates, no latency");
+    let title = format!("list {size} certificates, latency 0 ms");
     let metrics = &[Metric::Processor, Metric::Wall];
     let mut outcome = reading(bench, ('b', title), "list", (size, 0), metrics)?;
     let own = outcome.median(SHIELDCERT, Metric::Processor);
     let sdk = outcome.best([PYTHON, TYPESCRIPT], Metric::Processor);
-    outcome.quotient(
+    outcome.add_quotient(
         "at least 15 times less processor time than either official SDK",
         sdk,
         own,

@@ -20,7 +20,7 @@ pub(super) fn revoke(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
             emulator.issue(size)?;
             let ids = bench.folder.join("ids");
             let first = emulator.contents(Some(&ids))?;
-            // Twice, to know how many requests reading the zone is itself.
+            // Twice, to know how many requests reading the zone takes.
             let before = emulator.contents(None)?;
             let (tally, usage) = contender.run(&emulator, &["revoke".into(), ids.into()])?;
             let after = emulator.contents(None)?;
@@ -41,7 +41,7 @@ pub(super) fn revoke(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
     let mut outcome = Outcome {
         letter: 'e',
         title,
-        floor: "floor: the revocations by raw reqwest, 16 at once, then after 2 s one look at what is pending",
+        floor: "floor: the revocations by raw reqwest, 16 at once, then after 2 s one poll for what is pending",
         metrics: &[Metric::Requests, Metric::Waiting, Metric::Wall],
         rows,
         targets: Vec::new(),
@@ -49,7 +49,7 @@ pub(super) fn revoke(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
     };
     let waiting = |name| outcome.median(name, Metric::Waiting);
     let (own, polling) = (waiting(SHIELDCERT), waiting(REQWEST));
-    outcome.quotient(
+    outcome.add_quotient(
         "waiting takes a tenth of the requests of polling one by one",
         own,
         polling,

@@ -1,4 +1,4 @@
-//! How many requests a second the emulator answers, beside Prism, which serves the spec.
+//! The requests a second that the emulator handles, compared with Prism, which serves the spec.
 
 use std::ffi::OsString;
 use std::fs;
@@ -19,7 +19,7 @@ const EMULATOR: &str = "shieldcert emulator";
 const PRISM: &str = "Prism";
 const CONNECTIONS: &str = "16";
 
-/// Enough for some pages.
+/// Some pages.
 const CERTIFICATES: u32 = 1000;
 
 #[derive(Deserialize)]
@@ -34,7 +34,7 @@ pub(crate) fn compare(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
     let missing = || "wrk is not installed (Debian's package `wrk`)".to_owned();
     let emulator = Emulator::start(bench, CERTIFICATES, 0)?;
     let id = emulator.contents(None)?.sample_id;
-    // The spec, which Prism goes by, allows ids of 32 characters: without hyphens.
+    // Prism accepts ids as the spec does: at most 32 characters, so without hyphens.
     let id = id.context("the zone is empty")?.replace('-', "");
     let prism = match &bench.peers.prism {
         _ if !bench.with_peers => None,
@@ -89,7 +89,7 @@ pub(crate) fn compare(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
         let mut outcome = Outcome {
             letter: 'h',
             title,
-            floor: "floor: for create the signature, see below; wrk, 16 connections, on the same cores as the server",
+            floor: "floor: for create the signature, see below; wrk with 16 connections, on the same cores as the server",
             metrics: &[Metric::Rate],
             rows,
             targets: Vec::new(),
@@ -102,7 +102,7 @@ pub(crate) fn compare(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
         };
         let (own, other) = (rate(EMULATOR), rate(PRISM));
         if operation == "get" {
-            outcome.quotient("at least 20 times Prism, on get", own, other, |times| {
+            outcome.add_quotient("at least 20 times Prism, on get", own, other, |times| {
                 times >= 20.0
             });
         }
@@ -128,18 +128,21 @@ fn floor(bench: &Bench, task: &str) -> anyhow::Result<Vec<u8>> {
     let output = Command::new(bench.programs.get("bench-floor")?)
         .arg(task)
         .output()?;
-    ensure!(output.status.success(), "the floor can't do {task}");
+    ensure!(output.status.success(), "bench-floor {task} failed");
     Ok(output.stdout)
 }
 
-/// wrk's requests a second, if all of them were answered well.
+/// Parses the requests a second from a report of wrk.
+///
+/// # Errors
+/// A request failed.
 fn parse(report: &str) -> anyhow::Result<f64> {
     let line = |start: &str| {
         let mut lines = report.lines().map(str::trim);
         lines.find_map(|line| line.strip_prefix(start))
     };
     if let Some(failed) = line("Non-2xx or 3xx responses:") {
-        bail!("{} answers are failures", failed.trim());
+        bail!("{} responses are failures", failed.trim());
     }
     if let Some(failed) = line("Socket errors:") {
         bail!("socket errors: {}", failed.trim());
@@ -154,7 +157,7 @@ struct Prism {
 }
 
 impl Prism {
-    /// It can't choose a port, so one is found that is free.
+    /// Prism can't choose a free port, so one is chosen here.
     fn start(bench: &Bench, script: &std::path::Path) -> anyhow::Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let spec = bench.root.join("spec/client_certificates.yaml");

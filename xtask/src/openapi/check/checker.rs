@@ -108,13 +108,13 @@ impl<'a> Checker<'a> {
                 None => {
                     self.problem(
                         &at.key("$ref"),
-                        format_args!("{reference} points at nothing in this document"),
+                        format_args!("{reference} has no target in this document"),
                     );
                     return None;
                 }
             }
         }
-        self.problem(&at.key("$ref"), "the references run in a circle");
+        self.problem(&at.key("$ref"), "circular reference");
         None
     }
 }

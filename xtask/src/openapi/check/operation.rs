@@ -115,7 +115,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Checks the parameters of a path or an operation; returns where each is and its name.
+    /// Checks the parameters of a path or an operation. Returns the location and name of each.
     fn parameters(
         &mut self,
         at: &Pointer,
@@ -150,7 +150,7 @@ impl<'a> Checker<'a> {
             if !["path", "query", "header", "cookie"].contains(&location) {
                 self.problem(
                     &at.key("in"),
-                    format_args!("{location:?} is not a place for a parameter"),
+                    format_args!("{location:?} is not a location of a parameter"),
                 );
             }
             if location == "path" && parameter.get("required") != Some(&Value::Bool(true)) {
@@ -159,7 +159,7 @@ impl<'a> Checker<'a> {
             if declared.contains(&(location, name)) {
                 self.problem(
                     &at,
-                    format_args!("the {location} parameter {name:?} stands here twice"),
+                    format_args!("the {location} parameter {name:?} occurs twice"),
                 );
             }
             match parameter.get("schema") {

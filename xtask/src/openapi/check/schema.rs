@@ -42,7 +42,7 @@ impl<'a> Checker<'a> {
             "minProperties",
             "maxProperties",
         ] {
-            self.keyword(at, schema, key, "a whole number from 0", Value::is_u64);
+            self.keyword(at, schema, key, "an integer from 0", Value::is_u64);
         }
         for key in [
             "nullable",

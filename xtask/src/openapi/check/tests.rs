@@ -21,9 +21,9 @@ fn a_sound_document_passes() {
     check(&sound()).expect("passes");
 }
 
-/// Each row: where, what is put there (null takes it away), and what the message must say.
+/// Each row: where, a merge patch, and what the message must contain.
 #[test]
-fn what_is_wrong_is_named_with_its_pointer() {
+fn every_problem_is_named_with_its_pointer() {
     let operation = "/paths/~1a~1{id}/get";
     let schema = "/components/schemas/a";
     for (pointer, patch, expected) in [
@@ -47,7 +47,7 @@ fn what_is_wrong_is_named_with_its_pointer() {
         (
             "",
             json!({ "components": null }),
-            "200/content/application~1json/schema/$ref: \"#/components/schemas/a\" points at nothing",
+            "200/content/application~1json/schema/$ref: \"#/components/schemas/a\" has no target",
         ),
         (
             operation,
@@ -112,7 +112,7 @@ fn what_is_wrong_is_named_with_its_pointer() {
         (
             schema,
             json!({ "minLength": -1 }),
-            "/components/schemas/a/minLength: expected a whole number",
+            "/components/schemas/a/minLength: expected an integer",
         ),
         (
             schema,
@@ -132,7 +132,7 @@ fn what_is_wrong_is_named_with_its_pointer() {
         (
             schema,
             json!({ "$ref": "#/components/schemas/a" }),
-            "/components/schemas/a/$ref: the references run in a circle",
+            "/components/schemas/a/$ref: circular reference",
         ),
         (
             "/components/schemas/a/properties/x",
@@ -156,7 +156,7 @@ fn what_is_wrong_is_named_with_its_pointer() {
 }
 
 #[test]
-fn an_operation_id_that_stands_twice_is_named_in_both_places() {
+fn a_duplicate_operation_id_is_named_in_both_places() {
     let mut document = sound();
     let copy = document["paths"]["/a/{id}"]["get"].clone();
     document["paths"]["/a/{id}"]["put"] = copy;

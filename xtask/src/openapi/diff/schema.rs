@@ -96,7 +96,7 @@ impl<'a> Differ<'a> {
         let class = match (before.as_deref(), after.as_deref()) {
             (Some("integer"), Some("number")) => match direction {
                 Direction::Request => Additive,
-                // What is read as a whole number no longer is one.
+                // A value that was read as an integer may no longer be one.
                 Direction::Response => Breaking,
             },
             (Some("number"), Some("integer")) => narrowed(direction),

@@ -47,7 +47,7 @@ const QUERY: &str = "/paths/~1a/post/parameters/0";
 const BODY: &str = "/paths/~1a/post/requestBody/content/application~1json/schema";
 const RESPONSE: &str = "/paths/~1a/post/responses/200/content/application~1json/schema/allOf/1";
 
-/// Where (a JSON pointer), what (a merge patch), and the one class that must come of it.
+/// Where (a JSON pointer), what (a merge patch), and the expected class.
 fn table() -> Vec<(String, Value, Class)> {
     let at = |base: &str, rest: &str| format!("{base}{rest}");
     vec![
@@ -345,7 +345,7 @@ fn every_change_has_its_class() {
 }
 
 #[test]
-fn words_are_no_change() {
+fn changed_texts_are_no_change() {
     let mut new = document();
     new["paths"]["/a"]["post"]["description"] = "other words".into();
     new["paths"]["/a"]["post"]["parameters"][0]["schema"]["example"] = 6.into();
@@ -354,7 +354,7 @@ fn words_are_no_change() {
 }
 
 #[test]
-fn where_a_schema_stands_is_no_change() {
+fn moving_a_schema_is_no_change() {
     let mut new = document();
     let schemas = new["components"]["schemas"]
         .as_object_mut()

@@ -60,7 +60,7 @@ pub(super) fn pick(full: &Full) -> Result<Value> {
             .get(section)
             .and_then(|section| section.get(&name));
         let component = component
-            .with_context(|| format!("{at}: {target:?} points at nothing in this document"))?;
+            .with_context(|| format!("{at}: {target:?} has no target in this document"))?;
         wanted.extend(references(component, &format!("/components/{pointer}")));
         kept["components"][section][&name] = component.clone();
     }

@@ -68,7 +68,7 @@ fn visit<'a>(
         };
         if let Some(start) = path.iter().position(|visited| *visited == target) {
             bail!(
-                "{at}: the references run in a circle: {} → {target}",
+                "{at}: circular reference: {} → {target}",
                 path[start..].join(" → ")
             );
         }

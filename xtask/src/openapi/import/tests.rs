@@ -9,7 +9,7 @@ fn own() -> Value {
     document::parse(FRAGMENT).expect("YAML")
 }
 
-/// The fragment as upstream would have it: prefixed names, other words, thousands of other paths.
+/// The fragment in upstream's form: prefixed names, other texts, and other paths.
 fn full(others: usize) -> Value {
     let mut full = own();
     let schemas = full["components"]["schemas"]
@@ -58,7 +58,7 @@ fn full(others: usize) -> Value {
 fn the_fragment_of_a_full_document_is_the_fragment() {
     let imported = import(&full(50).to_string(), Some(&own())).expect("imports");
     assert_eq!(diff::compare(&own(), &imported), []);
-    // Its texts are ours, word for word.
+    // The texts are ours, unchanged.
     assert_eq!(imported, own());
 }
 
@@ -92,7 +92,7 @@ fn yaml_is_read_and_written_without_loss() {
 }
 
 #[test]
-fn what_is_new_has_none_of_upstreams_words() {
+fn new_parts_have_none_of_upstreams_texts() {
     let mut full = full(0);
     full["components"]["schemas"]["tls-certificates_client_certificate"]["properties"]["new"] =
         json!({ "type": "string", "description": "upstream: new", "example": "upstream" });
@@ -113,7 +113,7 @@ fn a_property_may_be_called_like_a_keyword() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_pointer() {
+fn every_problem_is_named_with_its_pointer() {
     let list = "/zones/{zone_id}/client_certificates";
     let refusal = |change: &dyn Fn(&mut Value)| {
         let mut full = full(0);
@@ -158,7 +158,7 @@ fn what_is_wrong_is_named_with_its_pointer() {
                     .expect("an object")
                     .remove("tls-certificates_csr");
             }),
-            "\"#/components/schemas/tls-certificates_csr\" points at nothing",
+            "\"#/components/schemas/tls-certificates_csr\" has no target",
         ),
         (
             refusal(&|full| {
@@ -171,7 +171,7 @@ fn what_is_wrong_is_named_with_its_pointer() {
             refusal(&|full| {
                 full["components"]["schemas"]["tls-certificates_csr"] = json!({ "type": "object", "properties": { "a": { "$ref": "#/components/schemas/tls-certificates_csr" } } });
             }),
-            "the references run in a circle",
+            "circular reference",
         ),
         (
             refusal(&|full| full["components"]["securitySchemes"] = json!({})),
@@ -185,7 +185,7 @@ fn what_is_wrong_is_named_with_its_pointer() {
     }
 }
 
-/// How long and how large is measured by `cargo xtask spec import` on the file that this writes.
+/// `cargo xtask spec import` of the file that this can write shows time and memory.
 #[test]
 fn a_large_document_is_read() {
     let full = full(35_000);
