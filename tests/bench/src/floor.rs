@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ::reqwest::{Client, RequestBuilder};
-use ::shieldcert::list::List;
+use ::shieldcert::List;
 use anyhow::{Context, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -97,7 +97,7 @@ async fn list(http: &Client, url: &str) -> anyhow::Result<u64> {
     let first = http.get(page(1)).send().await?.error_for_status()?;
     let total = first.json::<Envelope>().await?.result_info.total_count;
     let others = (2..=total.div_ceil(PAGE_SIZE)).map(|number| http.get(page(number)));
-    send_all(others, List::PREFETCH as usize).await?;
+    send_all(others, List::DEFAULT_PREFETCH as usize).await?;
     Ok(total)
 }
 

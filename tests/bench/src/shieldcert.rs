@@ -51,14 +51,12 @@ async fn issue(zone: &Zone, count: u64, folder: &Path) -> anyhow::Result<Tally> 
             let subject = Subject::common_name(format!("device-{number:05}"));
             let csr = key.csr(&subject)?;
             let issued = zone.issue(&csr).validity_days(VALIDITY_DAYS).await?;
-            let identity = Identity::new(issued.certificate, key)?;
+            let certificate = issued.certificate;
+            let identity = Identity::new(&certificate, key)?;
             let path = folder.join(format!("{number:05}.pem"));
             // Writing waits for the disk.
-            tokio::task::spawn_blocking(move || {
-                identity.write_pem(path)?;
-                anyhow::Ok(identity.certificate().clone())
-            })
-            .await?
+            tokio::task::spawn_blocking(move || identity.write_pem(path)).await??;
+            anyhow::Ok(certificate)
         })
         .buffer_unordered(CONCURRENCY)
         .try_fold(Tally::default(), async |mut tally, certificate| {

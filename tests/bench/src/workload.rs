@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ::shieldcert::transport::{BoxFuture, Transport, TransportError};
+use ::shieldcert::{BoxFuture, Transport, TransportError};
 use ::shieldcert::{Client, KeyAlgorithm, PrivateKey, Subject, Zone};
 use bytes::Bytes;
 use shieldcert_emulator::{Emulator, EmulatorTransport};
