@@ -1,8 +1,5 @@
 //! The test kit: zones, keys and CSRs, the spec, and a transport that records and changes requests.
 
-// Test helpers panic by design, and no user reads their docs.
-#![allow(clippy::missing_errors_doc, clippy::missing_panics_doc)]
-
 pub mod spec;
 pub mod tap;
 

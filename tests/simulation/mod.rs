@@ -2,27 +2,20 @@
 //! Everything is drawn from one seed, so a seed can be replayed.
 //!
 //! - `network`: the network between a client and the service, and the history.
+//! - `record`: the outcomes of operations and of a seed.
 //! - `world`: a zone, several clients, and what they do.
 //! - `promises`: what must hold afterwards.
 //! - `sabotage`: clients broken on purpose, to prove that the simulation notices.
 
 mod network;
 mod promises;
+mod record;
 mod sabotage;
 mod secrets;
 mod world;
 
+pub use record::Outcome;
 pub use sabotage::Sabotage;
-
-/// The outcome of a seed.
-pub struct Outcome {
-    /// The broken promises; empty if all hold.
-    pub broken: Vec<String>,
-    /// The events, in order.
-    pub history: Vec<String>,
-    /// How many operations of each kind ended in which way.
-    pub tally: std::collections::BTreeMap<String, u32>,
-}
 
 /// Runs one seed. Must be called outside of a runtime.
 pub fn run(seed: u64, sabotage: Option<Sabotage>) -> Outcome {

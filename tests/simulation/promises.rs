@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use shieldcert::{ClientCertificate, Csr, Zone};
 
 use super::network::History;
-use super::world::{IssuingEnd, Record};
+use super::record::{IssuingEnd, Record};
 
 pub(super) async fn check(truth: &Zone, record: &Record, history: &History) {
     let inventory = truth

@@ -1,6 +1,6 @@
 //! A zone, several clients, and what they do.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,50 +13,13 @@ use shieldcert_emulator::{Emulator, EmulatorTransport, IdStyle, Order, TotalCoun
 use tokio::time::{Instant, sleep, timeout};
 
 use super::network::{FaultRates, History, Network, NetworkTransport};
+use super::promises;
+use super::record::{Issuing, IssuingEnd, Listing, Outcome, Record};
 use super::sabotage::{Sabotage, Saboteur};
 use super::secrets::TOKEN;
-use super::{Outcome, promises};
 
 /// Longer than any operation may take.
 const MAX_DURATION: Duration = Duration::from_secs(4 * 3600);
-
-/// The outcome of an issue.
-pub(super) struct Issuing {
-    pub(super) csr: Csr,
-    pub(super) end: IssuingEnd,
-}
-
-#[derive(Debug)]
-pub(super) enum IssuingEnd {
-    Issued(CertificateId),
-    /// An error that says that nothing was issued.
-    CleanFailure(String),
-    /// An error that says that it is not known.
-    Unknown,
-    Dropped,
-}
-
-/// The outcome of a list.
-pub(super) struct Listing {
-    pub(super) filter: StatusFilter,
-    /// What was there and matched the whole time.
-    pub(super) lasting: HashSet<CertificateId>,
-    pub(super) listed: Vec<CertificateId>,
-}
-
-/// The outcomes, as the clients know them.
-#[derive(Default)]
-pub(super) struct Record {
-    pub(super) issuings: Vec<Issuing>,
-    pub(super) listings: Vec<Listing>,
-    pub(super) tally: BTreeMap<String, u32>,
-}
-
-impl Record {
-    fn count(&mut self, kind: &str, end: &str) {
-        *self.tally.entry(format!("{kind}: {end}")).or_default() += 1;
-    }
-}
 
 /// What all clients share.
 struct World {

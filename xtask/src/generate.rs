@@ -110,7 +110,7 @@ fn default_extra_members(items: &mut [Item]) {
         });
         let is_open = open_types
             .iter()
-            .any(|open| item.self_ty.to_token_stream().to_string() == open.to_string());
+            .any(|open| *open == item.self_ty.to_token_stream().to_string());
         if is_default && is_open {
             let function = item.to_token_stream().to_string().replace(
                 "extra : Err (\"no value supplied for extra\" . to_string ())",

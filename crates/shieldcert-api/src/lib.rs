@@ -5,6 +5,7 @@
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::missing_errors_doc, clippy::missing_panics_doc, clippy::unwrap_used, rustdoc::all)]
 mod generated;
 pub mod codes;
+mod hooks;
 pub mod transport;
 
 pub use generated::*;

@@ -6,18 +6,6 @@ use std::path::Path;
 use super::graph::{Graph, Import};
 use super::targets::Package;
 
-/// Packages that are not checked yet, because their files are being moved. MUST BE EMPTY once that is merged.
-///
-/// The circle of shieldcert-api is between its generated file and its transport file, which adds methods and hooks to
-/// the generated `Client`: they belong in a file of their own. That of shieldcert-tests is in the simulation.
-pub(super) const PENDING: &[&str] = &[
-    "shieldcert",
-    "shieldcert-api",
-    "shieldcert-cli",
-    "shieldcert-emulator",
-    "shieldcert-tests",
-];
-
 /// A circle that is allowed.
 struct Allowed {
     package: &'static str,
