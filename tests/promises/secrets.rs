@@ -39,8 +39,8 @@ impl<'a> MakeWriter<'a> for Capture {
 }
 
 impl Capture {
-    /// Captures everything that this thread traces, down to the last detail, until the guard is dropped.
-    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+    /// Captures everything that this process traces, on every thread, down to the last detail.
+    fn start() -> Self {
         let capture = Self::default();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
@@ -48,7 +48,8 @@ impl Capture {
             .with_writer(capture.clone())
             .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
             .finish();
-        (capture, tracing::subscriber::set_default(subscriber))
+        tracing::subscriber::set_global_default(subscriber).expect("is the first");
+        capture
     }
 
     fn text(&self) -> String {
@@ -56,9 +57,31 @@ impl Capture {
     }
 }
 
+const TRACES: &str = "SHIELDCERT_TEST_TRACES";
+
+/// A trace is of a whole process, so it is taken in one of its own.
+#[test]
+fn a_full_trace_of_a_lifecycle_holds_neither_token_nor_key() {
+    let this = std::env::current_exe().expect("this program");
+    let traced = std::process::Command::new(this)
+        .args(["--exact", "promises::secrets::traces_a_lifecycle"])
+        .env(TRACES, "1")
+        .output()
+        .expect("starts");
+    let printed = String::from_utf8_lossy(&traced.stdout);
+    assert!(
+        traced.status.success() && printed.contains("1 passed"),
+        "{printed}"
+    );
+}
+
+/// Not a test: the process that [`a_full_trace_of_a_lifecycle_holds_neither_token_nor_key`] starts.
 #[tokio::test]
-async fn a_full_trace_of_a_lifecycle_holds_neither_token_nor_key() {
-    let (capture, _guard) = Capture::start();
+async fn traces_a_lifecycle() {
+    if std::env::var_os(TRACES).is_none() {
+        return;
+    }
+    let capture = Capture::start();
     let emulator = Emulator::builder()
         .token(TOKEN)
         .transition_delay(std::time::Duration::ZERO)
