@@ -6,3 +6,8 @@
 pub mod fuzzing;
 pub mod kit;
 pub mod simulation;
+
+/// The README's example compiles as it stands there.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -77,7 +77,7 @@ async fn a_record_that_is_no_certificate_is_an_error_in_its_place_alone() {
     let errors: Vec<_> = page.unreadable.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(errors.join("\n"), @r#"
     GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 200 (ray 8f1-FRA): a record of the list is not an object; body: "\"odd\""
-    GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 200 (ray 8f1-FRA): a record of the list has no usable id (certificate id: it is empty; give an id as the list of certificates shows it); body: "{\"status\":\"active\"}"
+    GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 200 (ray 8f1-FRA): a record of the list has no usable id; body: "{\"status\":\"active\"}"
     "#);
 }
 

@@ -9,7 +9,6 @@ use shieldcert_api::types;
 use super::ClientCertificate;
 use crate::error::Error;
 use crate::error::call::Call;
-use crate::error::input::InvalidInput;
 use crate::transport::response::{Envelope, Members, present};
 
 /// One page of a list as the service sent it.
@@ -35,6 +34,7 @@ impl UnreadableRecord {
 }
 
 const NO_CERTIFICATE: &str = "the response holds no certificate";
+const NO_USABLE_ID: &str = "a record of the list has no usable id";
 
 impl Envelope for types::ClientCertificateResponseSingle {
     type Content = ClientCertificate;
@@ -46,7 +46,7 @@ impl Envelope for types::ClientCertificateResponseSingle {
     fn read(self) -> Result<ClientCertificate, String> {
         let record = self.result.ok_or(NO_CERTIFICATE)?;
         ClientCertificate::from_record(record)
-            .map_err(|error| format!("the certificate in the response has no usable id ({error})"))
+            .map_err(|_| "the certificate in the response has no usable id".to_owned())
     }
 
     fn read_leniently(envelope: &Members<'_>) -> Result<ClientCertificate, String> {
@@ -69,8 +69,8 @@ impl Envelope for types::ClientCertificateResponseCollection {
         let records = self.result.unwrap_or_default().into_iter().map(|record| {
             // Serialized before it is consumed, for the rare record without an id.
             let json = record.id.is_none().then(|| serde_json::to_vec(&record));
-            ClientCertificate::from_record(record).map_err(|error| UnreadableRecord {
-                problem: no_usable_id(&error),
+            ClientCertificate::from_record(record).map_err(|_| UnreadableRecord {
+                problem: NO_USABLE_ID.to_owned(),
                 json: json.and_then(Result::ok).unwrap_or_default().into(),
             })
         });
@@ -98,10 +98,6 @@ impl Envelope for types::ClientCertificateResponseCollection {
             total_count,
         })
     }
-}
-
-fn no_usable_id(error: &InvalidInput) -> String {
-    format!("a record of the list has no usable id ({error})")
 }
 
 /// Reads a record member by member.
@@ -137,7 +133,7 @@ fn read_record(raw: &RawValue) -> Result<ClientCertificate, UnreadableRecord> {
             .extra
             .insert(name, parse(value.get()).unwrap_or_default());
     }
-    ClientCertificate::from_record(record).map_err(|error| unreadable(no_usable_id(&error)))
+    ClientCertificate::from_record(record).map_err(|_| unreadable(NO_USABLE_ID.to_owned()))
 }
 
 /// Returns the member as JSON that the generated type accepts.
