@@ -66,7 +66,7 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
     }
 }
 
-/// The operation that a request belongs to, by its operation id in the spec.
+/// Names the API operation of a request, such as `list_client_certificates`. For transports of your own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation(pub &'static str);
 

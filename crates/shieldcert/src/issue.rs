@@ -38,6 +38,18 @@ use crate::transport::retry::RetryPolicy;
 /// The certificate that it returns has been checked: its public key is the CSR's, and the record's fingerprint and
 /// serial number are the certificate's own.
 ///
+/// If a response is lost, the zone is searched for the certificate until the *settle window* is over, in which the
+/// service may still act. Only then is the request sent again. If every request is lost, that takes seven minutes with
+/// the defaults: four attempts, each with a timeout of 30 seconds and a window of 75.
+///
+/// # Limits
+/// - Use a CSR for one certificate. If a response is lost, any unrevoked certificate of the same CSR, even an older one,
+///   is taken for the new one. To renew, make a new CSR.
+/// - A certificate that the service issues after the settle window is *surplus*: a second one, which
+///   [`Zone::revoke_surplus`](crate::Zone::revoke_surplus) revokes.
+/// - Two issues of one CSR at the same time, in this client or by another tool, can't be told apart: each may take the
+///   other's certificate for its own.
+///
 /// # Errors
 /// After [`Error::OutcomeUnknown`] a certificate may have been issued. After [`Error::WrongCertificate`] one was issued
 /// that does not match the request. After any other error none was issued.

@@ -24,7 +24,7 @@ use crate::error::input::{InvalidInput, quote};
 pub struct ZoneId(String);
 
 impl ZoneId {
-    /// Reads the id from the environment variable `CLOUDFLARE_ZONE_ID`, as Cloudflare's own clients do.
+    /// Reads the id from the environment variable `CLOUDFLARE_ZONE_ID`.
     ///
     /// # Errors
     /// Returns an error if the variable is not set or is not a zone id.
@@ -64,7 +64,8 @@ impl FromStr for ZoneId {
     }
 }
 
-/// The id of a client certificate: a UUID, or 32 hex digits.
+/// The id of a client certificate. It is opaque: up to 64 ASCII letters, digits, `-` and `_`; today a UUID or 32 hex
+/// digits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct CertificateId(String);

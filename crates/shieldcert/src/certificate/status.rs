@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 pub enum Status {
     /// Not revoked. Settled.
     ///
-    /// This says nothing about time: an expired certificate stays `active`, and the edge refuses it. See
+    /// This says nothing about time: an expired certificate stays `active`, and Cloudflare's edge, where the mTLS rule
+    /// runs, refuses it. See
     /// [`ClientCertificate::is_expired_at`](crate::ClientCertificate::is_expired_at).
     Active,
     /// The service is reactivating the certificate.

@@ -66,7 +66,7 @@ impl Client {
     /// another service than Cloudflare's.
     ///
     /// # Errors
-    /// Returns an error that names the variable if one is missing or invalid.
+    /// Returns an error that names the variable if one is missing, or the setting if its value is invalid.
     pub fn from_env() -> Result<Self> {
         ClientBuilder::from_env()?.build()
     }
@@ -131,6 +131,9 @@ impl ClientBuilder {
     }
 
     /// Authenticates with an API token, the preferred way. The token is wiped from memory when the client is dropped.
+    ///
+    /// Of this and [`email_and_key`](Self::email_and_key), the last call wins. In tests, use a token of 16 characters or
+    /// more: where a failed response holds the token's text, it is replaced, and a short token can occur by chance.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into().into());
         self.email_and_key = None;
@@ -144,7 +147,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the base URL of the service. Default: `https://api.cloudflare.com/client/v4`.
+    /// Sets the base URL of the service, `/client/v4` included. Default: `https://api.cloudflare.com/client/v4`.
     ///
     /// It must be https. Plain http is accepted to this machine only (`localhost`, `127.0.0.1`, `[::1]`) and bypasses
     /// every proxy.
@@ -231,7 +234,7 @@ impl ClientBuilder {
             (None, None) => {
                 return Err(InvalidInput::new(
                     "credentials",
-                    "there are none; give an API token, or an email and key",
+                    "there are none; give an API token (`token`), or an email and key (`email_and_key`)",
                 )
                 .into());
             }

@@ -1,6 +1,6 @@
 //! The error of everything that is parsed or validated before a request is sent.
 
-/// Something that was given to this crate is invalid. Nothing was sent.
+/// Something that was given to this crate, or a certificate in a record, is invalid.
 ///
 /// This is the error of `FromStr` and `TryFrom` on this crate's types. It converts into [`Error`](crate::Error).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

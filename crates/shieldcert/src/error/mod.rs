@@ -21,7 +21,7 @@ use crate::certificate::id::CertificateId;
 use crate::certificate::status::Status;
 use crate::transport::retry::is_transient;
 
-/// The result of every fallible operation of this crate.
+/// The result of everything that calls the service or writes a file.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The error of every operation.
@@ -32,7 +32,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Something that was given to this crate is invalid. Nothing was sent.
+    /// Something that was given to this crate, or a certificate in a record, is invalid. No request is unclear.
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
 
@@ -222,7 +222,7 @@ impl Error {
         self.messages().iter().any(|message| message.has_code(code))
     }
 
-    /// Whether something that was given to this crate is invalid. Nothing was sent.
+    /// Whether something that was given to this crate, or a certificate in a record, is invalid.
     pub fn is_invalid_input(&self) -> bool {
         matches!(self, Self::InvalidInput(_))
     }

@@ -24,7 +24,8 @@ use crate::transport::BoxFuture;
 
 /// Waits for a status of a certificate. Created by [`Zone::wait`](crate::Zone::wait) and by `until_settled`.
 ///
-/// It polls the certificate, soon at first and then less often, until it has the status. It is a future of the
+/// It polls the certificate until it has the status: after a quarter of a second at first, then less and less often, at
+/// least every ten seconds. It is a future of the
 /// certificate in the end, and a stream of every certificate that it sees on the way, the last one included.
 ///
 /// Many waits of one client in one zone share their polls: a few pages of a list, where that is cheaper than a request
@@ -33,7 +34,8 @@ use crate::transport::BoxFuture;
 /// # Errors
 /// - [`Error::Overtaken`] if somebody moved the certificate the other way;
 /// - [`Error::NotSettled`] with the last status seen if the timeout passed;
-/// - an error that [`is_not_found`](Error::is_not_found) if there is no such certificate.
+/// - an error that [`is_not_found`](Error::is_not_found) if there is no such certificate;
+/// - after `revoke` or `reactivate`, the error of that request.
 ///
 /// A transient failure, such as a 502, does not end the wait. The stream ends after an error.
 ///
@@ -49,7 +51,7 @@ use crate::transport::BoxFuture;
 /// # async fn example(zone: Zone, id: CertificateId) -> shieldcert::Result<()> {
 /// let mut wait = zone.revoke(&id).until_settled();
 /// while let Some(certificate) = wait.try_next().await? {
-///     println!("{}", certificate.status()); // pending_revocation, then revoked
+///     println!("{}", certificate.status()); // pending_revocation at each poll, then revoked
 /// }
 /// # Ok(())
 /// # }
@@ -142,7 +144,7 @@ impl Wait {
         while let Some(certificate) = self.try_next().await? {
             last = Some(certificate);
         }
-        last.ok_or_else(|| InvalidInput::new("wait", "it has already ended; wait again").into())
+        last.ok_or_else(|| InvalidInput::new("wait", "it has already ended; make a new one").into())
     }
 
     /// Returns the next certificate seen; `None` after the one that has the status.
