@@ -99,7 +99,7 @@ impl fmt::Debug for Credentials {
 /// Checks a credential. The message says what is wrong and shows no part of it.
 fn check(what: &'static str, text: &str) -> Result<(), InvalidInput> {
     let problem = if text.is_empty() {
-        "it is empty; give one, for example in CLOUDFLARE_API_TOKEN"
+        "it is empty; give one"
     } else if text.starts_with("Bearer ") {
         "it starts with \"Bearer \"; give the token alone"
     } else if text.contains(['\n', '\r']) {
@@ -189,14 +189,14 @@ mod tests {
         let email = Credentials::email_and_key(String::new(), "k".into());
         messages.push(email.expect_err("no email").to_string());
         insta::assert_snapshot!(messages.join("\n"), @"
-        API token: it is empty; give one, for example in CLOUDFLARE_API_TOKEN
+        API token: it is empty; give one
         API token: it has a line break; remove it, for example where the credential is read from a file
         API token: it has a line break; remove it, for example where the credential is read from a file
         API token: it starts or ends with a space; remove it
         API token: it has a space, a control character or a non-ASCII character, which no credential has
         API token: it has a space, a control character or a non-ASCII character, which no credential has
         API key: it has a line break; remove it, for example where the credential is read from a file
-        email: it is empty; give one, for example in CLOUDFLARE_API_TOKEN
+        email: it is empty; give one
         ");
     }
 
