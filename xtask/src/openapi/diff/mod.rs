@@ -10,8 +10,8 @@
 //! the compatibility of the wire format (backward, forward, both, trivial). It tells requests from responses, too,
 //! but (as of 0.2) leaves the changes that this API makes as "unhandled": an added or removed property, an enum
 //! value, a bound or format, a changed `required` list, and any difference within an `allOf` of several parts, which
-//! is what every response here is. The classes here answer another question: what happens to a user of the
-//! generated Rust client, and which version follows. Each rule has a row in the tests' table.
+//! is what every response here is. The classes here are for the users of the generated
+//! Rust client: what happens to their code, and which version follows. Each rule has a row in the tests' table.
 
 mod change;
 mod differ;
