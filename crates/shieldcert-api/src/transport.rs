@@ -87,8 +87,12 @@ pub struct TransportError {
 pub enum TransportErrorKind {
     /// No connection was made: the service has not seen the request.
     NotConnected,
+    /// A proxy refused to connect to the service, which has not seen the request. To try again is of no use.
+    ProxyRefused,
     /// The request was rejected by this process before anything was sent.
     NotSent,
+    /// The deadline passed before anything was sent.
+    DeadlinePassed,
     /// A timeout passed. The service may have acted on the request.
     TimedOut,
     /// The connection broke after the request may have left. The service may have acted on it.
@@ -101,7 +105,9 @@ impl fmt::Display for TransportErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotConnected => f.write_str("could not connect"),
+            Self::ProxyRefused => f.write_str("the proxy refused to connect"),
             Self::NotSent => f.write_str("the request could not be sent"),
+            Self::DeadlinePassed => f.write_str("the deadline passed before the request was sent"),
             Self::TimedOut => f.write_str("timed out before the response was complete"),
             Self::Interrupted => {
                 f.write_str("the connection broke before the response was complete")
@@ -154,7 +160,11 @@ impl TransportError {
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.kind.fmt(f)?;
-        if let (TransportErrorKind::NotConnected, Some(host)) = (self.kind, &self.host) {
+        let is_about_host = matches!(
+            self.kind,
+            TransportErrorKind::NotConnected | TransportErrorKind::ProxyRefused
+        );
+        if let Some(host) = self.host.as_ref().filter(|_| is_about_host) {
             write!(f, " to {host}")?;
         }
         if let Some(cause) = &self.cause {

@@ -57,6 +57,7 @@ mod zone;
 
 pub use bulk::{BulkStream, IssueAll, RevokeAll};
 pub use certificate::ClientCertificate;
+pub use certificate::envelope::UnreadableRecord;
 pub use certificate::filter::StatusFilter;
 pub use certificate::id::{CertificateId, ZoneId};
 pub use certificate::status::Status;

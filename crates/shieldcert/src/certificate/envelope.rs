@@ -1,5 +1,7 @@
 //! Reads certificates from the envelopes of responses.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -7,8 +9,10 @@ use serde_json::value::RawValue;
 use shieldcert_api::types;
 
 use super::ClientCertificate;
-use crate::error::Error;
+use super::id::CertificateId;
 use crate::error::call::Call;
+use crate::error::{BodyPreview, Error};
+use crate::transport::redact::Redactor;
 use crate::transport::response::{Envelope, Members, present};
 
 /// One page of a list as the service sent it.
@@ -20,20 +24,37 @@ pub(crate) struct RecordPage {
     pub(crate) total_count: Option<u64>,
 }
 
-/// A record that is not a certificate with an id.
-#[derive(Debug)]
-pub(crate) struct UnreadableRecord {
+/// A record of a list that is not a certificate with an id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableRecord {
     problem: String,
     json: Bytes,
 }
 
 impl UnreadableRecord {
+    /// Returns what is wrong with the record.
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
+
+    /// Returns the record as the service sent it, with the client's secret redacted.
+    pub fn json(&self) -> &[u8] {
+        &self.json
+    }
+
     pub(crate) fn into_error(self, call: &Call) -> Error {
         Error::invalid_response(call.clone(), self.problem, self.json)
     }
 }
 
+impl fmt::Display for UnreadableRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.problem, BodyPreview(&self.json))
+    }
+}
+
 const NO_CERTIFICATE: &str = "the response holds no certificate";
+const NO_RECORDS: &str = "the response holds no list of certificates";
 const NO_USABLE_ID: &str = "a record of the list has no usable id";
 
 impl Envelope for types::ClientCertificateResponseSingle {
@@ -43,15 +64,18 @@ impl Envelope for types::ClientCertificateResponseSingle {
         self.success
     }
 
-    fn read(self) -> Result<ClientCertificate, String> {
+    fn read(self, _: &Redactor) -> Result<ClientCertificate, String> {
         let record = self.result.ok_or(NO_CERTIFICATE)?;
         ClientCertificate::from_record(record)
             .map_err(|_| "the certificate in the response has no usable id".to_owned())
     }
 
-    fn read_leniently(envelope: &Members<'_>) -> Result<ClientCertificate, String> {
+    fn read_leniently(
+        envelope: &Members<'_>,
+        redactor: &Redactor,
+    ) -> Result<ClientCertificate, String> {
         let raw = present(envelope, "result").ok_or(NO_CERTIFICATE)?;
-        read_record(raw).map_err(|unreadable| unreadable.problem)
+        read_record(raw, redactor).map_err(|unreadable| unreadable.problem)
     }
 }
 
@@ -62,16 +86,29 @@ impl Envelope for types::ClientCertificateResponseCollection {
         self.success
     }
 
-    fn read(self) -> Result<RecordPage, String> {
-        let total_count = self
-            .result_info
-            .and_then(|info| info.total_count?.try_into().ok());
-        let records = self.result.unwrap_or_default().into_iter().map(|record| {
-            // Serialized before it is consumed, for the rare record without an id.
-            let json = record.id.is_none().then(|| serde_json::to_vec(&record));
-            ClientCertificate::from_record(record).map_err(|_| UnreadableRecord {
-                problem: NO_USABLE_ID.to_owned(),
-                json: json.and_then(Result::ok).unwrap_or_default().into(),
+    fn read(self, redactor: &Redactor) -> Result<RecordPage, String> {
+        let count = |count: Option<i64>| count.and_then(|count| count.try_into().ok());
+        let (total_count, own_count) = match self.result_info {
+            Some(info) => (count(info.total_count), count(info.count)),
+            None => (None, None),
+        };
+        let records = match self.result {
+            Some(records) => records,
+            None => no_records(total_count, own_count)?,
+        };
+        let records = records.into_iter().map(|record| {
+            // Serialized before it is consumed, for the rare record without a usable id.
+            let is_usable = record
+                .id
+                .as_deref()
+                .is_some_and(|id| CertificateId::check(id).is_ok());
+            let json = (!is_usable).then(|| serde_json::to_vec(&record));
+            ClientCertificate::from_record(record).map_err(|_| {
+                let json = json.and_then(Result::ok).unwrap_or_default();
+                UnreadableRecord {
+                    problem: NO_USABLE_ID.to_owned(),
+                    json: redactor.redact_bytes(json.into()),
+                }
             })
         });
         Ok(RecordPage {
@@ -80,34 +117,47 @@ impl Envelope for types::ClientCertificateResponseCollection {
         })
     }
 
-    fn read_leniently(envelope: &Members<'_>) -> Result<RecordPage, String> {
-        let records = match present(envelope, "result") {
-            None => Vec::new(),
-            Some(raw) => serde_json::from_str::<Vec<&RawValue>>(raw.get())
-                .map_err(|_| "the `result` of the response is not a list")?,
+    fn read_leniently(envelope: &Members<'_>, redactor: &Redactor) -> Result<RecordPage, String> {
+        let info = present(envelope, "result_info")
+            .and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
+        let count = |name| {
+            let count = info.as_ref()?.get(name)?;
+            let float = || count.as_f64().filter(|n| n.fract() == 0.0 && *n >= 0.0);
+            count.as_u64().or_else(|| Some(float()? as u64))
         };
-        let total_count = present(envelope, "result_info")
-            .and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok())
-            .and_then(|info| {
-                let total = info.get("total_count")?;
-                let float = || total.as_f64().filter(|n| n.fract() == 0.0 && *n >= 0.0);
-                total.as_u64().or_else(|| Some(float()? as u64))
-            });
+        let total_count = count("total_count");
+        let records = match envelope.get("result").map(|raw| raw.get()) {
+            Some("null") => no_records(total_count, count("count"))?,
+            Some(records) => serde_json::from_str::<Vec<&RawValue>>(records)
+                .map_err(|_| "the `result` of the response is not a list")?,
+            None => return Err(NO_RECORDS.to_owned()),
+        };
+        let records = records.into_iter();
         Ok(RecordPage {
-            records: records.into_iter().map(read_record).collect(),
+            records: records
+                .map(|record| read_record(record, redactor))
+                .collect(),
             total_count,
         })
     }
+}
+
+/// Reads `result: null`, which is an empty list only where the service says that it is.
+fn no_records<T>(total_count: Option<u64>, own_count: Option<u64>) -> Result<Vec<T>, String> {
+    if total_count == Some(0) && own_count.unwrap_or(0) == 0 {
+        return Ok(Vec::new());
+    }
+    Err(NO_RECORDS.to_owned())
 }
 
 /// Reads a record member by member.
 ///
 /// A scalar of an unexpected type is converted to text, or from the text of a number. What still does not fit is kept
 /// as an unknown member.
-fn read_record(raw: &RawValue) -> Result<ClientCertificate, UnreadableRecord> {
+fn read_record(raw: &RawValue, redactor: &Redactor) -> Result<ClientCertificate, UnreadableRecord> {
     let unreadable = |problem: String| UnreadableRecord {
         problem,
-        json: Bytes::copy_from_slice(raw.get().as_bytes()),
+        json: redactor.redact_bytes(Bytes::copy_from_slice(raw.get().as_bytes())),
     };
     let members: Members<'_> = serde_json::from_str(raw.get())
         .map_err(|_| unreadable("a record of the list is not an object".to_owned()))?;
@@ -118,8 +168,8 @@ fn read_record(raw: &RawValue) -> Result<ClientCertificate, UnreadableRecord> {
             Some(member) => fitting.push(member),
             None => {
                 tracing::warn!(
-                    name,
-                    value = value.get(),
+                    name = %redactor.redact(&name),
+                    value = %redactor.redact(value.get()),
                     "a member of a certificate's record has an unexpected type"
                 );
                 odd.push((name, value));

@@ -64,19 +64,42 @@ impl FromStr for ZoneId {
     }
 }
 
-/// The id of a client certificate. It is opaque: up to 64 ASCII letters, digits, `-` and `_`; today a UUID or 32 hex
-/// digits.
+/// The id of a client certificate. It is opaque: any text of up to 255 characters that can be a segment of a URL's path;
+/// today a UUID or 32 hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct CertificateId(String);
 
 impl CertificateId {
     /// Longer than any known id, and short enough for any path.
-    const MAX_LEN: usize = 64;
+    const MAX_LEN: usize = 255;
 
     /// Returns the id as the service wrote it.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Checks that the id stays inside its path segment, once it is percent-encoded. The service chooses ids, so nothing
+    /// else is required.
+    pub(crate) fn check(text: &str) -> Result<(), InvalidInput> {
+        // URLs treat a backslash as a slash, and the generated client does not encode it.
+        let odd = text.chars().find(|c| c.is_control() || *c == '\\');
+        let problem = if text.is_empty() {
+            "it is empty".to_owned()
+        } else if text.chars().count() > Self::MAX_LEN {
+            let len = text.chars().count();
+            format!("{} has {len} characters", quote(text))
+        } else if let Some(odd) = odd {
+            format!("{} has {odd:?}", quote(text))
+        } else if matches!(text, "." | "..") {
+            format!("{} would change the path", quote(text))
+        } else {
+            return Ok(());
+        };
+        Err(InvalidInput::new(
+            "certificate id",
+            format!("{problem}; give an id as the list of certificates shows it"),
+        ))
     }
 }
 
@@ -84,22 +107,8 @@ impl FromStr for CertificateId {
     type Err = InvalidInput;
 
     fn from_str(text: &str) -> Result<Self, InvalidInput> {
-        // Ids are opaque: the service chooses them. An id that would not stay inside its path segment is refused.
-        let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        let problem = if text.is_empty() {
-            "it is empty".to_owned()
-        } else if text.len() > Self::MAX_LEN {
-            format!("{} has {} characters", quote(text), text.len())
-        } else if text.bytes().all(|byte| is_allowed(byte.into())) {
-            return Ok(Self(text.to_owned()));
-        } else {
-            let odd = text.chars().find(|c| !is_allowed(*c)).unwrap_or_default();
-            format!("{} has {odd:?}", quote(text))
-        };
-        Err(InvalidInput::new(
-            "certificate id",
-            format!("{problem}; give an id as the list of certificates shows it"),
-        ))
+        Self::check(text)?;
+        Ok(Self(text.to_owned()))
     }
 }
 
@@ -173,8 +182,9 @@ mod tests {
             zone("023e105f4ecef8ad9ca31a8372d0c35\n"),
             zone(&"ü".repeat(100_000)),
             certificate(""),
-            certificate("a/b"),
-            certificate(&"a".repeat(65)),
+            certificate("a\\b"),
+            certificate(".."),
+            certificate(&"a".repeat(256)),
         ];
         insta::assert_snapshot!(messages.join("\n"), @r#"
         zone id: it is empty; give the 32 hex digits that the dashboard shows under "API"
@@ -184,8 +194,9 @@ mod tests {
         zone id: "023e105f4ecef8ad9ca31a8372d0c35\n" has '\n', which is not a hex digit; give the 32 hex digits that the dashboard shows under "API"
         zone id: "üüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüü…" has 'ü', which is not a hex digit; give the 32 hex digits that the dashboard shows under "API"
         certificate id: it is empty; give an id as the list of certificates shows it
-        certificate id: "a/b" has '/'; give an id as the list of certificates shows it
-        certificate id: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…" has 65 characters; give an id as the list of certificates shows it
+        certificate id: "a\\b" has '\\'; give an id as the list of certificates shows it
+        certificate id: ".." would change the path; give an id as the list of certificates shows it
+        certificate id: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…" has 256 characters; give an id as the list of certificates shows it
         "#);
     }
 
@@ -197,12 +208,17 @@ mod tests {
 
     #[test]
     fn certificate_ids_stay_in_their_path_segment() {
-        for text in ["", ".", "..", "a/b", "a b", "a?b", "a%2e", &"a".repeat(65)] {
+        for text in ["", ".", "..", "..\\x", "a\nb", "a\u{85}", &"ü".repeat(256)] {
             assert!(text.parse::<CertificateId>().is_err(), "{text:?}");
         }
         for text in [
             "7bf7f70c-7600-42e1-81c4-e4c0da9aa515",
             "023e105f4ecef8ad9ca31a8372d0c353",
+            "a/b",
+            "a b",
+            "a?b#c",
+            "a%2e",
+            &"ü".repeat(255),
         ] {
             assert_eq!(text.parse::<CertificateId>().expect(text), text);
         }
@@ -212,7 +228,7 @@ mod tests {
     fn ids_are_json_strings_and_checked_when_read() {
         let id: CertificateId = serde_json::from_str("\"7bf7\"").expect("an id");
         assert_eq!(serde_json::to_string(&id).expect("JSON"), "\"7bf7\"");
-        assert!(serde_json::from_str::<CertificateId>("\"a/b\"").is_err());
+        assert!(serde_json::from_str::<CertificateId>("\"..\"").is_err());
         assert!(serde_json::from_str::<ZoneId>("\"example.com\"").is_err());
     }
 }

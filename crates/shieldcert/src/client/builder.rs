@@ -132,8 +132,8 @@ impl ClientBuilder {
 
     /// Authenticates with an API token, the preferred way. The token is wiped from memory when the client is dropped.
     ///
-    /// Of this and [`email_and_key`](Self::email_and_key), the last call wins. In tests, use a token of 16 characters or
-    /// more: where a failed response holds the token's text, it is replaced, and a short token can occur by chance.
+    /// Of this and [`email_and_key`](Self::email_and_key), the last call wins. Where a response repeats the token, errors
+    /// and traces show `(redacted)` instead, unless it has fewer than 16 characters, which can occur by chance.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into().into());
         self.email_and_key = None;
@@ -259,7 +259,8 @@ impl ClientBuilder {
             HttpStack::Transport(transport) => transport,
         };
         let limiter = Limiter::new(self.rate_limit, base.is_cloudflare());
-        let auth = Auth::new(credentials, base.scheme, base.authority, transport)?;
+        let redactor = credentials.redactor();
+        let auth = Auth::new(&credentials, base.scheme, base.authority, transport)?;
         Ok(Client::from_shared(Arc::new(Shared {
             base_url: base.text,
             stack: Arc::new(Stack {
@@ -267,6 +268,7 @@ impl ClientBuilder {
                 limiter,
                 retry_budget: RetryBudget::new(),
                 clock: ServiceClock::default(),
+                redactor,
                 on_call: self.on_call,
                 base_path: base.path,
             }),

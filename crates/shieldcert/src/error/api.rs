@@ -1,5 +1,6 @@
 //! Errors as the API states them, and what a person can do about them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use http::StatusCode;
@@ -7,6 +8,7 @@ use serde_json::Value;
 use shieldcert_api::codes;
 
 use super::call::Call;
+use crate::transport::redact::Redactor;
 
 /// An error as the API states it in its envelope.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,6 +66,17 @@ impl ApiMessage {
         }
     }
 
+    /// Removes the client's secret.
+    pub(crate) fn redact(&mut self, redactor: &Redactor) {
+        let redact = |text: &mut String| *text = redactor.redact(text).into_owned();
+        redact(&mut self.message);
+        self.documentation_url.iter_mut().for_each(redact);
+        self.pointer.iter_mut().for_each(redact);
+        for cause in &mut self.error_chain {
+            cause.redact(redactor);
+        }
+    }
+
     /// Whether the error, or one that led to it, has this code.
     pub(crate) fn has_code(&self, code: i64) -> bool {
         self.code == Some(code) || self.error_chain.iter().any(|cause| cause.has_code(code))
@@ -94,31 +107,36 @@ pub(super) fn describe(call: &Call, messages: &[ApiMessage]) -> String {
     }
     if let Some(hint) = hint(call, messages) {
         text.push_str(". ");
-        text.push_str(hint);
+        text.push_str(&hint);
     }
     text
 }
 
 /// What a person can do about the errors that people meet.
-fn hint(call: &Call, messages: &[ApiMessage]) -> Option<&'static str> {
-    let by_code = messages.iter().find_map(|message| match message.code? {
-        codes::AUTHENTICATION | codes::INVALID_HEADERS => {
-            Some("Check the API token, or the email and key")
-        }
-        codes::NOT_PERMITTED => {
-            Some("Give the token the permission \"SSL and Certificates: Edit\" for this zone")
-        }
-        codes::INVALID_IDENTIFIER => Some("Check the zone id and the certificate id"),
-        codes::QUOTA_REACHED => Some(
-            "Revoke certificates that are no longer needed, which frees their place at once, \
-             or ask Cloudflare for a larger quota",
-        ),
-        _ => None,
-    });
-    by_code.or(match call.status {
-        Some(StatusCode::TOO_MANY_REQUESTS) => Some(
-            "The rate limit counts every token and dashboard session of the user; wait before you retry",
-        ),
-        _ => None,
-    })
+fn hint(call: &Call, messages: &[ApiMessage]) -> Option<Cow<'static, str>> {
+    let has_code = |code| messages.iter().any(|message| message.has_code(code));
+    let hint = if has_code(codes::AUTHENTICATION) || has_code(codes::INVALID_HEADERS) {
+        "Check the API token, or the email and key"
+    } else if has_code(codes::NOT_PERMITTED) {
+        "Give the token the permission \"SSL and Certificates: Edit\" for this zone"
+    } else if has_code(codes::QUOTA_REACHED) {
+        "Revoke certificates that are no longer needed, which frees their place at once, \
+         or ask Cloudflare for a larger quota"
+    } else if has_code(codes::INVALID_IDENTIFIER) {
+        "Check the zone and certificate id; a domain name is no zone id"
+    } else if has_code(codes::NO_ROUTE) {
+        "Check the base URL: it ends in /client/v4"
+    } else if call.status == Some(StatusCode::TOO_MANY_REQUESTS) {
+        let wait = match call.retry_after {
+            Some(wait) => format!("wait for {wait:?}"),
+            None => "wait for some minutes".to_owned(),
+        };
+        return Some(
+            format!("The rate limit counts every token and dashboard session of the user; {wait}")
+                .into(),
+        );
+    } else {
+        return None;
+    };
+    Some(hint.into())
 }

@@ -21,6 +21,36 @@ pub struct Call {
     pub retry_after: Option<Duration>,
     /// How often the request was sent.
     pub attempts: u32,
+    /// Whether the service may have acted on an attempt before the last one, which then says nothing of it.
+    pub earlier_unclear: bool,
+}
+
+impl Call {
+    /// Creates a call that was not sent yet.
+    pub(crate) fn new(method: Method, path: String) -> Self {
+        Self {
+            method,
+            path,
+            status: None,
+            ray_id: None,
+            retry_after: None,
+            attempts: 0,
+            earlier_unclear: false,
+        }
+    }
+
+    pub(crate) fn is_success(&self) -> bool {
+        self.status.is_some_and(|status| status.is_success())
+    }
+
+    /// Whether the status says that the service may respond differently in a moment.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.status.is_some_and(|status| {
+            status.is_server_error()
+                || status == StatusCode::TOO_MANY_REQUESTS
+                || status == StatusCode::REQUEST_TIMEOUT
+        })
+    }
 }
 
 impl fmt::Display for Call {

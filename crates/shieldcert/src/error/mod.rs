@@ -19,7 +19,6 @@ use self::call::Call;
 use self::input::InvalidInput;
 use crate::certificate::id::CertificateId;
 use crate::certificate::status::Status;
-use crate::transport::retry::is_transient;
 
 /// The result of everything that calls the service or writes a file.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -66,6 +65,19 @@ pub enum Error {
         call: Box<Call>,
         /// What broke.
         cause: TransportError,
+    },
+
+    /// The rate limit blocks for longer than the call may wait. The last attempt was not sent.
+    #[error(
+        "{call}: not sent, because the rate limit is used up for another {wait:?}, longer than the call may wait; \
+         retry after that"
+    )]
+    #[non_exhaustive]
+    RateLimited {
+        /// The call.
+        call: Box<Call>,
+        /// How long the service takes no requests.
+        wait: Duration,
     },
 
     /// The call may or may not have issued a certificate: no response shows which.
@@ -187,6 +199,7 @@ impl Error {
         match self {
             Self::Api { call, .. }
             | Self::InvalidResponse { call, .. }
+            | Self::RateLimited { call, .. }
             | Self::Transport { call, .. } => Some(call),
             Self::OutcomeUnknown { cause, .. } => cause.call(),
             _ => None,
@@ -203,9 +216,13 @@ impl Error {
         self.call()?.ray_id.as_deref()
     }
 
-    /// Returns how long the service asked to wait before the next request (`Retry-After`).
+    /// Returns how long to wait before the next request, as the service asked (`Retry-After`) or the rate limit demands.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.call()?.retry_after
+        match self {
+            Self::RateLimited { wait, .. } => Some(*wait),
+            Self::OutcomeUnknown { cause, .. } => cause.retry_after(),
+            _ => self.call()?.retry_after,
+        }
     }
 
     /// Returns what the API says about the failure.
@@ -227,23 +244,28 @@ impl Error {
         matches!(self, Self::InvalidInput(_))
     }
 
-    /// Whether there is no such certificate or no such zone.
+    /// Whether the API says that there is no such certificate or no such zone.
+    ///
+    /// It is not if the API could not route the call (codes 7000 and 7003), since then the base URL or an id is wrong,
+    /// nor if a gateway responded in the API's place.
     pub fn is_not_found(&self) -> bool {
-        self.status() == Some(StatusCode::NOT_FOUND)
+        matches!(self, Self::Api { call, .. } if call.status == Some(StatusCode::NOT_FOUND))
+            && !self.has_code(codes::INVALID_IDENTIFIER)
+            && !self.has_code(codes::NO_ROUTE)
     }
 
-    /// Whether the credentials are wrong or lack the permission.
+    /// Whether the API says that the credentials are wrong or lack the permission.
     pub fn is_not_allowed(&self) -> bool {
-        matches!(
-            self.status(),
-            Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
-        ) || self.has_code(codes::AUTHENTICATION)
-            || self.has_code(codes::INVALID_HEADERS)
+        let statuses = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
+        let is_refused = matches!(self, Self::Api { call, .. }
+            if call.status.is_some_and(|status| statuses.contains(&status)));
+        is_refused || self.has_code(codes::AUTHENTICATION) || self.has_code(codes::INVALID_HEADERS)
     }
 
     /// Whether the rate limit is used up.
     pub fn is_rate_limited(&self) -> bool {
-        self.status() == Some(StatusCode::TOO_MANY_REQUESTS)
+        matches!(self, Self::RateLimited { .. })
+            || self.status() == Some(StatusCode::TOO_MANY_REQUESTS)
     }
 
     /// Whether the zone holds as many active certificates as its quota allows.
@@ -255,29 +277,45 @@ impl Error {
     pub fn is_timeout(&self) -> bool {
         match self {
             Self::NotSettled { .. } => true,
-            Self::Transport { cause, .. } => cause.kind() == TransportErrorKind::TimedOut,
+            Self::Transport { cause, .. } => matches!(
+                cause.kind(),
+                TransportErrorKind::TimedOut | TransportErrorKind::DeadlinePassed
+            ),
             Self::OutcomeUnknown { cause, .. } => cause.is_timeout(),
             _ => false,
         }
     }
 
     /// Whether the service may have acted on the call although it failed.
+    ///
+    /// It certainly did not if the API itself refused the call with a code and a status below 500, or if nothing was
+    /// sent.
     pub fn is_ambiguous(&self) -> bool {
-        match self {
+        let is_unclear = match self {
             Self::OutcomeUnknown { .. } => true,
             Self::Transport { cause, .. } => !matches!(
                 cause.kind(),
-                TransportErrorKind::NotConnected | TransportErrorKind::NotSent
+                TransportErrorKind::NotConnected
+                    | TransportErrorKind::ProxyRefused
+                    | TransportErrorKind::NotSent
+                    | TransportErrorKind::DeadlinePassed
             ),
-            // A 4XX of a gateway is a refusal too, even an unreadable one. A redirect did nothing.
-            Self::Api { call, .. } | Self::InvalidResponse { call, .. } => {
-                call.status.is_none_or(|status| {
-                    status.is_success()
-                        || status.is_server_error()
-                        || status == StatusCode::REQUEST_TIMEOUT
-                })
-            }
+            Self::Api { .. } | Self::InvalidResponse { .. } => !self.is_refusal(),
             _ => false,
+        };
+        is_unclear || self.call().is_some_and(|call| call.earlier_unclear)
+    }
+
+    /// Whether the API clearly refused the last attempt. A gateway's 4XX is no refusal, nor is a 5XX, whatever it says.
+    pub(crate) fn is_refusal(&self) -> bool {
+        let Self::Api { call, messages } = self else {
+            return false;
+        };
+        match call.status {
+            Some(StatusCode::TOO_MANY_REQUESTS) => true,
+            Some(StatusCode::REQUEST_TIMEOUT) => false,
+            Some(status) if status.is_server_error() => false,
+            _ => messages.iter().any(|message| message.code.is_some()),
         }
     }
 
@@ -286,19 +324,21 @@ impl Error {
         match self {
             Self::Transport { cause, .. } => !matches!(
                 cause.kind(),
-                TransportErrorKind::NotSent | TransportErrorKind::TooLarge(_)
+                TransportErrorKind::NotSent
+                    | TransportErrorKind::ProxyRefused
+                    | TransportErrorKind::TooLarge(_)
             ),
-            Self::Api { call, .. } | Self::InvalidResponse { call, .. } => {
-                call.status.is_some_and(is_transient)
-            }
-            Self::NotSettled { .. } => true,
+            Self::Api { call, .. } => call.is_transient(),
+            // A success that is no response of the API may be one the next time.
+            Self::InvalidResponse { call, .. } => call.is_transient() || call.is_success(),
+            Self::RateLimited { .. } | Self::NotSettled { .. } => true,
             _ => false,
         }
     }
 }
 
 /// The start of a body, short enough for one line.
-struct BodyPreview<'a>(&'a Bytes);
+pub(crate) struct BodyPreview<'a>(pub(crate) &'a Bytes);
 
 impl fmt::Display for BodyPreview<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -357,14 +397,11 @@ mod tests {
     use super::*;
 
     fn call(status: Option<u16>) -> Call {
-        Call {
-            method: Method::GET,
-            path: "/zones/z/client_certificates".into(),
-            status: status.and_then(|status| StatusCode::from_u16(status).ok()),
-            ray_id: status.map(|_| "8f1".into()),
-            retry_after: None,
-            attempts: 2,
-        }
+        let mut call = Call::new(Method::GET, "/zones/z/client_certificates".into());
+        call.status = status.and_then(|status| StatusCode::from_u16(status).ok());
+        call.ray_id = status.map(|_| "8f1".into());
+        call.attempts = 2;
+        call
     }
 
     fn api(status: u16, envelope: Value) -> Error {
@@ -452,7 +489,7 @@ mod tests {
         zone id: "x" has 1 character; give 32 hex digits
         GET /zones/z/client_certificates returned 400 (2 attempts, ray 8f1): Invalid request headers (code 6003), caused by: Invalid format for Authorization header (code 6111). Check the API token, or the email and key
         GET /zones/z/client_certificates returned 400 (2 attempts, ray 8f1): quota (code 1445). Revoke certificates that are no longer needed, which frees their place at once, or ask Cloudflare for a larger quota
-        GET /zones/z/client_certificates returned 429 (2 attempts, ray 8f1): slow down. The rate limit counts every token and dashboard session of the user; wait before you retry
+        GET /zones/z/client_certificates returned 429 (2 attempts, ray 8f1): slow down. The rate limit counts every token and dashboard session of the user; wait for some minutes
         GET /zones/z/client_certificates returned 502 (2 attempts, ray 8f1): the response is HTML; body: "<html>bad gateway</html>"
         GET /zones/z/client_certificates returned 200 (2 attempts, ray 8f1): the response is empty; body: (empty)
         GET /zones/z/client_certificates (2 attempts): could not connect to 127.0.0.1:8787 (connection refused)

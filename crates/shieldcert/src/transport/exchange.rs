@@ -1,4 +1,4 @@
-//! One operation's way through the layers: it sends, retries as the policy allows, and keeps the outcome.
+//! One attempt of a call: it waits for the rate limit, sends, and keeps what happened.
 //!
 //! The generated client's errors leave out the headers and sometimes the status, so the error that a caller sees is
 //! made from what is kept here.
@@ -7,180 +7,174 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use http::{HeaderMap, Method, StatusCode};
+use tokio::time::Instant;
 
-use super::clock::ServiceClock;
-use super::rate_limit::Limiter;
-use super::retry::{RetryBudget, RetryPolicy, is_malformed, is_transient, retry_after};
+use super::clock::{SendWindow, ServiceClock};
+use super::deadline::{deadline_after, earlier, has_passed, within};
+use super::rate_limit::{Bounds, Limiter, Permit, Refused};
+use super::redact::Redactor;
+use super::retry::{RetryBudget, retry_after};
 use super::{BoxFuture, Operation, Transport, TransportError, TransportErrorKind};
-use crate::error::call::Call;
-use crate::observe::{CallHook, CallSummary};
+use crate::observe::CallHook;
 
 /// What all calls of a client share below the operations.
 pub(crate) struct Stack {
     /// Adds credentials and sends.
     pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) limiter: Limiter,
+    pub(crate) limiter: Arc<Limiter>,
     pub(crate) retry_budget: RetryBudget,
     pub(crate) clock: ServiceClock,
+    pub(crate) redactor: Redactor,
     pub(crate) on_call: CallHook,
-    /// What the base URL puts before every path. It is left out of [`Call::path`].
+    /// What the base URL puts before every path. It is left out of [`Call::path`](crate::Call::path).
     pub(crate) base_path: String,
 }
 
-/// Sends one operation's request. Created for each operation.
+/// Sends one operation's request once. Created for each attempt.
 pub(crate) struct Exchange {
     stack: Arc<Stack>,
-    policy: RetryPolicy,
-    outcome: Mutex<Option<Outcome>>,
+    attempt_timeout: Duration,
+    bounds: Bounds,
+    /// A permit that was taken ahead.
+    permit: Mutex<Option<Permit>>,
+    attempt: Mutex<Option<Attempt>>,
 }
 
-/// The outcome of an operation's call.
-pub(crate) struct Outcome {
-    pub(crate) call: Call,
-    pub(crate) body: Result<Bytes, TransportError>,
+/// What happened to an attempt.
+pub(crate) struct Attempt {
+    pub(crate) operation: &'static str,
+    pub(crate) method: Method,
+    /// Without the base URL and the query.
+    pub(crate) path: String,
+    pub(crate) rate_limit_wait: Duration,
+    /// When the transport had the request. `None` if it never had.
+    pub(crate) window: Option<SendWindow>,
+    pub(crate) outcome: Result<Received, NoResponse>,
+}
+
+/// A response.
+pub(crate) struct Received {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// The `Retry-After` header, as a duration from when the response arrived.
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) body: Bytes,
+}
+
+/// Why there is no response.
+pub(crate) enum NoResponse {
+    /// The rate limit blocks for this long, which is longer than the call may wait.
+    RateLimited(Duration),
+    Failed(TransportError),
+}
+
+impl From<Refused> for NoResponse {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Blocked(wait) => Self::RateLimited(wait),
+            Refused::DeadlinePassed => Self::Failed(TransportErrorKind::DeadlinePassed.into()),
+        }
+    }
 }
 
 impl Exchange {
-    pub(crate) fn new(stack: Arc<Stack>, policy: RetryPolicy) -> Self {
+    pub(crate) fn new(
+        stack: Arc<Stack>,
+        attempt_timeout: Duration,
+        bounds: Bounds,
+        permit: Option<Permit>,
+    ) -> Self {
         Self {
             stack,
-            policy,
-            outcome: Mutex::new(None),
+            attempt_timeout,
+            bounds,
+            permit: Mutex::new(permit),
+            attempt: Mutex::new(None),
         }
     }
 
-    /// Takes the outcome. `None` if nothing was sent.
-    pub(crate) fn take(&self) -> Option<Outcome> {
-        self.outcome
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+    /// Takes what happened. `None` if the generated client made no request.
+    pub(crate) fn take(&self) -> Option<Attempt> {
+        take(&self.attempt)
     }
 
     async fn attempt(
         &self,
         request: http::Request<Bytes>,
-        rate_limit_wait: &mut Duration,
     ) -> Result<http::Response<Bytes>, TransportError> {
-        // Waiting for the limiter is not part of the attempt, and has no timeout of its own.
-        let queued = Instant::now();
-        let permit = self.stack.limiter.acquire().await;
-        *rate_limit_wait += queued.elapsed();
-        let sent = timeout(
-            self.policy.attempt_timeout,
-            self.stack.transport.send(request),
-        );
-        let outcome = sent.await.unwrap_or_else(|_| Err(timed_out()));
-        if let Ok(response) = &outcome {
-            permit.complete(response);
-            self.stack.clock.update(response.headers());
-        }
-        outcome
-    }
-
-    async fn send_with_retries(
-        &self,
-        request: http::Request<Bytes>,
-    ) -> Result<http::Response<Bytes>, TransportError> {
-        let started = Instant::now();
         let operation = request.extensions().get::<Operation>();
-        let operation = operation.map_or("", |operation| operation.0);
-        let method = request.method().clone();
         let path = request.uri().path();
         let path = path.strip_prefix(&self.stack.base_path).unwrap_or(path);
-        let path = path.to_owned();
-        let deadline = self.policy.time_limit.map(|limit| started + limit);
-        let mut attempts = 0;
-        let mut rate_limit_wait = Duration::ZERO;
-        let outcome = loop {
-            attempts += 1;
-            let attempt = self.attempt(request.clone(), &mut rate_limit_wait);
-            let outcome = match deadline {
-                None => attempt.await,
-                Some(deadline) => {
-                    let attempt = timeout_at(deadline, attempt).await;
-                    attempt.unwrap_or_else(|_| Err(timed_out()))
-                }
-            };
-            let is_good = |response: &http::Response<Bytes>| {
-                !is_transient(response.status()) && !is_malformed(response)
-            };
-            if outcome.as_ref().is_ok_and(is_good) {
-                self.stack.retry_budget.earn();
-                break outcome;
-            }
-            let Some(delay) = self.policy.next_delay(attempts, &method, &outcome) else {
-                break outcome;
-            };
-            let is_too_late = deadline.is_some_and(|deadline| Instant::now() + delay >= deadline);
-            if is_too_late || !self.stack.retry_budget.try_spend(&outcome) {
-                break outcome;
-            }
-            tracing::debug!(
-                %method,
-                path,
-                attempts,
-                ?delay,
-                failure = %describe(&outcome),
-                "retrying"
-            );
-            sleep(delay).await;
+        let mut attempt = Attempt {
+            operation: operation.map_or("", |operation| operation.0),
+            method: request.method().clone(),
+            path: path.to_owned(),
+            rate_limit_wait: Duration::ZERO,
+            window: None,
+            outcome: Err(NoResponse::Failed(TransportErrorKind::NotSent.into())),
         };
-        self.stack.on_call.call(|| CallSummary {
-            operation,
-            method: method.clone(),
-            status: outcome.as_ref().ok().map(http::Response::status),
-            attempts,
-            rate_limit_wait,
-            duration: started.elapsed(),
-        });
-        self.keep(method, path, attempts, outcome)
-    }
-
-    /// Keeps the outcome for the operation, and returns what the generated client needs of it.
-    fn keep(
-        &self,
-        method: Method,
-        path: String,
-        attempts: u32,
-        outcome: Result<http::Response<Bytes>, TransportError>,
-    ) -> Result<http::Response<Bytes>, TransportError> {
-        let response = outcome.as_ref().ok();
-        let ray_id = response
-            .and_then(|response| response.headers().get("cf-ray")?.to_str().ok())
-            .map(str::to_owned);
-        let call = Call {
-            method,
-            path,
-            status: response.map(http::Response::status),
-            ray_id,
-            retry_after: response.and_then(|response| retry_after(response.headers())),
-            attempts,
-        };
-        // An error can't be cloned: the original is kept, and the generated client gets its kind.
-        let (body, returned) = match outcome {
-            Ok(response) => (Ok(response.body().clone()), Ok(response)),
-            Err(error) => {
-                let kind = error.kind();
-                (Err(error), Err(kind.into()))
+        // An error can't be cloned: the original is kept, and the generated client gets its kind. It needs no headers.
+        let returned = match self.send_once(request, &mut attempt).await {
+            Ok(mut response) => {
+                let headers = std::mem::take(response.headers_mut());
+                attempt.outcome = Ok(Received {
+                    status: response.status(),
+                    retry_after: retry_after(&headers, self.stack.clock.now()),
+                    headers,
+                    body: response.body().clone(),
+                });
+                Ok(response)
+            }
+            Err(failure) => {
+                let kind = match &failure {
+                    NoResponse::Failed(error) => error.kind(),
+                    NoResponse::RateLimited(_) => TransportErrorKind::NotSent,
+                };
+                attempt.outcome = Err(failure);
+                Err(kind.into())
             }
         };
-        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(Outcome { call, body });
+        *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt);
         returned
     }
-}
 
-fn timed_out() -> TransportError {
-    TransportErrorKind::TimedOut.into()
-}
-
-fn describe(outcome: &Result<http::Response<Bytes>, TransportError>) -> String {
-    match outcome {
-        Ok(response) => response.status().to_string(),
-        Err(error) => error.to_string(),
+    async fn send_once(
+        &self,
+        request: http::Request<Bytes>,
+        attempt: &mut Attempt,
+    ) -> Result<http::Response<Bytes>, NoResponse> {
+        // Waiting for the limiter is not part of the attempt, and only the call's deadline bounds it.
+        let queued = Instant::now();
+        let permit = match take(&self.permit) {
+            Some(permit) => Ok(permit),
+            None => self.stack.limiter.acquire(self.bounds).await,
+        };
+        attempt.rate_limit_wait = queued.elapsed();
+        let mut permit = permit?;
+        if has_passed(self.bounds.deadline) {
+            return Err(Refused::DeadlinePassed.into());
+        }
+        permit.begin();
+        let began = Instant::now();
+        let until = earlier(
+            self.bounds.deadline,
+            deadline_after(began, self.attempt_timeout),
+        );
+        let sent = within(until, self.stack.transport.send(request)).await;
+        let ended = Instant::now();
+        attempt.window = Some(SendWindow { began, ended });
+        let response = sent
+            .unwrap_or_else(|_| Err(TransportErrorKind::TimedOut.into()))
+            .map_err(NoResponse::Failed)?;
+        let wait = retry_after(response.headers(), self.stack.clock.now());
+        permit.complete(response.status(), response.headers(), wait);
+        Ok(response)
     }
+}
+
+fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 impl Transport for Exchange {
@@ -188,6 +182,6 @@ impl Transport for Exchange {
         &self,
         request: http::Request<Bytes>,
     ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
-        Box::pin(self.send_with_retries(request))
+        Box::pin(self.attempt(request))
     }
 }

@@ -5,8 +5,11 @@
 
 pub(crate) mod auth;
 pub(crate) mod clock;
+pub(crate) mod deadline;
 pub(crate) mod exchange;
+mod page;
 pub(crate) mod rate_limit;
+pub(crate) mod redact;
 pub(crate) mod response;
 pub(crate) mod retry;
 

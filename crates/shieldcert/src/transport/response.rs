@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::exchange::Outcome;
+use super::page;
+use super::redact::Redactor;
 use crate::error::api::ApiMessage;
 use crate::error::call::Call;
 use crate::error::{Error, Result};
@@ -23,10 +24,11 @@ pub(crate) trait Envelope: Sized {
     fn success(&self) -> Option<bool>;
 
     /// Returns the content, or says what is wrong.
-    fn read(self) -> Result<Self::Content, String>;
+    fn read(self, redactor: &Redactor) -> Result<Self::Content, String>;
 
     /// Reads the content from an envelope that does not fit the generated types.
-    fn read_leniently(envelope: &Members<'_>) -> Result<Self::Content, String>;
+    fn read_leniently(envelope: &Members<'_>, redactor: &Redactor)
+    -> Result<Self::Content, String>;
 }
 
 /// The members of a JSON object, unparsed.
@@ -37,69 +39,76 @@ pub(crate) fn present<'a>(members: &Members<'a>, name: &str) -> Option<&'a RawVa
     members.get(name).copied().filter(|raw| raw.get() != "null")
 }
 
-/// Turns the outcome of a call into the content of its response, or an error.
+/// What a response says.
+pub(crate) struct Reading<T> {
+    pub(crate) result: Result<T>,
+    /// Whether the response is an envelope of the API, and not something of a gateway.
+    pub(crate) is_envelope: bool,
+}
+
+/// Reads a response.
 ///
-/// `parsed` is the envelope as the generated client read it, if it could. The call is returned for errors that are
-/// found later.
-pub(crate) fn read<E: Envelope>(parsed: Option<E>, outcome: Outcome) -> Result<(E::Content, Call)> {
-    let call = outcome.call;
-    let body = match outcome.body {
-        Ok(body) => body,
-        Err(cause) => {
-            return Err(Error::Transport {
-                call: Box::new(call),
-                cause,
-            });
-        }
+/// `parsed` is the envelope as the generated client read it, if it could.
+pub(crate) fn read<E: Envelope>(
+    parsed: Option<E>,
+    call: &Call,
+    body: Bytes,
+    redactor: &Redactor,
+) -> Reading<E::Content> {
+    let invalid = |problem: &str, body: Bytes| {
+        let body = redactor.redact_bytes(body);
+        Err(Error::invalid_response(call.clone(), problem, body))
     };
-    let succeeded = call.status.is_some_and(|status| status.is_success());
-    if succeeded
+    if call.is_success()
         && let Some(envelope) = parsed
         && envelope.success() != Some(false)
     {
-        return match envelope.read() {
-            Ok(content) => Ok((content, call)),
-            Err(problem) => Err(Error::invalid_response(call, problem, body)),
+        return Reading {
+            is_envelope: envelope.success().is_some(),
+            result: envelope
+                .read(redactor)
+                .or_else(|problem| invalid(&problem, body)),
         };
     }
     let Ok(members) = serde_json::from_slice::<Members<'_>>(&body) else {
-        return Err(Error::invalid_response(call, describe(&body), body));
+        let problem = page::describe(call.status, &body);
+        return Reading {
+            is_envelope: false,
+            result: invalid(&problem, body),
+        };
     };
-    let is_failure = members
-        .get("success")
-        .is_some_and(|raw| raw.get() == "false");
-    if succeeded && !is_failure {
-        return match E::read_leniently(&members) {
-            Ok(content) => Ok((content, call)),
-            Err(problem) => Err(Error::invalid_response(call, problem, body)),
+    let success = members.get("success").map(|raw| raw.get());
+    let is_envelope = matches!(success, Some("true" | "false"));
+    if call.is_success() && success != Some("false") {
+        let content = E::read_leniently(&members, redactor);
+        return Reading {
+            is_envelope,
+            result: content.or_else(|problem| invalid(&problem, body.clone())),
         };
     }
+    let mut messages = read_messages(&members);
+    if messages.is_empty() {
+        let problem = "the response says that the call failed, but not why";
+        return Reading {
+            is_envelope,
+            result: invalid(problem, body.clone()),
+        };
+    }
+    for message in &mut messages {
+        message.redact(redactor);
+    }
+    Reading {
+        is_envelope,
+        result: Err(Error::Api {
+            call: Box::new(call.clone()),
+            messages,
+        }),
+    }
+}
+
+fn read_messages(members: &Members<'_>) -> Vec<ApiMessage> {
     let errors = members.get("errors").map(|raw| raw.get());
     let errors = errors
         .and_then(|raw| Value::deserialize(&mut serde_json::Deserializer::from_str(raw)).ok());
-    let messages = ApiMessage::read_all(&serde_json::json!({ "errors": errors }));
-    if messages.is_empty() {
-        let problem = "the response says that the call failed, but not why";
-        return Err(Error::invalid_response(call, problem, body));
-    }
-    Err(Error::Api {
-        call: Box::new(call),
-        messages,
-    })
-}
-
-/// Says what is wrong with a body that is no envelope.
-fn describe(body: &Bytes) -> &'static str {
-    let start = body.trim_ascii_start();
-    if start.is_empty() {
-        "the response is empty"
-    } else if start.starts_with(b"<") {
-        "the response is HTML, so it comes from a gateway and not from the API"
-    } else {
-        match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
-            Ok(_) => "the response is JSON, but not an envelope of the API",
-            Err(error) if error.is_eof() => "the response is JSON that breaks off",
-            Err(_) => "the response is not JSON",
-        }
-    }
+    ApiMessage::read_all(&serde_json::json!({ "errors": errors }))
 }

@@ -5,20 +5,24 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
+use jiff::Timestamp;
 
-use super::{TransportError, TransportErrorKind};
+use super::TransportErrorKind;
+use super::clock::{date, parse_date};
+use crate::error::Error;
 
 /// How often and for how long a call is retried.
 ///
 /// A call is retried where the repetition can't act twice:
 ///
-/// - any call if the service has certainly not acted on it: no connection was made, or the response was a 429;
-/// - any call but issuing after a transient failure: a timeout, a broken connection, a 5XX, an unreadable response.
-///   Issuing looks for the certificate first, see [`Issue`](crate::Issue).
+/// - any call if the service has certainly not acted on it: no connection was made, or the API refused it with a 429;
+/// - any call but issuing after a transient failure: a timeout, a broken connection, a 5XX, a success that is no
+///   response of the API. Issuing looks for the certificate first, see [`Issue`](crate::Issue).
 ///
-/// Retries also draw on a budget that all calls of a client share, so that an outage is not amplified.
+/// Retries also draw on a budget that all calls of a client share, so that an outage is not amplified. After a 429 all
+/// calls of the client wait until the block is over. Such retries draw on no budget and are not counted as attempts.
+/// [`max_retry_after`](Self::max_retry_after) bounds them.
 ///
 /// # Examples
 ///
@@ -35,7 +39,8 @@ use super::{TransportError, TransportErrorKind};
 #[non_exhaustive]
 #[must_use]
 pub struct RetryPolicy {
-    /// How often a call is sent at most, the first attempt included. 0 counts as 1. Default: 4.
+    /// How often a call is sent at most, the first attempt included, refusals with a 429 not counted. 0 counts as 1, and
+    /// 1 means that nothing is retried. Default: 4.
     pub max_attempts: u32,
     /// How long one attempt may take, from the connection to the last byte of the response. Default: 30 seconds.
     pub attempt_timeout: Duration,
@@ -44,8 +49,10 @@ pub struct RetryPolicy {
     pub initial_backoff: Duration,
     /// The upper bound of every delay. Default: 8 seconds.
     pub max_backoff: Duration,
-    /// How long a `Retry-After` is honoured. If the service asks for a longer wait, the call fails at once. Default: 6
-    /// minutes, since the service's rate limit blocks for five.
+    /// How long a call waits for the service, after a 429 or a `Retry-After`. If it has to wait longer, it fails at once,
+    /// and so do later calls until the block is over. Default: 6 minutes, since the service's rate limit blocks for five.
+    ///
+    /// Bulk calls wait longer: they pause until the block is over.
     pub max_retry_after: Duration,
     /// How long a call may take, with all attempts and waits. Default: no limit.
     pub time_limit: Option<Duration>,
@@ -70,7 +77,7 @@ impl RetryPolicy {
         Self::default().max_attempts(1)
     }
 
-    /// Sets how often a call is sent at most, the first attempt included. 0 counts as 1.
+    /// Sets how often a call is sent at most, the first attempt included, refusals with a 429 not counted. 0 counts as 1.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = attempts;
         self
@@ -92,7 +99,7 @@ impl RetryPolicy {
         self
     }
 
-    /// Sets how long a `Retry-After` is honoured. If the service asks for a longer wait, the call fails at once.
+    /// Sets how long a call waits for the service, after a 429 or a `Retry-After`.
     pub fn max_retry_after(mut self, wait: Duration) -> Self {
         self.max_retry_after = wait;
         self
@@ -107,70 +114,71 @@ impl RetryPolicy {
         self
     }
 
-    /// Returns how long to wait before the next attempt, or `None` if there is none.
+    /// Returns how long to wait before the next attempt, or `None` if there is none. For every failure but a 429.
     pub(crate) fn next_delay(
         &self,
         attempts: u32,
         method: &Method,
-        outcome: &Result<http::Response<Bytes>, TransportError>,
+        error: &Error,
     ) -> Option<Duration> {
-        if attempts >= self.max_attempts || !can_retry(method, outcome) {
+        if attempts >= self.max_attempts || !can_retry(method, error) {
             return None;
         }
-        if let Ok(response) = outcome
-            && let Some(wait) = retry_after(response.headers())
-        {
-            return (wait <= self.max_retry_after).then_some(wait);
-        }
-        let doublings = (attempts - 1).min(16);
+        let doublings = attempts.saturating_sub(1).min(16);
         let bound = self
             .initial_backoff
             .saturating_mul(1 << doublings)
             .min(self.max_backoff);
-        Some(bound.mul_f64(fastrand::f64()))
+        let delay = bound.mul_f64(fastrand::f64());
+        let stated = error.retry_after().unwrap_or_default();
+        (stated <= self.max_retry_after).then(|| delay.max(stated))
+    }
+
+    /// Whether a call that was refused with a 429 is sent again, once the block is over.
+    pub(crate) fn retries_refusal(&self, method: &Method, error: &Error) -> bool {
+        self.max_attempts > 1 && can_retry(method, error)
     }
 }
 
-/// Whether a failed attempt may be repeated. Revoking or reactivating twice has the effect of once; issuing twice
-/// has not.
-fn can_retry(method: &Method, outcome: &Result<http::Response<Bytes>, TransportError>) -> bool {
+/// Whether a call may be repeated after this failure. Revoking or reactivating twice has the effect of once; issuing
+/// twice has not.
+fn can_retry(method: &Method, error: &Error) -> bool {
     let is_idempotent = *method != Method::POST;
-    match outcome {
-        Ok(response) if response.status() == StatusCode::TOO_MANY_REQUESTS => true,
-        Ok(response) => {
-            is_idempotent && (is_transient(response.status()) || is_malformed(response))
-        }
-        Err(error) => match error.kind() {
+    match error {
+        Error::Transport { cause, .. } => match cause.kind() {
             TransportErrorKind::NotConnected => true,
             TransportErrorKind::TimedOut | TransportErrorKind::Interrupted => is_idempotent,
             _ => false,
         },
+        Error::Api { call, .. } if call.status == Some(StatusCode::TOO_MANY_REQUESTS) => true,
+        Error::Api { call, .. } | Error::InvalidResponse { call, .. } => {
+            is_idempotent && (call.is_transient() || call.is_success() && !error.is_refusal())
+        }
+        _ => false,
     }
 }
 
-/// Whether the service may respond differently in a moment.
-pub(crate) fn is_transient(status: StatusCode) -> bool {
-    status.is_server_error()
-        || status == StatusCode::TOO_MANY_REQUESTS
-        || status == StatusCode::REQUEST_TIMEOUT
-}
-
-/// Whether a success is no complete JSON object: cut off, or of a gateway.
-pub(super) fn is_malformed(response: &http::Response<Bytes>) -> bool {
-    let body = response.body().trim_ascii();
-    response.status().is_success() && !(body.starts_with(b"{") && body.ends_with(b"}"))
-}
-
-/// Reads a `Retry-After` in whole seconds.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?;
-    Some(Duration::from_secs(seconds.trim().parse().ok()?))
+/// Reads a `Retry-After`: seconds, also with a fraction, or a time.
+///
+/// A time is relative to the response's own `Date`, or else to the service's time.
+pub(super) fn retry_after(headers: &HeaderMap, now: Option<Timestamp>) -> Option<Duration> {
+    let text = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?;
+    let text = text.trim();
+    if let Some(until) = parse_date(text) {
+        let wait = until.duration_since(date(headers).or(now)?);
+        return Some(wait.try_into().unwrap_or_default());
+    }
+    let is_number = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let seconds: f64 = is_number.then(|| text.parse().ok()).flatten()?;
+    Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
 /// What all calls of a client may spend on retries.
 ///
 /// A retry after a failure costs one; a success earns a tenth, up to the maximum. So in an outage the service gets
-/// little more than the calls themselves. A retry that the service asked for with `Retry-After` is free.
+/// little more than the calls themselves. A retry after a 429 is free, because the rate limit bounds it.
 pub(crate) struct RetryBudget(Mutex<f64>);
 
 impl RetryBudget {
@@ -181,17 +189,8 @@ impl RetryBudget {
         Self(Mutex::new(Self::MAX))
     }
 
-    /// Pays for a retry after this outcome, if there is enough left.
-    pub(crate) fn try_spend(
-        &self,
-        outcome: &Result<http::Response<Bytes>, TransportError>,
-    ) -> bool {
-        let is_requested = outcome
-            .as_ref()
-            .is_ok_and(|response| retry_after(response.headers()).is_some());
-        if is_requested {
-            return true;
-        }
+    /// Pays for a retry, if there is enough left.
+    pub(crate) fn try_spend(&self) -> bool {
         let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if *left < 1.0 {
             return false;
@@ -208,98 +207,125 @@ impl RetryBudget {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::error::api::ApiMessage;
+    use crate::error::call::Call;
+    use crate::transport::TransportError;
 
     #[test]
     fn an_outage_is_not_amplified() {
         let budget = RetryBudget::new();
-        let failure = response(502, None);
-        let retries = (0..10_000).filter(|_| budget.try_spend(&failure)).count();
-        assert_eq!(retries, 100);
-        assert!(
-            budget.try_spend(&response(429, Some("1"))),
-            "a retry that the service asks for is free"
-        );
+        let spend = |times| (0..times).filter(|_| budget.try_spend()).count();
+        assert_eq!(spend(10_000), 100);
         for _ in 0..25 {
             budget.earn();
         }
-        assert_eq!((0..100).filter(|_| budget.try_spend(&failure)).count(), 2);
+        assert_eq!(spend(100), 2);
         for _ in 0..100_000 {
             budget.earn();
         }
-        assert_eq!(
-            (0..10_000).filter(|_| budget.try_spend(&failure)).count(),
-            100
-        );
+        assert_eq!(spend(10_000), 100);
     }
 
-    type Outcome = Result<http::Response<Bytes>, TransportError>;
+    fn call(status: Option<u16>) -> Box<Call> {
+        let mut call = Call::new(Method::GET, "/".into());
+        call.status = status.and_then(|status| StatusCode::from_u16(status).ok());
+        Box::new(call)
+    }
 
-    fn response(status: u16, retry_after: Option<&str>) -> Outcome {
-        let mut response = http::Response::builder().status(status);
-        if let Some(value) = retry_after {
-            response = response.header("retry-after", value);
+    /// A response of the API that the call failed.
+    fn api(status: u16, error: serde_json::Value) -> Error {
+        Error::Api {
+            call: call(Some(status)),
+            messages: ApiMessage::read_all(&json!({ "errors": [error] })),
         }
-        Ok(response
-            .body(Bytes::from_static(b"{}"))
-            .expect("a response"))
     }
 
-    fn malformed(body: &'static str) -> Outcome {
-        Ok(http::Response::new(Bytes::from_static(body.as_bytes())))
+    /// A response of a gateway.
+    fn page(status: u16) -> Error {
+        Error::invalid_response(*call(Some(status)), "it is no response of the API", "")
     }
 
-    fn failed(kind: TransportErrorKind) -> Outcome {
-        Err(kind.into())
+    fn failed(kind: TransportErrorKind) -> Error {
+        Error::Transport {
+            call: call(None),
+            cause: TransportError::from(kind),
+        }
     }
 
     #[test]
     fn a_call_is_retried_only_where_it_cannot_act_twice() {
         use TransportErrorKind::*;
-        for (outcome, others, issuing) in [
-            (response(200, None), false, false),
-            (malformed("<html>"), true, false),
-            (malformed("{\"success\":tr"), true, false),
-            (malformed(""), true, false),
-            (response(400, None), false, false),
-            (response(403, None), false, false),
-            (response(429, None), true, true),
-            (response(500, None), true, false),
-            (response(502, None), true, false),
+        let coded = || json!({ "code": 1445, "message": "quota" });
+        let uncoded = || json!({ "message": "maintenance" });
+        for (error, others, issuing) in [
+            (page(200), true, false),
+            (api(200, uncoded()), true, false),
+            (api(200, coded()), false, false),
+            (api(400, coded()), false, false),
+            (api(403, uncoded()), false, false),
+            (page(403), false, false),
+            (page(302), false, false),
+            (api(408, coded()), true, false),
+            (api(429, uncoded()), true, true),
+            (page(429), true, false),
+            (api(500, coded()), true, false),
+            (page(502), true, false),
             (failed(NotConnected), true, true),
             (failed(NotSent), false, false),
+            (failed(ProxyRefused), false, false),
+            (failed(DeadlinePassed), false, false),
             (failed(TimedOut), true, false),
             (failed(Interrupted), true, false),
             (failed(TooLarge(1)), false, false),
         ] {
-            let policy = RetryPolicy::default();
             for method in [Method::GET, Method::PATCH, Method::DELETE] {
-                assert_eq!(
-                    policy.next_delay(1, &method, &outcome).is_some(),
-                    others,
-                    "{method} {outcome:?}"
-                );
+                assert_eq!(can_retry(&method, &error), others, "{method} {error:?}");
             }
-            assert_eq!(
-                policy.next_delay(1, &Method::POST, &outcome).is_some(),
-                issuing,
-                "{outcome:?}"
-            );
+            assert_eq!(can_retry(&Method::POST, &error), issuing, "{error:?}");
+            // What may be retried has certainly not happened, and what was refused is not ambiguous.
+            assert!(!issuing || !error.is_ambiguous(), "{error:?}");
         }
     }
 
     #[test]
-    fn retry_after_is_honoured_to_the_second_or_fails_the_call() {
-        let policy = RetryPolicy::default().max_retry_after(Duration::from_secs(60));
-        let delay = |value| policy.next_delay(1, &Method::POST, &response(429, Some(value)));
-        assert_eq!(delay("17"), Some(Duration::from_secs(17)));
-        assert_eq!(delay(" 60 "), Some(Duration::from_secs(60)));
-        assert_eq!(delay("0"), Some(Duration::ZERO));
-        assert_eq!(delay("61"), None);
-        for nonsense in ["", "-1", "soon", "1.5", "99999999999999999999"] {
-            let wait = delay(nonsense).expect("the backoff");
-            assert!(wait <= Duration::from_millis(500), "{nonsense}: {wait:?}");
+    fn retry_after_is_read_in_every_form() {
+        let now = "2026-11-25T15:00:00Z".parse().ok();
+        let read = |value: &str, date: Option<&str>, now| {
+            let mut headers = HeaderMap::new();
+            headers.insert("retry-after", value.parse().expect("a header value"));
+            if let Some(date) = date {
+                headers.insert("date", date.parse().expect("a header value"));
+            }
+            retry_after(&headers, now)
+        };
+        let seconds = |seconds| Some(Duration::from_secs_f64(seconds));
+        for (value, expected) in [
+            ("17", seconds(17.0)),
+            (" 60 ", seconds(60.0)),
+            ("0", seconds(0.0)),
+            ("1.5", seconds(1.5)),
+            ("86400", seconds(86_400.0)),
+            ("99999999999999999999", Some(Duration::MAX)),
+            ("Wed, 25 Nov 2026 15:05:00 GMT", seconds(300.0)),
+            ("Wed, 25 Nov 2026 14:05:00 GMT", seconds(0.0)),
+            ("", None),
+            (".", None),
+            ("-1", None),
+            ("soon", None),
+            ("inf", None),
+            ("1e3", None),
+            ("2026-11-25T15:00:00Z", None),
+        ] {
+            assert_eq!(read(value, None, now), expected, "{value}");
         }
+        let until = "Wed, 25 Nov 2026 15:05:00 GMT";
+        let own = Some("Wed, 25 Nov 2026 15:04:00 GMT");
+        assert_eq!(read(until, own, now), seconds(60.0));
+        assert_eq!(read(until, None, None), None, "relative to nothing");
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 
     #[test]
@@ -307,25 +333,32 @@ mod tests {
         let policy = RetryPolicy::default().max_attempts(40);
         for made in 1..40 {
             let delay = policy
-                .next_delay(made, &Method::GET, &response(502, None))
+                .next_delay(made, &Method::GET, &page(502))
                 .expect("another attempt");
             assert!(delay <= Duration::from_secs(8));
         }
-        assert_eq!(
-            policy.next_delay(40, &Method::GET, &response(502, None)),
-            None
-        );
-        assert_eq!(
-            RetryPolicy::never().next_delay(1, &Method::GET, &response(502, None)),
-            None
-        );
-        assert_eq!(
-            RetryPolicy::default().max_attempts(0).next_delay(
-                1,
-                &Method::GET,
-                &response(502, None)
-            ),
-            None
-        );
+        assert_eq!(policy.next_delay(40, &Method::GET, &page(502)), None);
+        for policy in [RetryPolicy::never(), RetryPolicy::default().max_attempts(0)] {
+            assert_eq!(policy.next_delay(1, &Method::GET, &page(502)), None);
+            assert!(!policy.retries_refusal(&Method::GET, &page(429)));
+        }
+        let endless = RetryPolicy::default().backoff(Duration::MAX, Duration::MAX);
+        for _ in 0..1000 {
+            endless.next_delay(1, &Method::GET, &page(502));
+        }
+    }
+
+    #[test]
+    fn a_stated_wait_is_the_least_delay_or_ends_the_call() {
+        let policy = RetryPolicy::default().max_retry_after(Duration::from_secs(60));
+        let delay = |seconds| {
+            let mut call = call(Some(503));
+            call.retry_after = Some(Duration::from_secs(seconds));
+            let error = Error::invalid_response(*call, "", "");
+            policy.next_delay(1, &Method::GET, &error)
+        };
+        assert_eq!(delay(60), Some(Duration::from_secs(60)));
+        assert!(delay(0).is_some_and(|delay| delay <= Duration::from_millis(500)));
+        assert_eq!(delay(61), None);
     }
 }

@@ -10,7 +10,11 @@
 //!   what is in flight, minus a margin for what those others send meanwhile. When that is used up, requests wait for
 //!   the end of the window. After a pause, one request goes ahead and asks.
 //!
-//! Requests go in the order in which they came. After a 429 all of them wait as long as it says, once.
+//! Requests go in the order in which they came. After a 429 all of them wait as long as it says, or for a time that
+//! grows with each 429 if it says nothing usable. Requests that would wait for too long fail at once.
+//!
+//! Where nobody knows what is left, because the client is new, was blocked or made a pause, one request asks before
+//! others follow.
 
 mod header;
 mod window;
@@ -19,14 +23,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use futures_util::future::{Either, select};
 use http::{HeaderMap, StatusCode};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use self::header::items;
 use self::window::{STALE_AFTER, Window};
-use super::retry::retry_after;
+use super::deadline::{has_passed, within};
 
 /// How much of the service's rate limit a client uses.
 ///
@@ -86,6 +90,8 @@ pub(crate) struct Limiter {
     state: Mutex<State>,
     /// A request completed, which may have made room.
     changed: Notify,
+    /// A block began, which may be too long for those in the queue.
+    blocked: Notify,
 }
 
 struct State {
@@ -94,67 +100,172 @@ struct State {
     is_stated: bool,
     /// When the service last said what remains.
     updated_at: Option<Instant>,
+    /// How many requests of a new client ended without the service saying what remains.
+    unanswered: u32,
     last_sent_at: Instant,
     in_flight: u64,
+    /// How many of those in flight are permits that were taken ahead and not used yet.
+    reserved: u64,
     blocked_until: Option<Instant>,
+    /// When the last 429 arrived.
+    refused_at: Option<Instant>,
+    /// How many 429s came since a request last succeeded. Those that were in flight together count once.
+    refusals: u32,
 }
 
-/// A request in flight.
-pub(crate) struct Permit<'a> {
-    limiter: &'a Limiter,
-    done: bool,
+/// How long a request may wait for the limit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) deadline: Option<Instant>,
+    /// For how long a block after a 429 may last. `None` is no limit.
+    pub(crate) max_block: Option<Duration>,
+}
+
+/// Why a request may not be sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Room is free only after this time, which is longer than the request may wait.
+    Blocked(Duration),
+    DeadlinePassed,
+}
+
+/// Why a request has to wait.
+enum Hold {
+    /// For the end of a block.
+    Block(Instant),
+    /// Until there is room.
+    Full(Instant),
+    /// Until a request in flight is done, which may make room.
+    InFlight,
+    /// Until the request that asks is done, or does not respond for so long.
+    Asking(Instant),
+}
+
+/// The permission to send a request.
+pub(crate) struct Permit {
+    limiter: Arc<Limiter>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Taken ahead.
+    Reserved,
+    /// Taken to be used at once.
+    Ready,
+    SentAt(Instant),
+    Done,
 }
 
 impl Limiter {
     /// Creates a limiter. `is_cloudflare` adds the limit of an IP address, which Cloudflare does not state in its
     /// responses.
-    pub(crate) fn new(settings: RateLimit, is_cloudflare: bool) -> Self {
+    pub(crate) fn new(settings: RateLimit, is_cloudflare: bool) -> Arc<Self> {
         let mut windows = vec![Window::new("default", 1200, Duration::from_secs(300))];
         if is_cloudflare {
             windows.push(Window::new(PER_ADDRESS, 200, Duration::from_secs(1)));
         }
-        Self {
+        Arc::new(Self {
             settings,
             queue: tokio::sync::Mutex::new(()),
             state: Mutex::new(State {
                 windows,
                 is_stated: false,
                 updated_at: None,
+                unanswered: 0,
                 last_sent_at: Instant::now(),
                 in_flight: 0,
+                reserved: 0,
                 blocked_until: None,
+                refused_at: None,
+                refusals: 0,
             }),
             changed: Notify::new(),
-        }
+            blocked: Notify::new(),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a request may be sent. Dropping the future gives up its place.
-    pub(crate) async fn acquire(&self) -> Permit<'_> {
-        let _turn = self.queue.lock().await;
+    /// Returns when the block ends that the last 429 began.
+    pub(crate) fn blocked_until(&self) -> Option<Instant> {
+        self.state().blocked_until
+    }
+
+    /// Waits until a request may be sent, which is to be done at once. Dropping the future gives up its place.
+    pub(crate) async fn acquire(self: &Arc<Self>, bounds: Bounds) -> Result<Permit, Refused> {
+        self.permit(Stage::Ready, bounds).await
+    }
+
+    /// Waits like [`acquire`](Self::acquire), for a request that is sent later.
+    pub(crate) async fn reserve(self: &Arc<Self>, bounds: Bounds) -> Result<Permit, Refused> {
+        self.permit(Stage::Reserved, bounds).await
+    }
+
+    async fn permit(self: &Arc<Self>, stage: Stage, bounds: Bounds) -> Result<Permit, Refused> {
+        if has_passed(bounds.deadline) {
+            return Err(Refused::DeadlinePassed);
+        }
+        let waited = within(bounds.deadline, self.wait(stage, bounds)).await;
+        waited.unwrap_or(Err(Refused::DeadlinePassed))?;
+        Ok(Permit {
+            limiter: self.clone(),
+            stage,
+        })
+    }
+
+    /// Waits for the turn and for room, and takes the place.
+    async fn wait(&self, stage: Stage, bounds: Bounds) -> Result<(), Refused> {
+        let _turn = self.wait_for_turn(bounds).await?;
         let mut is_reported = false;
         loop {
             let changed = self.changed.notified();
             let now = Instant::now();
-            let acquired = self.state().try_acquire(now, self.settings.reserved_share);
-            match acquired {
-                Ok(()) => {
-                    return Permit {
-                        limiter: self,
-                        done: false,
-                    };
+            let acquired = self
+                .state()
+                .try_acquire(now, stage, self.settings.reserved_share);
+            let until = match acquired {
+                Ok(()) => return Ok(()),
+                Err(Hold::InFlight) => {
+                    changed.await;
+                    continue;
                 }
-                Err(Some(until)) => {
-                    if !is_reported {
-                        is_reported = self.report_wait(until.saturating_duration_since(now));
-                    }
-                    let _ = timeout_at(until, changed).await;
+                Err(Hold::Asking(until)) => until,
+                Err(Hold::Block(until)) => {
+                    bounds.check_block(now, until)?;
+                    is_reported = is_reported || self.report_wait(until - now);
+                    until
                 }
-                // Everything that counts is in flight.
-                Err(None) => changed.await,
+                Err(Hold::Full(until)) => {
+                    bounds.check_deadline(now, until)?;
+                    let wait = until.saturating_duration_since(now);
+                    is_reported = is_reported || self.report_wait(wait);
+                    until
+                }
+            };
+            let _ = timeout_at(until, changed).await;
+        }
+    }
+
+    /// Waits to become the head of the queue. Fails as soon as a block is too long, which the head may wait for.
+    async fn wait_for_turn(
+        &self,
+        bounds: Bounds,
+    ) -> Result<tokio::sync::MutexGuard<'_, ()>, Refused> {
+        if let Ok(turn) = self.queue.try_lock() {
+            return Ok(turn);
+        }
+        let mut turn = std::pin::pin!(self.queue.lock());
+        loop {
+            let blocked = std::pin::pin!(self.blocked.notified());
+            let now = Instant::now();
+            if let Some(until) = self.blocked_until().filter(|until| now < *until) {
+                bounds.check_block(now, until)?;
+            }
+            if let Either::Left((turn, _)) = select(turn.as_mut(), blocked).await {
+                return Ok(turn);
             }
         }
     }
@@ -171,47 +282,104 @@ impl Limiter {
     }
 }
 
-impl Permit<'_> {
-    /// Takes what the response says about the limit.
-    pub(crate) fn complete(mut self, response: &http::Response<Bytes>) {
-        self.done = true;
+impl Bounds {
+    fn check_block(self, now: Instant, until: Instant) -> Result<(), Refused> {
+        let wait = until.saturating_duration_since(now);
+        if self.max_block.is_some_and(|max| wait > max) {
+            return Err(Refused::Blocked(wait));
+        }
+        self.check_deadline(now, until)
+    }
+
+    fn check_deadline(self, now: Instant, until: Instant) -> Result<(), Refused> {
+        if self.deadline.is_some_and(|deadline| until >= deadline) {
+            return Err(Refused::Blocked(until.saturating_duration_since(now)));
+        }
+        Ok(())
+    }
+}
+
+impl Permit {
+    /// Counts the request as sent, which is done now.
+    pub(crate) fn begin(&mut self) {
         let now = Instant::now();
+        if self.stage == Stage::Reserved {
+            let mut state = self.limiter.state();
+            state.reserved -= 1;
+            state.last_sent_at = now;
+        }
+        self.stage = Stage::SentAt(now);
+    }
+
+    /// Takes what the response says about the limit. `wait` is its `Retry-After`.
+    pub(crate) fn complete(
+        mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        wait: Option<Duration>,
+    ) {
+        let now = Instant::now();
+        let sent_at = match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::SentAt(sent_at) => sent_at,
+            _ => now,
+        };
+        let is_refused = status == StatusCode::TOO_MANY_REQUESTS;
         let mut state = self.limiter.state();
         state.count(now, true);
-        state.update(now, response.headers());
-        if response.status() == StatusCode::TOO_MANY_REQUESTS {
-            state.block(now, retry_after(response.headers()));
+        state.update(now, headers);
+        if is_refused {
+            state.block(now, sent_at, wait);
+        } else if !status.is_server_error() {
+            state.refusals = 0;
+        }
+        drop(state);
+        self.limiter.changed.notify_waiters();
+        if is_refused {
+            self.limiter.blocked.notify_waiters();
+        }
+    }
+}
+
+/// A permit that was not used gives its place back. A request without a response may have been counted by the service.
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut state = self.limiter.state();
+        match self.stage {
+            Stage::Done => return,
+            Stage::SentAt(_) => state.count(Instant::now(), false),
+            Stage::Reserved | Stage::Ready => {
+                state.in_flight -= 1;
+                state.reserved -= u64::from(self.stage == Stage::Reserved);
+            }
         }
         drop(state);
         self.limiter.changed.notify_waiters();
     }
 }
 
-/// A request without a response may have been counted by the service.
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        if !self.done {
-            self.limiter.state().count(Instant::now(), false);
-            self.limiter.changed.notify_waiters();
-        }
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Permit").field(&self.stage).finish()
     }
 }
 
 impl State {
-    /// Takes a place for a request. The error is the time from which one is free, if that is known.
-    fn try_acquire(&mut self, now: Instant, reserved_share: f64) -> Result<(), Option<Instant>> {
+    /// Takes a place for a request, or says what it has to wait for.
+    fn try_acquire(&mut self, now: Instant, stage: Stage, reserved_share: f64) -> Result<(), Hold> {
         if let Some(until) = self.blocked_until {
             if now < until {
-                return Err(Some(until));
+                return Err(Hold::Block(until));
             }
             self.blocked_until = None;
         }
-        // After a pause one request goes ahead to ask, and another each second in case its response does not come.
-        let is_stale = self
-            .updated_at
-            .is_some_and(|updated| now > updated + STALE_AFTER);
-        if is_stale && self.in_flight > 0 && now < self.last_sent_at + STALE_AFTER {
-            return Err(Some(self.last_sent_at + STALE_AFTER));
+        if let Some(patience) = self.asks_first(now) {
+            // A permit that was taken ahead asks nothing yet.
+            let is_reserved = self.in_flight == self.reserved;
+            let patience = if is_reserved { STALE_AFTER } else { patience };
+            let until = self.last_sent_at + patience;
+            if self.in_flight > 0 && now < until {
+                return Err(Hold::Asking(until));
+            }
         }
         let mut latest = None;
         for window in &mut self.windows {
@@ -224,12 +392,26 @@ impl State {
                 };
             }
         }
-        if let Some(until) = latest {
-            return Err(until);
+        match latest {
+            Some(None) => return Err(Hold::InFlight),
+            Some(Some(until)) => return Err(Hold::Full(until)),
+            None => {}
         }
         self.in_flight += 1;
+        self.reserved += u64::from(stage == Stage::Reserved);
         self.last_sent_at = now;
         Ok(())
+    }
+
+    /// Whether one request has to ask what is left before others follow, and how long they wait for its response.
+    fn asks_first(&self, now: Instant) -> Option<Duration> {
+        if self.refusals > 0 {
+            return Some(MAX_ASKING);
+        }
+        match self.updated_at {
+            Some(updated) => (now > updated + STALE_AFTER).then_some(STALE_AFTER),
+            None => (self.unanswered < MAX_UNANSWERED).then_some(MAX_ASKING),
+        }
     }
 
     fn count(&mut self, now: Instant, has_response: bool) {
@@ -237,6 +419,7 @@ impl State {
         for window in &mut self.windows {
             window.count(now, has_response);
         }
+        self.unanswered = self.unanswered.saturating_add(1);
     }
 
     fn update(&mut self, now: Instant, headers: &HeaderMap) {
@@ -297,20 +480,43 @@ impl State {
         self.is_stated = true;
     }
 
-    fn block(&mut self, now: Instant, wait: Option<Duration>) {
-        let wait = wait
-            .or_else(|| {
-                self.windows
-                    .iter()
-                    .filter_map(|window| window.resets_in(now))
-                    .max()
-            })
-            .unwrap_or(Duration::from_secs(1))
-            .min(Duration::from_secs(MAX_WINDOW_SECONDS));
-        let until = now + wait;
+    /// Begins a block. `stated` is how long the response says that it lasts.
+    fn block(&mut self, now: Instant, sent_at: Instant, stated: Option<Duration>) {
+        // Refusals of requests that were in flight together say the same.
+        if self.refused_at.is_none_or(|refused| sent_at >= refused) {
+            self.refusals = self.refusals.saturating_add(1);
+        }
+        self.refused_at = Some(now);
+        let windows = self.windows.iter();
+        let used_up = windows.filter_map(|window| window.used_up_for(now)).max();
+        let stated = stated.filter(|stated| !stated.is_zero()).or(used_up);
+        // What is stated is honoured. If it is not stated, or turns out to be too short, the wait grows.
+        let doublings = self.refusals.saturating_sub(1).min(6);
+        let growing = MIN_BLOCK
+            .saturating_mul(1 << doublings)
+            .min(MAX_GROWING_BLOCK);
+        let growing = growing.mul_f64(1.0 + fastrand::f64() / 2.0);
+        let wait = match stated {
+            Some(stated) if doublings == 0 => stated,
+            Some(stated) => stated.max(growing),
+            None => growing,
+        };
+        let until = now + wait.min(Duration::from_secs(MAX_WINDOW_SECONDS));
         self.blocked_until = Some(self.blocked_until.map_or(until, |other| other.max(until)));
     }
 }
+
+/// How long a block lasts at least if the service does not say. It doubles with each 429 in a row.
+const MIN_BLOCK: Duration = Duration::from_secs(1);
+
+/// The service blocks for minutes.
+const MAX_GROWING_BLOCK: Duration = Duration::from_secs(60);
+
+/// How long other requests wait for the response of the one that asks.
+const MAX_ASKING: Duration = Duration::from_secs(30);
+
+/// A service that said nothing in this many responses never says what remains.
+const MAX_UNANSWERED: u32 = 3;
 
 /// The name of the limit of an IP address.
 const PER_ADDRESS: &str = "per address";
@@ -324,6 +530,26 @@ const MAX_WINDOW_SECONDS: u64 = 86_400;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NO_BOUNDS: Bounds = Bounds {
+        deadline: None,
+        max_block: None,
+    };
+
+    impl Limiter {
+        /// Sends a request.
+        async fn begin(self: &Arc<Self>) -> Permit {
+            let mut permit = self.acquire(NO_BOUNDS).await.expect("no bounds");
+            permit.begin();
+            permit
+        }
+
+        /// Sends a request that gets this response.
+        async fn send(self: &Arc<Self>, status: u16, headers: HeaderMap, wait: Option<Duration>) {
+            let status = StatusCode::from_u16(status).expect("a status");
+            self.begin().await.complete(status, &headers, wait);
+        }
+    }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -359,10 +585,8 @@ mod tests {
             (";;;,,,===", vec![]),
             (r#""unclosed;q=1;w=2"#, vec![]),
         ] {
-            let mut state = Limiter::new(RateLimit::default(), false)
-                .state
-                .into_inner()
-                .expect("new");
+            let limiter = Limiter::new(RateLimit::default(), false);
+            let mut state = limiter.state();
             state.update(Instant::now(), &headers(&[("ratelimit-policy", value)]));
             let found: Vec<_> = state
                 .windows
@@ -376,10 +600,8 @@ mod tests {
             };
             assert_eq!(found, expected, "{value}");
         }
-        let mut state = Limiter::new(RateLimit::default(), true)
-            .state
-            .into_inner()
-            .expect("new");
+        let limiter = Limiter::new(RateLimit::default(), true);
+        let mut state = limiter.state();
         let many = (0..100)
             .map(|n| format!("\"p{n}\";q=1;w=1"))
             .collect::<Vec<_>>()
@@ -393,7 +615,7 @@ mod tests {
         let limiter = Limiter::new(RateLimit::default(), false);
         let mut sent = Vec::new();
         for _ in 0..5000 {
-            let permit = limiter.acquire().await;
+            let permit = limiter.begin().await;
             sent.push(Instant::now());
             tokio::time::sleep(Duration::from_millis(30)).await;
             drop(permit);
@@ -413,16 +635,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn all_requests_wait_once_after_a_429() {
         let limiter = Limiter::new(RateLimit::default(), false);
-        let permit = limiter.acquire().await;
-        let mut response = http::Response::new(Bytes::new());
-        *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-        response
-            .headers_mut()
-            .insert("retry-after", "300".parse().expect("a value"));
         let blocked = Instant::now();
-        permit.complete(&response);
+        let wait = Duration::from_secs(300);
+        limiter.send(429, HeaderMap::new(), Some(wait)).await;
         for _ in 0..10 {
-            drop(limiter.acquire().await);
+            drop(limiter.begin().await);
         }
         assert_eq!(blocked.elapsed(), Duration::from_secs(300));
     }
@@ -431,16 +648,12 @@ mod tests {
     async fn what_the_service_says_remains_counts_until_the_window_ends() {
         let limiter = Limiter::new(RateLimit::default(), false);
         let start = Instant::now();
-        let mut response = http::Response::new(Bytes::new());
-        response.headers_mut().insert(
-            "ratelimit",
-            "\"default\";r=2;t=30".parse().expect("a value"),
-        );
-        limiter.acquire().await.complete(&response);
-        drop(limiter.acquire().await);
-        drop(limiter.acquire().await);
+        let remaining = headers(&[("ratelimit", "\"default\";r=2;t=30")]);
+        limiter.send(200, remaining, None).await;
+        drop(limiter.begin().await);
+        drop(limiter.begin().await);
         assert_eq!(start.elapsed(), Duration::ZERO);
-        drop(limiter.acquire().await);
+        drop(limiter.begin().await);
         assert_eq!(start.elapsed(), Duration::from_secs(31));
     }
 
@@ -449,13 +662,13 @@ mod tests {
         let limiter = Limiter::new(RateLimit::default().reserve_share(0.5), false);
         let start = Instant::now();
         for _ in 0..600 {
-            drop(limiter.acquire().await);
+            drop(limiter.begin().await);
         }
         assert_eq!(start.elapsed(), Duration::ZERO);
-        drop(limiter.acquire().await);
+        drop(limiter.begin().await);
         assert!(start.elapsed() >= Duration::from_secs(300));
         let everything = Limiter::new(RateLimit::default().reserve_share(7.0), false);
-        drop(everything.acquire().await);
+        drop(everything.begin().await);
     }
 
     #[tokio::test(start_paused = true)]
@@ -464,16 +677,16 @@ mod tests {
         let report = reported.clone();
         let settings =
             RateLimit::default().on_wait(move |wait| report.lock().expect("ok").push(wait));
-        let limiter = Arc::new(Limiter::new(settings, false));
+        let limiter = Limiter::new(settings, false);
         for _ in 0..1200 {
-            drop(limiter.acquire().await);
+            drop(limiter.begin().await);
         }
         let order = Arc::new(Mutex::new(Vec::new()));
         let tasks: Vec<_> = (0..20)
             .map(|number| {
                 let (limiter, order) = (limiter.clone(), order.clone());
                 tokio::spawn(async move {
-                    let _permit = limiter.acquire().await;
+                    let _permit = limiter.begin().await;
                     order.lock().expect("ok").push(number);
                 })
             })
@@ -489,17 +702,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_dropped_wait_gives_up_its_place() {
-        let limiter = Arc::new(Limiter::new(RateLimit::default(), false));
+        let limiter = Limiter::new(RateLimit::default(), false);
         for _ in 0..1200 {
-            drop(limiter.acquire().await);
+            drop(limiter.begin().await);
         }
         let first = tokio::spawn({
             let limiter = limiter.clone();
-            async move { drop(limiter.acquire().await) }
+            async move { drop(limiter.begin().await) }
         });
         tokio::time::sleep(Duration::from_secs(1)).await;
         first.abort();
-        tokio::time::timeout(Duration::from_secs(400), limiter.acquire())
+        tokio::time::timeout(Duration::from_secs(400), limiter.begin())
             .await
             .map(drop)
             .expect("goes on");

@@ -146,7 +146,9 @@ impl Window {
         });
     }
 
-    pub(super) fn resets_in(&self, now: Instant) -> Option<Duration> {
-        Some(self.remaining?.resets_at.saturating_duration_since(now))
+    /// Returns for how long nothing remains, if that is so.
+    pub(super) fn used_up_for(&self, now: Instant) -> Option<Duration> {
+        let remaining = self.remaining.filter(|remaining| remaining.requests == 0)?;
+        Some(remaining.resets_at.saturating_duration_since(now))
     }
 }
