@@ -12,6 +12,8 @@ use crate::certificate::id::ZoneId;
 use crate::error::call::Call;
 use crate::error::input::InvalidInput;
 use crate::error::{Error, Result};
+use crate::issue::registry::IssueRegistry;
+use crate::lookup::queue::LookupQueue;
 use crate::observe::CallSummary;
 use crate::transport::clock::{self, SendWindow};
 use crate::transport::deadline::{deadline_after, earlier};
@@ -28,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) stack: Arc<Stack>,
     pub(crate) retry: RetryPolicy,
     pub(crate) polls: PollQueue,
+    pub(crate) lookups: LookupQueue,
+    pub(crate) issues: IssueRegistry,
 }
 
 /// The zone of an operation, and what its calls need.
@@ -45,7 +49,6 @@ pub(crate) struct Context {
 pub(crate) struct Sends<T> {
     pub(crate) result: Result<(T, Call)>,
     /// The last attempt that the transport had. `None` if it had none.
-    #[allow(dead_code, reason = "for the issuing code")]
     pub(crate) window: Option<SendWindow>,
 }
 
@@ -98,7 +101,6 @@ impl Context {
     /// Takes the permit for a request to issue ahead, to give it to [`send`](Self::send). Waits for the rate limit.
     ///
     /// A permit that is dropped gives its place back.
-    #[allow(dead_code, reason = "for the issuing code")]
     pub(crate) async fn reserve(&self) -> Result<Permit> {
         let reserved = self.shared.stack.limiter.reserve(self.bounds()).await;
         reserved.map_err(|refused| {

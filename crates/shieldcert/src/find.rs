@@ -1,24 +1,49 @@
-//! Finds the certificates that were issued for a CSR.
+//! Finds the certificates that were issued for CSRs.
 //!
 //! CSRs are compared by their DER, because the service changes the text.
 
-use jiff::Timestamp;
+use std::collections::HashMap;
 
 use crate::certificate::ClientCertificate;
-use crate::certificate::status::Status;
+use crate::certificate::envelope::UnreadableRecord;
 use crate::context::Context;
 use crate::error::Result;
 use crate::list::List;
+use crate::lookup::needle::Origin;
 use crate::observe::trace;
 use crate::pki::csr::Csr;
 use crate::transport::BoxFuture;
 use crate::transport::retry::RetryPolicy;
 
-/// Finds the certificates that were issued for a CSR, in any status, oldest first. Created by
-/// [`Zone::find_by_csr`](crate::Zone::find_by_csr).
+/// Finds the certificates that were issued for a CSR. Created by [`Zone::find_by_csr`](crate::Zone::find_by_csr).
 ///
-/// It reads the whole list: 20 requests for each 1,000 certificates. Use it after an
-/// [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown).
+/// It reads the whole list: 20 requests for each 1,000 certificates. For many CSRs at once, use
+/// [`Zone::find_by_csrs`](crate::Zone::find_by_csrs), which takes as many as for one.
+///
+/// # Errors
+/// Returns the error of the list if it can't be read to its end.
+///
+/// # Cancel safety
+/// Dropping the future changes nothing at the service.
+///
+/// # Examples
+///
+/// ```no_run
+/// use shieldcert::{Csr, Zone};
+///
+/// # async fn example(zone: Zone, csr: Csr) -> shieldcert::Result<()> {
+/// for certificate in zone.find_by_csr(&csr).await?.certificates {
+///     println!("{} {}", certificate.id(), certificate.status());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing is sent until it is awaited"]
+pub struct FindByCsr(FindByCsrs);
+
+/// Finds the certificates that were issued for many CSRs, by one reading of the list. Created by
+/// [`Zone::find_by_csrs`](crate::Zone::find_by_csrs).
 ///
 /// # Errors
 /// Returns the error of the list if it can't be read to its end.
@@ -27,14 +52,49 @@ use crate::transport::retry::RetryPolicy;
 /// Dropping the future changes nothing at the service.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is sent until it is awaited"]
-pub struct FindByCsr {
+pub struct FindByCsrs {
     context: Context,
-    csr: Csr,
+    csrs: Vec<Csr>,
+}
+
+/// What a zone holds for a CSR.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Found {
+    /// The certificates that were issued for the CSR, in any status, oldest first.
+    pub certificates: Vec<ClientCertificate>,
+    /// The certificates with the CSR's public key whose record has no CSR that can be read, oldest first. They were
+    /// issued for this CSR, or for another one with the same key.
+    pub same_key: Vec<ClientCertificate>,
+    /// The records of the zone that can't be read, so that they may belong here.
+    pub unreadable: Vec<UnreadableRecord>,
 }
 
 impl FindByCsr {
     pub(crate) fn new(context: Context, csr: Csr) -> Self {
-        Self { context, csr }
+        Self(FindByCsrs::new(context, vec![csr]))
+    }
+
+    /// Overrides the client's retry policy.
+    pub fn retry(self, policy: RetryPolicy) -> Self {
+        Self(self.0.retry(policy))
+    }
+
+    /// Reads the list. The same as `.await`, for where a plain future is needed.
+    ///
+    /// # Errors
+    /// See [`FindByCsr`].
+    pub fn send(self) -> BoxFuture<'static, Result<Found>> {
+        Box::pin(async move {
+            let mut found = self.0.send().await?;
+            Ok(found.pop().unwrap_or_default())
+        })
+    }
+}
+
+impl FindByCsrs {
+    pub(crate) fn new(context: Context, csrs: Vec<Csr>) -> Self {
+        Self { context, csrs }
     }
 
     /// Overrides the client's retry policy.
@@ -43,203 +103,71 @@ impl FindByCsr {
         self
     }
 
-    /// Reads the list. The same as `.await`, for where a plain future is needed.
+    /// Reads the list, and returns what was found for each CSR, in their order. The same as `.await`, for where a plain
+    /// future is needed.
     ///
     /// # Errors
-    /// See [`FindByCsr`].
-    pub fn send(self) -> BoxFuture<'static, Result<Vec<ClientCertificate>>> {
+    /// See [`FindByCsrs`].
+    pub fn send(self) -> BoxFuture<'static, Result<Vec<Found>>> {
         let span = tracing::info_span!(
             "shieldcert.find",
-            zone = %self.context.zone_id, csr.sha256 = self.csr.sha256()
+            zone = %self.context.zone_id,
+            csrs = self.csrs.len()
         );
-        Box::pin(trace(span, async move {
-            find_all(&self.context, &self.csr).await
-        }))
+        Box::pin(trace(span, self.send_inner()))
     }
-}
 
-impl IntoFuture for FindByCsr {
-    type Output = Result<Vec<ClientCertificate>>;
-    type IntoFuture = BoxFuture<'static, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        self.send()
-    }
-}
-
-/// Finds every certificate for the CSR, oldest first, by reading the whole list.
-async fn find_all(context: &Context, csr: &Csr) -> Result<Vec<ClientCertificate>> {
-    let mut stream = List::new(context.clone()).stream();
-    let mut found = Vec::new();
-    while let Some(certificate) = stream.try_next().await? {
-        found.extend(matching(csr, [certificate]));
-    }
-    Ok(oldest_first(found))
-}
-
-/// Finds the certificates for the CSR that were issued since `since`, oldest first.
-///
-/// A list that is ordered by age has them at one of its ends. Reading from there up to a certificate that is older
-/// than `since` is enough: a few requests, whatever the size of the list. A list in another order is read to its end.
-pub(crate) async fn find_recent(
-    context: &Context,
-    csr: &Csr,
-    since: Timestamp,
-) -> Result<Vec<ClientCertificate>> {
-    let span = tracing::info_span!("shieldcert.find_recent", csr.sha256 = csr.sha256());
-    trace(span, find_recent_inner(context, csr, since)).await
-}
-
-async fn find_recent_inner(
-    context: &Context,
-    csr: &Csr,
-    since: Timestamp,
-) -> Result<Vec<ClientCertificate>> {
-    let page = |number| List::new(context.clone()).single_page(number);
-    let size = u64::from(List::MAX_PAGE_SIZE);
-    let is_recent =
-        |certificate: &ClientCertificate| certificate.issued_on().is_none_or(|time| time >= since);
-    let select = |certificates: Vec<ClientCertificate>| {
-        let recent = certificates.into_iter().filter(is_recent);
-        oldest_first(matching(csr, recent))
-    };
-    let reaches_back = |page: &[ClientCertificate]| !page.iter().all(is_recent);
-
-    let (first, total) = page(1).await?;
-    let order = Order::detect(&first);
-    // The first page is the whole list, or the only page that can hold the certificate.
-    let mut is_enough = (first.len() as u64) < size
-        || total.is_some_and(|total| total <= size)
-        || order == Order::NewestFirst && reaches_back(&first);
-    let found = select(first);
-    if is_enough || !found.is_empty() {
-        return Ok(found);
-    }
-    // From the newest certificate to older ones. A certificate that is issued meanwhile joins behind the reader.
-    let last = total.map(|total| total.div_ceil(size));
-    let mut next = match (order, last) {
-        (Order::NewestFirst, _) => Some(2),
-        (_, Some(last)) => Some(last),
-        (_, None) => None,
-    };
-    while let Some(number) = next {
-        let (certificates, _) = page(number).await?;
-        let is_in_order = order != Order::Unknown
-            && (Order::detect(&certificates) == order || certificates.len() < Order::MIN_TIMES);
-        is_enough = is_in_order && reaches_back(&certificates);
-        next = match order {
-            Order::NewestFirst if is_in_order && !certificates.is_empty() => Some(number + 1),
-            Order::OldestFirst if is_in_order && number > 2 => Some(number - 1),
-            _ => None,
+    async fn send_inner(self) -> Result<Vec<Found>> {
+        if self.csrs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut found = vec![Found::default(); self.csrs.len()];
+        let index = |key: fn(&Csr) -> &[u8]| {
+            let mut index = HashMap::<_, Vec<usize>>::new();
+            for (place, csr) in self.csrs.iter().enumerate() {
+                index.entry(key(csr)).or_default().push(place);
+            }
+            index
         };
-        let found = select(certificates);
-        if is_enough || !found.is_empty() {
-            return Ok(found);
+        let (by_csr, by_key) = (index(Csr::der), index(Csr::public_key));
+        let mut pages = List::new(self.context).pages();
+        while let Some(page) = pages.try_next().await? {
+            for certificate in page.certificates {
+                let origin = Origin::of(&certificate);
+                for place in origin.csr().and_then(|csr| by_csr.get(csr)).into_iter().flatten() {
+                    found[*place].certificates.push(certificate.clone());
+                }
+                for key in origin.keys() {
+                    for place in by_key.get(key).into_iter().flatten() {
+                        found[*place].same_key.push(certificate.clone());
+                    }
+                }
+            }
+            for found in &mut found {
+                found.unreadable.extend(page.unreadable.iter().cloned());
+            }
         }
-    }
-    Ok(select(find_all(context, csr).await?))
-}
-
-/// Whether the edge accepts the certificate, or will without another request.
-pub(crate) fn may_be_active(certificate: &ClientCertificate) -> bool {
-    !matches!(
-        certificate.status(),
-        Status::Revoked | Status::PendingRevocation
-    )
-}
-
-fn matching(
-    csr: &Csr,
-    certificates: impl IntoIterator<Item = ClientCertificate>,
-) -> Vec<ClientCertificate> {
-    certificates
-        .into_iter()
-        .filter(|certificate| {
-            certificate
-                .csr_pem()
-                .and_then(|pem| pem::parse(pem).ok())
-                .is_some_and(|block| block.contents() == csr.der())
-        })
-        .collect()
-}
-
-fn oldest_first(mut certificates: Vec<ClientCertificate>) -> Vec<ClientCertificate> {
-    certificates.sort_by(|a, b| (a.issued_on(), a.id()).cmp(&(b.issued_on(), b.id())));
-    certificates
-}
-
-/// The order of a page by the time of issue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
-    NewestFirst,
-    OldestFirst,
-    /// Another order, or too few different times to tell.
-    Unknown,
-}
-
-impl Order {
-    /// This many different times are in order by chance once in 180,000 pages.
-    const MIN_TIMES: usize = 9;
-
-    fn detect(certificates: &[ClientCertificate]) -> Self {
-        let times: Option<Vec<Timestamp>> = certificates
-            .iter()
-            .map(ClientCertificate::issued_on)
-            .collect();
-        let Some(times) = times else {
-            return Self::Unknown;
-        };
-        let mut distinct = times.clone();
-        distinct.dedup();
-        if distinct.len() < Self::MIN_TIMES {
-            Self::Unknown
-        } else if times.is_sorted() {
-            Self::OldestFirst
-        } else if times.is_sorted_by(|a, b| a >= b) {
-            Self::NewestFirst
-        } else {
-            Self::Unknown
+        for found in &mut found {
+            let age = |record: &ClientCertificate| (record.not_before(), record.id().clone());
+            found.certificates.sort_by_cached_key(age);
+            found.same_key.sort_by_cached_key(age);
         }
+        Ok(found)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
+macro_rules! into_future {
+    ($name:ident, $output:ty) => {
+        impl IntoFuture for $name {
+            type Output = Result<$output>;
+            type IntoFuture = BoxFuture<'static, Self::Output>;
 
-    use super::*;
-
-    fn certificate(id: &str, issued_on: Option<i64>) -> ClientCertificate {
-        let time = issued_on.map(|second| Timestamp::from_second(second).expect("a time"));
-        let record = json!({ "id": id, "issued_on": time.map(|time| time.to_string()) });
-        serde_json::from_value(record).expect("a record")
-    }
-
-    fn page(seconds: &[i64]) -> Vec<ClientCertificate> {
-        let certificates = seconds.iter().enumerate();
-        certificates
-            .map(|(place, second)| certificate(&format!("id-{place}"), Some(*second)))
-            .collect()
-    }
-
-    #[test]
-    fn an_order_is_detected_only_on_evidence() {
-        let rising: Vec<i64> = (0..50).collect();
-        let falling: Vec<i64> = (0..50).rev().collect();
-        let mut disturbed = rising.clone();
-        disturbed.swap(10, 20);
-        for (seconds, order) in [
-            (rising.as_slice(), Order::OldestFirst),
-            (&falling, Order::NewestFirst),
-            (&disturbed, Order::Unknown),
-            (&rising[..8], Order::Unknown),
-            (&[7; 50], Order::Unknown),
-            (&[], Order::Unknown),
-        ] {
-            assert_eq!(Order::detect(&page(seconds)), order, "{seconds:?}");
+            fn into_future(self) -> Self::IntoFuture {
+                self.send()
+            }
         }
-        let mut untimed = page(&rising);
-        untimed.push(certificate("untimed", None));
-        assert_eq!(Order::detect(&untimed), Order::Unknown);
-    }
+    };
 }
+
+into_future!(FindByCsr, Found);
+into_future!(FindByCsrs, Vec<Found>);

@@ -1,18 +1,20 @@
 //! Revokes certificates that were issued for a CSR but are not in use.
 
 use crate::certificate::ClientCertificate;
+use crate::certificate::envelope::UnreadableRecord;
 use crate::certificate::id::CertificateId;
 use crate::context::Context;
 use crate::error::Result;
 use crate::error::input::InvalidInput;
-use crate::find::{FindByCsr, may_be_active};
+use crate::find::FindByCsr;
+use crate::issue::may_be_active;
 use crate::observe::trace;
 use crate::pki::csr::Csr;
 use crate::revoke::Revoke;
 use crate::transport::BoxFuture;
 use crate::transport::retry::RetryPolicy;
 
-/// Revokes every certificate of a CSR but those to keep, and returns the ones that it revoked. Created by
+/// Revokes every certificate of a CSR but those to keep. Created by
 /// [`Zone::revoke_surplus`](crate::Zone::revoke_surplus).
 ///
 /// It is for the clean-up after a request to issue that reached the service later than the settle window allows, so
@@ -31,8 +33,8 @@ use crate::transport::retry::RetryPolicy;
 /// use shieldcert::{CertificateId, Csr, Zone};
 ///
 /// # async fn example(zone: Zone, csr: Csr, in_use: CertificateId) -> shieldcert::Result<()> {
-/// let revoked = zone.revoke_surplus(&csr).keep([in_use]).await?;
-/// println!("{} revoked", revoked.len());
+/// let surplus = zone.revoke_surplus(&csr).keep([in_use]).await?;
+/// println!("{} revoked", surplus.revoked.len());
 /// # Ok(())
 /// # }
 /// ```
@@ -42,6 +44,19 @@ pub struct RevokeSurplus {
     context: Context,
     csr: Csr,
     keep: Vec<CertificateId>,
+}
+
+/// What [`RevokeSurplus`] has revoked, and what it could not judge.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct RevokedSurplus {
+    /// The certificates that it revoked, as the service responded.
+    pub revoked: Vec<ClientCertificate>,
+    /// Active certificates with the CSR's public key whose record has no CSR that can be read. They are left alone,
+    /// because another CSR may have the same key.
+    pub same_key: Vec<ClientCertificate>,
+    /// The records of the zone that can't be read.
+    pub unreadable: Vec<UnreadableRecord>,
 }
 
 impl RevokeSurplus {
@@ -69,7 +84,7 @@ impl RevokeSurplus {
     ///
     /// # Errors
     /// See [`RevokeSurplus`].
-    pub fn send(self) -> BoxFuture<'static, Result<Vec<ClientCertificate>>> {
+    pub fn send(self) -> BoxFuture<'static, Result<RevokedSurplus>> {
         let span = tracing::info_span!(
             "shieldcert.revoke_surplus",
             zone = %self.context.zone_id, csr.sha256 = self.csr.sha256()
@@ -77,7 +92,7 @@ impl RevokeSurplus {
         Box::pin(trace(span, self.send_inner()))
     }
 
-    async fn send_inner(self) -> Result<Vec<ClientCertificate>> {
+    async fn send_inner(self) -> Result<RevokedSurplus> {
         if self.keep.is_empty() {
             return Err(InvalidInput::new(
                 "certificates to keep",
@@ -85,22 +100,27 @@ impl RevokeSurplus {
             )
             .into());
         }
-        let found = FindByCsr::new(self.context.clone(), self.csr)
+        let found = FindByCsr::new(self.context.clone(), self.csr.clone())
             .send()
             .await?;
-        let mut revoked = Vec::new();
-        for certificate in found {
-            if !self.keep.contains(certificate.id()) && may_be_active(&certificate) {
-                let revoke = Revoke::new(self.context.clone(), certificate.id().clone());
-                revoked.push(revoke.send().await?);
-            }
+        let is_surplus = |certificate: &ClientCertificate| {
+            !self.keep.contains(certificate.id()) && may_be_active(certificate)
+        };
+        let mut surplus = RevokedSurplus {
+            same_key: found.same_key.into_iter().filter(is_surplus).collect(),
+            unreadable: found.unreadable,
+            ..RevokedSurplus::default()
+        };
+        for certificate in found.certificates.iter().filter(|found| is_surplus(found)) {
+            let revoke = Revoke::new(self.context.clone(), certificate.id().clone());
+            surplus.revoked.push(revoke.send().await?);
         }
-        Ok(revoked)
+        Ok(surplus)
     }
 }
 
 impl IntoFuture for RevokeSurplus {
-    type Output = Result<Vec<ClientCertificate>>;
+    type Output = Result<RevokedSurplus>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {

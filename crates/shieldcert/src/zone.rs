@@ -6,14 +6,12 @@ use crate::bulk::{IssueAll, RevokeAll};
 use crate::certificate::id::{CertificateId, ZoneId};
 use crate::client::Client;
 use crate::context::Context;
-use crate::find::FindByCsr;
+use crate::find::{FindByCsr, FindByCsrs};
 use crate::get::Get;
 use crate::issue::Issue;
-
 use crate::list::List;
 use crate::pki::csr::Csr;
 use crate::revoke::{Reactivate, Revoke};
-
 use crate::surplus::RevokeSurplus;
 use crate::wait::Wait;
 
@@ -65,6 +63,11 @@ impl Zone {
     /// Finds the certificates that were issued for a CSR.
     pub fn find_by_csr(&self, csr: &Csr) -> FindByCsr {
         FindByCsr::new(self.context.clone(), csr.clone())
+    }
+
+    /// Finds the certificates that were issued for many CSRs, in as many requests as for one.
+    pub fn find_by_csrs(&self, csrs: impl IntoIterator<Item = Csr>) -> FindByCsrs {
+        FindByCsrs::new(self.context.clone(), csrs.into_iter().collect())
     }
 
     /// Revokes a certificate.

@@ -11,6 +11,8 @@ use super::http;
 use crate::context::Shared;
 use crate::error::Result;
 use crate::error::input::InvalidInput;
+use crate::issue::registry::IssueRegistry;
+use crate::lookup::queue::LookupQueue;
 use crate::observe::{CallHook, CallSummary};
 use crate::transport::auth::{Auth, Credentials};
 use crate::transport::clock::ServiceClock;
@@ -274,6 +276,8 @@ impl ClientBuilder {
             }),
             retry: self.retry,
             polls: PollQueue::new(),
+            lookups: LookupQueue::default(),
+            issues: IssueRegistry::default(),
         })))
     }
 }

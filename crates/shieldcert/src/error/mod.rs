@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod call;
 pub(crate) mod input;
+mod unknown;
 
 use std::fmt;
 use std::io;
@@ -19,6 +20,8 @@ use self::call::Call;
 use self::input::InvalidInput;
 use crate::certificate::id::CertificateId;
 use crate::certificate::status::Status;
+use crate::issue::intent::IssueIntent;
+use crate::lookup::unclear::UnclearRecord;
 
 /// The result of everything that calls the service or writes a file.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -80,20 +83,22 @@ pub enum Error {
         wait: Duration,
     },
 
-    /// The call may or may not have issued a certificate: no response shows which.
+    /// A certificate may or may not have been issued: nothing shows which.
     ///
-    /// Before you issue again for the same CSR, look for the certificate with
-    /// [`Zone::find_by_csr`](crate::Zone::find_by_csr).
-    #[error(
-        "it is unknown whether a certificate was issued for the CSR with SHA-256 {csr_sha256} ({cause}); \
-         look for it with `find_by_csr` before you issue again"
-    )]
+    /// Before you issue again for the same CSR, look for the certificate: [`Issue::resume`](crate::Issue::resume) with the
+    /// intent finds it, or issues if it is absent; [`Zone::find_by_csr`](crate::Zone::find_by_csr) only looks.
+    #[error("{}", unknown::describe(intent, cause, records, problem.as_deref()))]
     #[non_exhaustive]
     OutcomeUnknown {
-        /// SHA-256 of the CSR's DER, in hex.
-        csr_sha256: String,
-        /// What happened to the call.
+        /// What is needed to resume.
+        intent: Box<IssueIntent>,
+        /// What happened to the last send.
         cause: Box<Error>,
+        /// The records that may be the certificate. A person who knows better can name them with
+        /// [`Issue::known`](crate::Issue::known), and resume.
+        records: Vec<UnclearRecord>,
+        /// Why the zone could not be read, if so.
+        problem: Option<String>,
     },
 
     /// The service returned a certificate that does not match the request.

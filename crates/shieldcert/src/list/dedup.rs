@@ -5,7 +5,7 @@ use ring::digest::{SHA256, digest};
 use crate::certificate::id::CertificateId;
 
 /// Returns the id itself if it is 128 bits in hex, as the service's ids are, and a cryptographic hash of any other id.
-pub(super) fn key(id: &CertificateId) -> u128 {
+pub(crate) fn key(id: &CertificateId) -> u128 {
     let text = id.as_str();
     let (mut number, mut digits) = (0_u128, 0);
     // This runs for every certificate of a list, so it allocates nothing.
@@ -20,7 +20,12 @@ pub(super) fn key(id: &CertificateId) -> u128 {
     if digits == 32 {
         return number;
     }
-    let hash = digest(&SHA256, text.as_bytes());
+    key_of_text(text.as_bytes())
+}
+
+/// Returns a cryptographic hash.
+pub(crate) fn key_of_text(text: &[u8]) -> u128 {
+    let hash = digest(&SHA256, text);
     hash.as_ref()
         .iter()
         .take(16)

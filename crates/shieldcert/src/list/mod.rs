@@ -1,6 +1,6 @@
 //! Lists the certificates of a zone.
 
-mod dedup;
+pub(crate) mod dedup;
 mod fetch;
 pub(crate) mod page;
 mod scan;
@@ -9,6 +9,7 @@ pub(crate) mod stream;
 use self::fetch::{Addressing, MAX_PAGE_SIZE, MIN_PAGE_SIZE, PageRange, Query, fetch};
 use self::stream::{CertificateStream, PageStream};
 use crate::certificate::ClientCertificate;
+use crate::certificate::envelope::RecordPage;
 use crate::certificate::filter::StatusFilter;
 use crate::context::Context;
 use crate::error::Result;
@@ -120,19 +121,13 @@ impl List {
         let mut pages = self.pages();
         let mut all = Vec::new();
         while let Some(page) = pages.try_next().await? {
-            if let Some(error) = page.unreadable.into_iter().next() {
-                return Err(error);
-            }
             all.extend(page.certificates);
         }
         Ok(all)
     }
 
-    /// Fetches one page by its number from 1, with the service's total, and without a promise about the other pages.
-    pub(crate) async fn single_page(
-        self,
-        number: u64,
-    ) -> Result<(Vec<ClientCertificate>, Option<u64>)> {
+    /// Fetches one page by its number from 1, without a promise about the other pages.
+    pub(crate) async fn single_page(self, number: u64) -> Result<RecordPage> {
         let size = u64::from(self.query.page_size);
         let range = PageRange {
             start: (number - 1) * size,
@@ -141,8 +136,7 @@ impl List {
         };
         let filter = self.query.filter;
         let (response, _) = fetch(self.query, filter, range).await?;
-        let certificates = response.records.into_iter().flatten().collect();
-        Ok((certificates, response.total_count))
+        Ok(response)
     }
 }
 

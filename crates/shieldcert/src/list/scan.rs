@@ -226,7 +226,7 @@ impl Scan {
             let certificate = match record {
                 Ok(certificate) => certificate,
                 Err(unreadable) => {
-                    page.unreadable.push(unreadable.into_error(call));
+                    page.unreadable.push(unreadable);
                     continue;
                 }
             };

@@ -239,7 +239,6 @@ impl Stream for CertificateStream {
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Some(Ok(page)) => {
                     self.certificates = page.certificates.into_iter();
-                    self.unreadable = page.unreadable.into_iter();
                 }
             }
         }

@@ -99,6 +99,16 @@ impl Csr {
         Ok(Self::new(der, request))
     }
 
+    /// Reads the DER of a CSR as a record holds it: PEM, with literal `\n` or not, or bare base64. `None` if it is none.
+    pub(crate) fn read_der(text: &str) -> Option<Vec<u8>> {
+        let mut text = text.trim().replace("\\r", "").replace("\\n", "\n");
+        if !text.contains("-----BEGIN") {
+            text = format!("-----BEGIN CERTIFICATE REQUEST-----\n{text}\n-----END CERTIFICATE REQUEST-----");
+        }
+        let der = pem::parse(text).ok()?.into_contents();
+        der::Request::parse(&der).ok().map(|_| der)
+    }
+
     /// Reads a CSR that this process has just signed, without verifying the signature.
     #[cfg(feature = "keys")]
     pub(super) fn from_own_der(der: &[u8]) -> Result<Self, InvalidInput> {

@@ -50,6 +50,17 @@ impl X509Certificate {
         Self::from_der(block.into_contents())
     }
 
+    /// Parses all certificates of a text in PEM, such as a chain, in the order of the text.
+    ///
+    /// # Errors
+    /// Returns an error that says what is wrong if the text is damaged, or one of its certificates is.
+    pub(crate) fn all_from_pem(text: &str) -> Result<Vec<Self>, InvalidInput> {
+        let blocks = pem::parse_many(text)
+            .map_err(|error| invalid(format!("it is damaged PEM ({error})")))?;
+        let certificates = blocks.into_iter().filter(|block| block.tag() == "CERTIFICATE");
+        certificates.map(|block| Self::from_der(block.into_contents())).collect()
+    }
+
     /// Parses a certificate in DER.
     ///
     /// # Errors
@@ -96,14 +107,20 @@ impl X509Certificate {
         hex::encode(&self.serial_number)
     }
 
-    /// Whether `text` is the serial number, in hex (with or without colons and leading zeros) or as a decimal number.
-    /// The service writes both.
+    /// Whether `text` is the serial number: as a hex or decimal number in any notation, with or without `0x`, colons,
+    /// blanks and leading zeros. The service writes both.
     pub fn has_serial_number(&self, text: &str) -> bool {
-        let digits: String = text.chars().filter(|c| *c != ':').collect();
-        let number = BigUint::from_bytes_be(&self.serial_number);
-        let is_number =
-            |radix| BigUint::parse_bytes(digits.as_bytes(), radix).as_ref() == Some(&number);
-        is_number(16) || is_number(10)
+        is_number(text, &self.serial_number)
+    }
+
+    /// Whether `text` is the SHA-256 fingerprint, in the same notations and with or without `sha256:`.
+    pub fn has_fingerprint_sha256(&self, text: &str) -> bool {
+        let text = text.trim();
+        let digits = match text.split_once([':', '=', ' ']) {
+            Some((name, digits)) if is_sha256(name) => digits,
+            _ => text,
+        };
+        is_number(digits, digest(&SHA256, &self.der).as_ref())
     }
 
     /// Returns the subject's common name.
@@ -131,6 +148,32 @@ impl fmt::Debug for X509Certificate {
     }
 }
 
+fn is_sha256(name: &str) -> bool {
+    ["sha256", "sha-256"]
+        .iter()
+        .any(|known| name.trim().eq_ignore_ascii_case(known))
+}
+
+/// Whether `text` is a number, in hex or decimal.
+fn is_number(text: &str, big_endian: &[u8]) -> bool {
+    let digits: String = text
+        .chars()
+        .filter(|c| !matches!(c, ':' | '-' | '_') && !c.is_whitespace())
+        .collect();
+    // A sign is part of no notation, and more digits than these of no number.
+    if text.trim_start().starts_with(['-', '+']) || digits.len() > 128 {
+        return false;
+    }
+    let digits = digits
+        .strip_prefix("0x")
+        .or_else(|| digits.strip_prefix("0X"))
+        .unwrap_or(&digits);
+    let number = BigUint::from_bytes_be(big_endian);
+    [16, 10].iter().any(|radix| {
+        BigUint::parse_bytes(digits.as_bytes(), *radix).as_ref() == Some(&number)
+    })
+}
+
 fn invalid(problem: impl Into<String>) -> InvalidInput {
     InvalidInput::new("certificate", problem)
 }
@@ -153,6 +196,8 @@ mod tests {
             &hex.to_lowercase(),
             &format!("00{hex}"),
             &format!("{}:{}", &hex[..2], &hex[2..]),
+            &format!("0x{hex}"),
+            &format!(" {} {} ", &hex[..8], &hex[8..]),
             decimal,
         ] {
             assert!(certificate.has_serial_number(text), "{text}");

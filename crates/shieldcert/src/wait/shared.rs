@@ -65,9 +65,11 @@ async fn poll_by_list(context: &Context, polls: Vec<Poll>) {
     // Half of what single polls would cost, in case the list does not show the certificates.
     let max_pages = wanted.len() as u64 / 2;
     let list = List::new(context.clone());
-    let Ok((first, total)) = list.clone().single_page(1).await else {
+    let Ok(first) = list.clone().single_page(1).await else {
         return;
     };
+    let total = first.total_count;
+    let first = first.records.into_iter().flatten();
     if total.is_some_and(|total| pages(total) <= 1) {
         reply(&mut wanted, first);
     } else if total.is_some_and(|total| pages(total) <= max_pages) {

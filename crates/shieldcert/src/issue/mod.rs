@@ -1,0 +1,797 @@
+//! Issues certificates, exactly once.
+//!
+//! The API has no idempotency key. A request whose response is lost may have issued a certificate, and sending it again
+//! issues another. What is promised:
+//!
+//! *At most one certificate is returned for a request. The request is sent again only after the settle window that
+//! follows the end of the send is over, and a look-up that began after that has shown that the certificate is absent.*
+//!
+//! Assumed: the service acts on a request, and lists the certificate, within the settle window. A certificate that it
+//! issues later is *surplus*, which [`Zone::revoke_surplus`](crate::Zone::revoke_surplus) revokes; until then two may be
+//! active.
+//!
+//! So every failure of a send is one of two kinds:
+//!
+//! - *Nothing happened*: no connection was made, or the API refused with an error code and a status below 500. The send is
+//!   repeated as the policy allows, or the error is returned.
+//! - *Unclear*: a timeout, a broken connection, a 5XX, a response that is not one of the API. The certificate is looked
+//!   for ([`lookup`](crate::lookup)): early, which can only find it, and completely once the settle window is over. If it is
+//!   absent, the request is sent again. If that is unknown, the error is [`Error::OutcomeUnknown`].
+//!
+//! Time is measured by the monotonic clock. What the service did is dated by the service. The local clock is never read.
+
+mod check;
+pub(crate) mod intent;
+pub(crate) mod registry;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shieldcert_api::types;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use self::check::check;
+use self::intent::IssueIntent;
+use crate::certificate::ClientCertificate;
+use crate::certificate::id::CertificateId;
+use crate::certificate::status::Status;
+use crate::context::Context;
+use crate::error::input::InvalidInput;
+use crate::error::{Error, Result};
+use crate::lookup::look;
+use crate::lookup::needle::{Conclusion, Incomparables, Needle};
+use crate::lookup::queue::Depth;
+use crate::lookup::unclear::UnclearRecord;
+use crate::observe::trace;
+use crate::pki::csr::Csr;
+use crate::revoke::Revoke;
+use crate::transport::BoxFuture;
+use crate::transport::clock::SendWindow;
+use crate::transport::rate_limit::Permit;
+use crate::transport::retry::RetryPolicy;
+
+/// Issues a certificate, exactly once. Created by [`Zone::issue`](crate::Zone::issue).
+///
+/// The certificate that it returns has been checked: its public key is the CSR's, it is not valid for longer than asked,
+/// and the record's fingerprint and serial number are the certificate's own.
+///
+/// At most one certificate is returned for a request. If a response is lost, the zone is searched for the certificate,
+/// and the request is sent again only once it is shown to be absent: the *settle window*, in which the service may
+/// still act, is over, and what may hold the certificate was read completely. In a list that is ordered by age, expiry or
+/// name that takes a few requests, otherwise one for each 50 certificates of the zone, and at most 240.
+///
+/// # Limits
+/// - Assumed: the service acts on a request, and lists the certificate, within the settle window. A certificate that it
+///   issues later is *surplus*: a second active one, until [`Zone::revoke_surplus`](crate::Zone::revoke_surplus) revokes
+///   it.
+/// - Two issues of one CSR by one client take turns. Two clients or tools that issue for one CSR at the same time can't
+///   be told apart: each may take the other's certificate for its own. Say so with
+///   [`csr_is_shared`](Self::csr_is_shared), and nothing is revoked.
+///
+/// # Errors
+/// - After [`Error::OutcomeUnknown`] a certificate may have been issued. [`resume`](Self::resume) with its intent finds
+///   out, or issues.
+/// - After [`Error::WrongCertificate`] one was issued that does not match the request.
+/// - After any other error none was issued.
+///
+/// Without a [`deadline`](Self::deadline), an issue whose outcome is unclear ends within five minutes of the first
+/// unclear send.
+///
+/// # Cancel safety
+/// After the future is dropped, a certificate may have been issued. Keep the CSR and look for it with
+/// [`Zone::find_by_csr`](crate::Zone::find_by_csr), or use [`intent`](Self::intent) from the beginning. A CSR made again
+/// with the same ECDSA key is another CSR, so it can't be found by that.
+///
+/// # Examples
+///
+/// ```no_run
+/// use shieldcert::{Csr, Zone};
+///
+/// # async fn example(zone: Zone, csr: Csr) -> shieldcert::Result<()> {
+/// let issued = zone.issue(&csr).validity_days(90).await?;
+/// println!("{}", issued.certificate.id());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Many at once, with the futures crate (see [`Zone::issue_all`](crate::Zone::issue_all) for the shorter form):
+///
+/// ```no_run
+/// use futures_util::{StreamExt, stream};
+/// use shieldcert::{Csr, Zone};
+///
+/// # async fn example(zone: Zone, csrs: Vec<Csr>) {
+/// let results: Vec<_> = stream::iter(csrs)
+///     .map(|csr| zone.issue(&csr).send())
+///     .buffer_unordered(16)
+///     .collect()
+///     .await;
+/// # let _ = results;
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing is sent until it is awaited"]
+pub struct Issue {
+    context: Context,
+    csr: Csr,
+    options: IssueOptions,
+    intent: Option<IssueIntent>,
+}
+
+/// The settings of an issue, for one certificate or many.
+#[derive(Clone, Debug)]
+pub(crate) struct IssueOptions {
+    pub(crate) validity_days: u32,
+    pub(crate) settle_window: Duration,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) known: HashSet<CertificateId>,
+    pub(crate) key_is_new: bool,
+    pub(crate) csr_is_shared: bool,
+}
+
+impl Default for IssueOptions {
+    fn default() -> Self {
+        Self {
+            validity_days: Issue::DEFAULT_VALIDITY_DAYS,
+            settle_window: Issue::DEFAULT_SETTLE_WINDOW,
+            deadline: None,
+            known: HashSet::new(),
+            key_is_new: false,
+            csr_is_shared: false,
+        }
+    }
+}
+
+/// An issued certificate.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Issued {
+    /// The certificate, as the service describes it.
+    pub certificate: ClientCertificate,
+    /// Whether the response was lost and the certificate was found in the zone.
+    pub recovered: bool,
+    /// How often the service may have seen the request. 1 unless an outcome was unclear; 0 if a resumed request was
+    /// found without being sent again.
+    pub attempts: u32,
+    /// How many days the certificate is valid, if the service granted fewer than asked.
+    pub capped_validity_days: Option<u32>,
+    /// Other certificates for the CSR that the request may have led to, and that are active. Revoke them, unless
+    /// somebody else issued for the CSR.
+    pub surplus: Vec<ClientCertificate>,
+}
+
+/// A hundred years. The service's own bound is not documented. Beyond this, somebody mistook the unit.
+const MAX_VALIDITY_DAYS: u32 = 36_500;
+
+/// How long an issue without a deadline goes on after its first unclear send.
+const MAX_RECOVERY: Duration = Duration::from_secs(300);
+
+/// When the certificate is looked for early, after the end of the send.
+const EARLY_LOOKS: [Duration; 4] = [
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+    Duration::from_secs(10),
+    Duration::from_secs(35),
+];
+
+/// The pause before a complete look-up that failed is made again. Doubles each time.
+const INITIAL_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long the revocation of a duplicate may take.
+const MAX_REVOCATION: Duration = Duration::from_secs(60);
+
+impl Issue {
+    /// The default of [`validity_days`](Self::validity_days): 365 days.
+    pub const DEFAULT_VALIDITY_DAYS: u32 = 365;
+
+    /// The default of [`settle_window`](Self::settle_window): 75 seconds.
+    pub const DEFAULT_SETTLE_WINDOW: Duration = Duration::from_secs(75);
+
+    pub(crate) fn new(context: Context, csr: Csr) -> Self {
+        Self::with_options(context, csr, IssueOptions::default())
+    }
+
+    pub(crate) fn with_options(context: Context, csr: Csr, options: IssueOptions) -> Self {
+        Self {
+            context,
+            csr,
+            options,
+            intent: None,
+        }
+    }
+
+    /// Sets how many days the certificate is valid, from 1 to 36,500. Default: 365.
+    pub fn validity_days(mut self, days: u32) -> Self {
+        self.options.validity_days = days;
+        self
+    }
+
+    /// Sets how long after the end of an unclear send the service may still act on it. Default: 75 seconds.
+    ///
+    /// The request is not sent again before that. A shorter window gives results sooner, and a second certificate where
+    /// the service is slower.
+    pub fn settle_window(mut self, window: Duration) -> Self {
+        self.options.settle_window = window;
+        self
+    }
+
+    /// Sets how long the issue may take, with every attempt, every wait for the rate limit, and the search for a lost
+    /// certificate. Default: no limit, but five minutes after an unclear send.
+    ///
+    /// It is checked before bytes are handed to HTTP: nothing is sent after it.
+    pub fn deadline(mut self, after: Duration) -> Self {
+        self.options.deadline = Some(after);
+        self
+    }
+
+    /// Names certificates of the CSR that exist already, or that a person has found to be others. Can be called
+    /// repeatedly.
+    ///
+    /// None of them is the result, and none is revoked. What this client has issued itself counts as known.
+    pub fn known(mut self, ids: impl IntoIterator<Item = CertificateId>) -> Self {
+        self.options.known.extend(ids);
+        self
+    }
+
+    /// Says that the key was made for this request, so that no other certificate has it.
+    ///
+    /// Then a lost certificate is recognized even where the service lists it without its CSR.
+    pub fn key_is_new(mut self) -> Self {
+        self.options.key_is_new = true;
+        self
+    }
+
+    /// Says that others may issue for the same CSR at the same time. Then no certificate is revoked as a duplicate:
+    /// they are returned as [`Issued::surplus`].
+    pub fn csr_is_shared(mut self) -> Self {
+        self.options.csr_is_shared = true;
+        self
+    }
+
+    /// Overrides the client's retry policy.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.context.set_retry(policy);
+        self
+    }
+
+    /// Resumes a request that may have been sent, for example by a process that crashed.
+    ///
+    /// The certificate is looked for first. The request is sent only if it is absent, once the settle window after the
+    /// last possible send is over by the service's time. Use the same CSR.
+    pub fn resume(mut self, intent: IssueIntent) -> Self {
+        self.intent = Some(intent);
+        self
+    }
+
+    /// Waits until the request may be sent under the rate limit, and returns what to store before it is sent.
+    ///
+    /// Nothing is sent. After a crash, give the stored intent to [`resume`](Self::resume). Without a
+    /// [`deadline`](Self::deadline) the request must be sent within five minutes.
+    ///
+    /// # Errors
+    /// Returns an error if a setting is invalid, or the deadline passes during the wait for the rate limit.
+    ///
+    /// # Cancel safety
+    /// Dropping the future, or what it returns, sends nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use shieldcert::{Csr, IssueIntent, Zone};
+    ///
+    /// # async fn example(zone: Zone, csr: Csr) -> Result<(), Box<dyn std::error::Error>> {
+    /// let prepared = zone.issue(&csr).validity_days(90).intent().await?;
+    /// std::fs::write("sensor-001.intent", serde_json::to_vec(prepared.intent())?)?;
+    /// let issued = prepared.send().await?;
+    ///
+    /// // After a crash:
+    /// let intent: IssueIntent = serde_json::from_slice(&std::fs::read("sensor-001.intent")?)?;
+    /// let issued = zone.issue(&csr).resume(intent).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn intent(mut self) -> Result<PreparedIssue> {
+        self.options.deadline.get_or_insert(MAX_RECOVERY);
+        let run = Run::start(self).await?;
+        let permit = run.context.reserve().await?;
+        let intent = run.intent();
+        Ok(PreparedIssue {
+            run,
+            permit,
+            intent,
+        })
+    }
+
+    /// Sends the request. The same as `.await`, for where a plain future is needed.
+    ///
+    /// # Errors
+    /// See [`Issue`].
+    pub fn send(self) -> BoxFuture<'static, Result<Issued>> {
+        let span = span(&self.context, &self.csr, self.options.validity_days);
+        Box::pin(trace(span, async {
+            let resumed = self.intent.clone();
+            let run = Run::start(self).await?;
+            match resumed {
+                Some(intent) => run.resume(intent).await,
+                None => run.finish(None).await,
+            }
+        }))
+    }
+}
+
+fn span(context: &Context, csr: &Csr, validity_days: u32) -> tracing::Span {
+    tracing::info_span!(
+        "shieldcert.issue",
+        zone = %context.zone_id,
+        csr.sha256 = csr.sha256(),
+        validity_days
+    )
+}
+
+/// A request that may be sent under the rate limit, and what to store before it is. Created by [`Issue::intent`].
+///
+/// It holds a place in the rate limit, and the turn of its CSR.
+///
+/// # Cancel safety
+/// Dropping it sends nothing.
+#[must_use = "nothing is sent until `send` is awaited"]
+pub struct PreparedIssue {
+    run: Run,
+    permit: Permit,
+    intent: IssueIntent,
+}
+
+impl PreparedIssue {
+    /// Returns what to store, with the CSR, before the request is sent.
+    pub fn intent(&self) -> &IssueIntent {
+        &self.intent
+    }
+
+    /// Sends the request.
+    ///
+    /// # Errors
+    /// See [`Issue`]. An error if the deadline has passed.
+    ///
+    /// # Cancel safety
+    /// After the future is dropped, a certificate may have been issued: [`Issue::resume`] finds out.
+    pub fn send(self) -> BoxFuture<'static, Result<Issued>> {
+        let run = self.run;
+        let span = span(&run.context, &run.csr, run.options.validity_days);
+        Box::pin(trace(span, run.finish(Some(self.permit))))
+    }
+}
+
+impl fmt::Debug for PreparedIssue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PreparedIssue")
+            .field("intent", &self.intent)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An issue in progress.
+struct Run {
+    context: Context,
+    csr: Csr,
+    options: IssueOptions,
+    _turn: OwnedMutexGuard<()>,
+    /// When it ends.
+    limit: Option<Instant>,
+    /// How often the request was sent by this client.
+    attempts: u32,
+    /// The first and the last send whose outcome is unclear.
+    unclear: Option<Unclear>,
+    /// The request of another process, which may have been sent.
+    resumed: Option<IssueIntent>,
+    /// Records that could not be compared before anything was sent.
+    incomparables: Arc<Incomparables>,
+}
+
+#[derive(Clone, Copy)]
+struct Unclear {
+    first_began: Instant,
+    last_ended: Instant,
+}
+
+impl Run {
+    async fn start(issue: Issue) -> Result<Self> {
+        let Issue {
+            mut context,
+            csr,
+            options,
+            ..
+        } = issue;
+        let days = options.validity_days;
+        if !(1..=MAX_VALIDITY_DAYS).contains(&days) {
+            let problem =
+                format!("{days} days are not possible; give 1 to {MAX_VALIDITY_DAYS} days");
+            return Err(InvalidInput::new("validity", problem).into());
+        }
+        let limit = options
+            .deadline
+            .and_then(|deadline| Instant::now().checked_add(deadline));
+        context.set_deadline(limit);
+        let shared = context.shared.clone();
+        let turn = within(limit, shared.issues.take_turn(&csr)).await.ok_or_else(|| {
+            let problem = "another issue for the same CSR is in progress, and the deadline has passed; \
+                           nothing was sent";
+            InvalidInput::new("CSR", problem)
+        })?;
+        let line = shared.lookups.line(&context.zone_id);
+        Ok(Self {
+            context,
+            csr,
+            options,
+            _turn: turn,
+            limit,
+            attempts: 0,
+            unclear: None,
+            resumed: None,
+            incomparables: line.incomparables(),
+        })
+    }
+
+    /// Sends the request until its outcome is clear.
+    async fn finish(mut self, mut permit: Option<Permit>) -> Result<Issued> {
+        let max_attempts = self.context.retry().max_attempts;
+        loop {
+            self.attempts += 1;
+            let (created, sent) = self.create(permit.take()).await;
+            let error = match created {
+                Ok(certificate) => return self.return_created(certificate).await,
+                Err(error) => error,
+            };
+            let is_unclear = error.is_ambiguous();
+            if let Some(sent) = sent.filter(|_| is_unclear) {
+                let unclear = self.unclear.get_or_insert(Unclear {
+                    first_began: sent.began,
+                    last_ended: sent.ended,
+                });
+                unclear.last_ended = sent.ended;
+                self.set_limit(sent.began.checked_add(MAX_RECOVERY));
+            }
+            // What happened to earlier sends is not said by the refusal of a later one.
+            let Some(settled) = self.settled() else {
+                return Err(error);
+            };
+            tracing::debug!(%error, attempts = self.attempts, "looking for the certificate");
+            match self.recover(settled).await {
+                Conclusion::Found(certificate, others) => {
+                    return self.return_found(certificate, others).await;
+                }
+                Conclusion::Absent if is_unclear && self.attempts < max_attempts => {}
+                Conclusion::Absent => return Err(self.outcome_unknown(error, Vec::new(), None)),
+                Conclusion::Unknown(records, problem) => {
+                    return Err(self.outcome_unknown(error, records, problem));
+                }
+            }
+        }
+    }
+
+    /// Looks for the certificate of another process, and sends the request if it is absent.
+    async fn resume(mut self, intent: IssueIntent) -> Result<Issued> {
+        if intent.csr_sha256 != self.csr.sha256() {
+            let problem = format!(
+                "it is for the CSR with SHA-256 {}, and this one has {}; give the CSR that was stored with it",
+                intent.csr_sha256,
+                self.csr.sha256()
+            );
+            return Err(InvalidInput::new("intent", problem).into());
+        }
+        let began = Instant::now();
+        self.set_limit(began.checked_add(MAX_RECOVERY));
+        self.options.validity_days = intent.validity_days;
+        self.options.known.extend(intent.known.iter().cloned());
+        self.options.key_is_new |= intent.key_is_new;
+        self.resumed = Some(intent.clone());
+        // That list may be from after the send.
+        self.incomparables = Arc::default();
+        // This also tells the service's time.
+        if let Conclusion::Found(certificate, others) = self.look(Depth::Early).await {
+            return self.return_found(certificate, others).await;
+        }
+        let window = self.options.settle_window;
+        let clock = &self.context.shared.stack.clock;
+        let settled = match (intent.sent_before, clock.earliest_at(Instant::now())) {
+            (Some(sent_before), Some(now)) => {
+                let left = sent_before.duration_since(now);
+                let left = Duration::try_from(left).unwrap_or_default();
+                left.checked_add(window).and_then(|left| Instant::now().checked_add(left))
+            }
+            _ => began
+                .checked_add(self.context.retry().attempt_timeout)
+                .and_then(|sent| sent.checked_add(window)),
+        };
+        match self.look_when_settled(settled).await {
+            Conclusion::Found(certificate, others) => self.return_found(certificate, others).await,
+            Conclusion::Absent => self.finish(None).await,
+            Conclusion::Unknown(records, problem) => {
+                let cause = InvalidInput::new("intent", "its request may have been sent by another process");
+                Err(self.outcome_unknown(cause.into(), records, problem))
+            }
+        }
+    }
+
+    fn set_limit(&mut self, default: Option<Instant>) {
+        if self.limit.is_none()
+            && let Some(limit) = default
+        {
+            self.limit = Some(limit);
+            self.context.set_deadline(Some(limit));
+        }
+    }
+
+    /// Sends the request once, and again only where it certainly had no effect. Also returns when it was sent.
+    async fn create(
+        &self,
+        permit: Option<Permit>,
+    ) -> (Result<ClientCertificate>, Option<SendWindow>) {
+        let csr = self.csr.to_pem();
+        let days = i64::from(self.options.validity_days);
+        let sends = self
+            .context
+            .send::<types::ClientCertificateResponseSingle>(permit, async |api| {
+                let body = types::CreateClientCertificateBody::builder()
+                    .csr(types::Csr(csr.clone()))
+                    .validity_days(types::ValidityDays(days));
+                api.create_client_certificate()
+                    .zone_id(self.context.zone())
+                    .body(body)
+                    .send()
+                    .await
+            })
+            .await;
+        (sends.result.map(|(certificate, _)| certificate), sends.window)
+    }
+
+    /// When the service has acted on every unclear send, if it ever will. `None` if no send is unclear.
+    fn settled(&self) -> Option<Option<Instant>> {
+        let window = self.options.settle_window;
+        match self.unclear {
+            Some(unclear) => Some(unclear.last_ended.checked_add(window)),
+            // The look-up before this send has shown that it is settled.
+            None => self.resumed.as_ref().map(|_| Some(Instant::now())),
+        }
+    }
+
+    /// Looks for the certificate: early, and completely once it is settled.
+    async fn recover(&self, settled: Option<Instant>) -> Conclusion {
+        let now = Instant::now();
+        let ended = self.unclear.map_or(now, |unclear| unclear.last_ended);
+        for after in EARLY_LOOKS {
+            let at = ended + after;
+            let is_early = at >= now && settled.is_none_or(|settled| at < settled);
+            if is_early && self.limit.is_none_or(|limit| at < limit) {
+                sleep_until(at).await;
+                if let Conclusion::Found(certificate, others) = self.look(Depth::Early).await {
+                    return Conclusion::Found(certificate, others);
+                }
+            }
+        }
+        self.look_when_settled(settled).await
+    }
+
+    async fn look_when_settled(&self, settled: Option<Instant>) -> Conclusion {
+        let is_in_time = |time: &Instant| self.limit.is_none_or(|limit| *time < limit);
+        let Some(settled) = settled.filter(is_in_time) else {
+            let problem = "the service may still act on the request after the deadline";
+            return Conclusion::Unknown(Vec::new(), Some(problem.to_owned()));
+        };
+        sleep_until(settled).await;
+        let mut pause = INITIAL_PAUSE;
+        loop {
+            let conclusion = self.look(Depth::Complete).await;
+            let next = Instant::now() + pause;
+            match &conclusion {
+                Conclusion::Unknown(_, Some(_)) if is_in_time(&next) => {
+                    sleep_until(next).await;
+                    pause = (pause * 2).min(MAX_PAUSE);
+                }
+                _ => return conclusion,
+            }
+        }
+    }
+
+    async fn look(&self, depth: Depth) -> Conclusion {
+        let found = look(&self.context, Arc::new(self.needle()), depth);
+        match within(self.limit, found).await {
+            Some(findings) => findings.conclude(),
+            None => {
+                let problem = "the deadline has passed";
+                Conclusion::Unknown(Vec::new(), Some(problem.to_owned()))
+            }
+        }
+    }
+
+    fn needle(&self) -> Needle {
+        let clock = &self.context.shared.stack.clock;
+        let began = self.unclear.map(|unclear| unclear.first_began);
+        let (sent_after, sent_by) = match (&self.resumed, began) {
+            (Some(intent), _) => (intent.sent_after, intent.sent_before),
+            (None, Some(began)) => (clock.earliest_at(began), clock.latest_at(began)),
+            (None, None) => (None, None),
+        };
+        Needle {
+            csr: self.csr.clone(),
+            validity_days: self.options.validity_days,
+            sent_after,
+            sent_by,
+            key_is_new: self.options.key_is_new,
+            known: self.known(),
+            earlier: self.incomparables.clone(),
+        }
+    }
+
+    fn known(&self) -> HashSet<CertificateId> {
+        let mut known = self.options.known.clone();
+        known.extend(self.context.shared.issues.handed_out(&self.csr));
+        known
+    }
+
+    /// What another process needs to resume.
+    fn intent(&self) -> IssueIntent {
+        let clock = &self.context.shared.stack.clock;
+        let now = Instant::now();
+        let resumed = self.resumed.as_ref();
+        let first = self.unclear.map_or(now, |unclear| unclear.first_began);
+        let last = match self.unclear {
+            Some(unclear) => Some(unclear.last_ended),
+            None => self.limit,
+        };
+        IssueIntent {
+            csr_sha256: self.csr.sha256(),
+            validity_days: self.options.validity_days,
+            sent_after: match resumed {
+                Some(intent) => intent.sent_after,
+                None => clock.earliest_at(first),
+            },
+            sent_before: match (resumed, self.unclear) {
+                (Some(intent), None) => intent.sent_before,
+                _ => last.and_then(|last| clock.latest_at(last)),
+            },
+            known: self.known().into_iter().collect(),
+            key_is_new: self.options.key_is_new,
+        }
+    }
+
+    fn outcome_unknown(
+        &self,
+        cause: Error,
+        records: Vec<UnclearRecord>,
+        problem: Option<String>,
+    ) -> Error {
+        Error::OutcomeUnknown {
+            intent: Box::new(self.intent()),
+            cause: Box::new(cause),
+            records,
+            problem,
+        }
+    }
+
+    /// Returns the certificate of a response.
+    async fn return_created(self, certificate: ClientCertificate) -> Result<Issued> {
+        if self.known().contains(certificate.id()) {
+            return Err(Error::WrongCertificate {
+                id: Some(certificate.id().clone()),
+                problem: "it was issued before this request".to_owned(),
+            });
+        }
+        self.hand_out(&certificate);
+        let capped_validity_days = check(&certificate, &self.csr, self.options.validity_days)?;
+        // Earlier sends were shown to have done nothing within the settle window. They may have since.
+        let others = match self.unclear {
+            Some(_) => match self.look(Depth::Early).await {
+                Conclusion::Found(first, others) => [vec![first], others].concat(),
+                _ => Vec::new(),
+            },
+            None => Vec::new(),
+        };
+        let surplus = self.revoke_duplicates(&certificate, others).await;
+        tracing::debug!(certificate = %certificate.id(), attempts = self.attempts, "issued");
+        Ok(Issued {
+            certificate,
+            recovered: false,
+            attempts: self.attempts,
+            capped_validity_days,
+            surplus,
+        })
+    }
+
+    /// Returns the certificate that a look-up has found.
+    async fn return_found(
+        self,
+        oldest: ClientCertificate,
+        others: Vec<ClientCertificate>,
+    ) -> Result<Issued> {
+        let mut all = [vec![oldest], others].concat();
+        let place = all.iter().position(may_be_active).unwrap_or(0);
+        let certificate = all.swap_remove(place);
+        self.hand_out(&certificate);
+        check(&certificate, &self.csr, self.options.validity_days)?;
+        let surplus = self.revoke_duplicates(&certificate, all).await;
+        tracing::info!(certificate = %certificate.id(), attempts = self.attempts, "recovered");
+        Ok(Issued {
+            certificate,
+            recovered: true,
+            attempts: self.attempts,
+            capped_validity_days: None,
+            surplus,
+        })
+    }
+
+    fn hand_out(&self, certificate: &ClientCertificate) {
+        self.context.shared.issues.hand_out(&self.csr, certificate.id());
+    }
+
+    /// Revokes what this client's own sends have issued beside the certificate. Returns what it does not revoke: what
+    /// others may have issued, and what could not be revoked.
+    async fn revoke_duplicates(
+        &self,
+        keep: &ClientCertificate,
+        others: Vec<ClientCertificate>,
+    ) -> Vec<ClientCertificate> {
+        let needle = self.needle();
+        let mut own_sends = self.attempts.saturating_sub(1);
+        let mut surplus = Vec::new();
+        for other in others {
+            if other.id() == keep.id() || !may_be_active(&other) {
+                continue;
+            }
+            let is_own = own_sends > 0 && !self.options.csr_is_shared && needle.is_after(&other);
+            if is_own && self.revoke(&other).await {
+                own_sends -= 1;
+            } else {
+                surplus.push(other);
+            }
+        }
+        surplus
+    }
+
+    async fn revoke(&self, duplicate: &ClientCertificate) -> bool {
+        let revoke = Revoke::new(self.context.clone(), duplicate.id().clone());
+        let id = duplicate.id();
+        match tokio::time::timeout(MAX_REVOCATION, revoke.send()).await {
+            Ok(Ok(_)) => {
+                tracing::info!(certificate = %id, "revoked a duplicate");
+                true
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(certificate = %id, %error, "could not revoke a duplicate");
+                false
+            }
+            Err(_) => {
+                tracing::warn!(certificate = %id, "could not revoke a duplicate in time");
+                false
+            }
+        }
+    }
+}
+
+/// Runs a future until the limit. `None` if it did not end before.
+async fn within<T>(limit: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        Some(limit) => timeout_at(limit, future).await.ok(),
+        None => Some(future.await),
+    }
+}
+
+/// Whether the edge accepts the certificate, or will without another request.
+pub(crate) fn may_be_active(certificate: &ClientCertificate) -> bool {
+    !matches!(
+        certificate.status(),
+        Status::Revoked | Status::PendingRevocation
+    )
+}
+
+impl IntoFuture for Issue {
+    type Output = Result<Issued>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.send()
+    }
+}

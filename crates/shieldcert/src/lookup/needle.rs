@@ -1,0 +1,255 @@
+//! What a look-up seeks, and what a record proves about it.
+//!
+//! A record is the certificate sought if its CSR is, byte for byte in DER. A record without a readable CSR is compared by
+//! the public key of its certificate. Everything else needs a proof, because a wrong conclusion issues twice or returns
+//! a foreign certificate:
+//!
+//! | what the record shows | conclusion |
+//! | --- | --- |
+//! | it was known before the request | another one |
+//! | another CSR; or no readable CSR and another public key | another one |
+//! | every time that it states is more than an hour before the request | another one |
+//! | the CSR, and the validity that was asked for | it is the one |
+//! | no readable CSR, the key, made after the request or with a key made for it, and the validity | it is the one |
+//! | the CSR or the key otherwise | unclear: it may be the one |
+//! | neither a CSR nor a certificate that can be read | incomparable |
+//!
+//! The hour is an allowance for CAs that backdate: a certificate's times may precede the request. So they prove "after"
+//! as they stand, and "before" only beyond the allowance. Times are compared with the service's own time only.
+
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::unclear::UnclearRecord;
+use crate::certificate::ClientCertificate;
+use crate::certificate::id::CertificateId;
+use crate::pki::csr::Csr;
+use crate::pki::x509::X509Certificate;
+
+/// How far a CA may backdate a certificate.
+const BACKDATING: SignedDuration = SignedDuration::from_hours(1);
+
+/// How far a granted validity may be from the one that was asked for, by rounding.
+const ROUNDING: SignedDuration = SignedDuration::from_hours(24);
+
+/// The certificate of one request.
+#[derive(Clone, Debug)]
+pub(crate) struct Needle {
+    pub(crate) csr: Csr,
+    pub(crate) validity_days: u32,
+    /// The service's time before the request was sent first. `None`: nothing is provably earlier.
+    pub(crate) sent_after: Option<Timestamp>,
+    /// The service's time when the request was sent first, at the latest. `None`: nothing is provably later.
+    pub(crate) sent_by: Option<Timestamp>,
+    /// The key was made for this request, so no other certificate has it.
+    pub(crate) key_is_new: bool,
+    /// Certificates that were known before the request, or that a person has found to be others.
+    pub(crate) known: HashSet<CertificateId>,
+    /// Incomparable records of a list that ended before the request was sent.
+    pub(crate) earlier: Arc<Incomparables>,
+}
+
+/// Counts incomparable records by a key of their JSON.
+pub(crate) type Incomparables = HashMap<u128, u32>;
+
+/// What a record is to a needle.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Provably another certificate.
+    Other,
+    /// The one that is sought.
+    Match,
+    /// It matches in part. No other match counts beside it.
+    Unclear(String),
+    /// It can't be compared, so the one that is sought can't be shown to be absent.
+    Incomparable,
+}
+
+/// What identifies the request of a record.
+pub(crate) enum Origin {
+    /// The CSR in DER.
+    Csr(Vec<u8>),
+    /// The record's certificate, and perhaps its chain.
+    Certificates(Vec<X509Certificate>),
+    Unreadable,
+}
+
+impl Origin {
+    pub(crate) fn of(record: &ClientCertificate) -> Self {
+        if let Some(der) = record.csr_pem().and_then(Csr::read_der) {
+            return Self::Csr(der);
+        }
+        let certificates = record.pem().map(X509Certificate::all_from_pem);
+        match certificates {
+            Some(Ok(certificates)) if !certificates.is_empty() => Self::Certificates(certificates),
+            _ => Self::Unreadable,
+        }
+    }
+
+    /// Returns the CSR in DER.
+    pub(crate) fn csr(&self) -> Option<&[u8]> {
+        match self {
+            Self::Csr(der) => Some(der),
+            _ => None,
+        }
+    }
+
+    /// Returns the public keys of the certificates, where there is no CSR that can be read.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        let certificates = match self {
+            Self::Certificates(certificates) => certificates.as_slice(),
+            _ => &[],
+        };
+        certificates.iter().map(X509Certificate::public_key)
+    }
+}
+
+impl Needle {
+    /// The time from which the certificate may have been issued, by its own account.
+    pub(crate) fn issued_from(&self) -> Option<Timestamp> {
+        self.sent_after?.checked_sub(BACKDATING).ok()
+    }
+
+    /// Judges a record whose origin was read.
+    pub(crate) fn judge(&self, record: &ClientCertificate, origin: &Origin) -> Verdict {
+        let is_csr = match origin {
+            Origin::Csr(der) if der == self.csr.der() => true,
+            Origin::Csr(_) => return Verdict::Other,
+            Origin::Certificates(_) if origin.keys().any(|key| key == self.csr.public_key()) => false,
+            Origin::Certificates(_) => return Verdict::Other,
+            Origin::Unreadable if self.is_known_or_earlier(record) => return Verdict::Other,
+            Origin::Unreadable => return Verdict::Incomparable,
+        };
+        if self.is_known_or_earlier(record) {
+            return Verdict::Other;
+        }
+        if !is_csr && !self.key_is_new && !self.is_after(record) {
+            return Verdict::Unclear(
+                "it has the key of the CSR but no readable CSR, and may be from before the request"
+                    .to_owned(),
+            );
+        }
+        let certificate = certificate_with_key(record, self.csr.public_key());
+        match validity(record, certificate.as_ref()) {
+            Some(validity) if validity.cmp_days(self.validity_days).is_eq() => Verdict::Match,
+            Some(validity) => Verdict::Unclear(format!(
+                "it is valid for {} days, and {} were asked for",
+                validity.days(),
+                self.validity_days
+            )),
+            None => Verdict::Unclear("it does not say how long it is valid".to_owned()),
+        }
+    }
+
+    fn is_known_or_earlier(&self, record: &ClientCertificate) -> bool {
+        self.known.contains(record.id())
+            || self.issued_from().is_some_and(|from| {
+                let mut times = self.times(record).peekable();
+                times.peek().is_some() && times.all(|time| time < from)
+            })
+    }
+
+    /// Whether the certificate was certainly made after the request was sent.
+    pub(crate) fn is_after(&self, record: &ClientCertificate) -> bool {
+        self.sent_by.is_some_and(|by| {
+            let mut times = self.times(record).peekable();
+            times.peek().is_some() && times.all(|time| time >= by)
+        })
+    }
+
+    /// The times at which the record says that the certificate was made: its own, and the certificate's.
+    fn times(&self, record: &ClientCertificate) -> impl Iterator<Item = Timestamp> + use<> {
+        let certificate = certificate_with_key(record, self.csr.public_key());
+        let own = certificate.and_then(|certificate| certificate.not_before());
+        record.issued_on().into_iter().chain(own)
+    }
+}
+
+/// Returns the certificate of a record that has this public key. The record may hold its chain too, in any order.
+pub(crate) fn certificate_with_key(
+    record: &ClientCertificate,
+    public_key: &[u8],
+) -> Option<X509Certificate> {
+    let certificates = X509Certificate::all_from_pem(record.pem()?).ok()?;
+    let mut certificates = certificates.into_iter();
+    certificates.find(|certificate| certificate.public_key() == public_key)
+}
+
+/// How long a certificate is valid: by itself, or by its record if it can't be read.
+pub(crate) fn validity(
+    record: &ClientCertificate,
+    certificate: Option<&X509Certificate>,
+) -> Option<Validity> {
+    let (from, to) = match certificate {
+        Some(certificate) => (certificate.not_before()?, certificate.not_after()?),
+        None => (record.not_before()?, record.not_after()?),
+    };
+    Some(Validity(to.duration_since(from)))
+}
+
+/// How long a certificate is valid.
+#[derive(Clone, Copy)]
+pub(crate) struct Validity(SignedDuration);
+
+impl Validity {
+    /// Compares it with what was asked for. A day more or less is rounding.
+    pub(crate) fn cmp_days(self, days: u32) -> Ordering {
+        let excess = self.0 - SignedDuration::from_hours(24 * i64::from(days));
+        if excess.abs() <= ROUNDING {
+            Ordering::Equal
+        } else {
+            excess.cmp(&SignedDuration::ZERO)
+        }
+    }
+
+    /// Returns it in days, rounded to the nearest.
+    pub(crate) fn days(self) -> i64 {
+        (self.0.as_hours() + 12).div_euclid(24)
+    }
+}
+
+/// What a look-up has found for a needle.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Findings {
+    /// Oldest first.
+    pub(crate) matches: Vec<ClientCertificate>,
+    /// Records that match in part. No match counts beside them.
+    pub(crate) unclear: Vec<UnclearRecord>,
+    /// Records that can't be compared.
+    pub(crate) incomparable: Vec<UnclearRecord>,
+    /// Why not everything was read. `None` if it was.
+    pub(crate) unread: Option<String>,
+}
+
+/// What a look-up concludes.
+#[derive(Clone, Debug)]
+pub(crate) enum Conclusion {
+    /// The oldest match, and the others.
+    Found(ClientCertificate, Vec<ClientCertificate>),
+    /// There was none when the look-up began.
+    Absent,
+    /// Nothing can be concluded, because of these records and this problem.
+    Unknown(Vec<UnclearRecord>, Option<String>),
+}
+
+impl Findings {
+    pub(crate) fn conclude(self) -> Conclusion {
+        let mut matches = self.matches.into_iter();
+        match matches.next() {
+            Some(first) if self.unclear.is_empty() => Conclusion::Found(first, matches.collect()),
+            None if self.unclear.is_empty()
+                && self.incomparable.is_empty()
+                && self.unread.is_none() =>
+            {
+                Conclusion::Absent
+            }
+            _ => {
+                let records = self.unclear.into_iter().chain(self.incomparable);
+                Conclusion::Unknown(records.collect(), self.unread)
+            }
+        }
+    }
+}

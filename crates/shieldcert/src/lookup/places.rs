@@ -1,0 +1,256 @@
+//! Reads the places where certificates are, under every order that the list may have.
+//!
+//! A list is ordered by something that is not documented. Where an order by age, expiry, name or id agrees with every
+//! page that was read, the certificate sought has a place under it. A few pages around that place show whether it is
+//! there. If that holds under each order that the pages allow, the certificate is absent, whatever the order is.
+//!
+//! The pages of a place are read one after the other, each requested after the one before it has arrived. The list only
+//! grows, so a record can only move to a later place, and none is missed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::collect::Collector;
+use super::needle::Needle;
+use super::order::{Field, Order, Place, Value};
+use crate::certificate::ClientCertificate;
+use crate::certificate::envelope::RecordPage;
+use crate::context::Context;
+use crate::error::Result;
+use crate::list::List;
+
+/// A lookup by name takes several requests for each name. More names are found faster by reading the whole list.
+const MAX_NAMES: usize = 4;
+
+const PAGE_SIZE: u64 = List::MAX_PAGE_SIZE as u64;
+
+/// The pages of a zone that were read, and what they hold.
+pub(super) struct Places<'a> {
+    context: &'a Context,
+    collector: &'a mut Collector,
+    pages: BTreeMap<u64, PageRead>,
+    requests: u64,
+}
+
+struct PageRead {
+    records: Vec<ClientCertificate>,
+    /// How many records the response had, unreadable ones included.
+    count: u64,
+    total: Option<u64>,
+    /// How many requests had been made before this one.
+    number: u64,
+}
+
+/// Whether the places that were read prove that what was not found is absent.
+pub(super) enum Completeness {
+    Proven,
+    /// The whole list must be read. It has about this many pages, if the service says so.
+    Unproven { pages: Option<u64> },
+}
+
+/// Where a value is, seen from the place of the certificate, in the direction of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Before,
+    In,
+    After,
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn new(context: &'a Context, collector: &'a mut Collector) -> Self {
+        Self {
+            context,
+            collector,
+            pages: BTreeMap::new(),
+            requests: 0,
+        }
+    }
+
+    /// Reads the first page, and the last one if the certificates are not on the first. For an early look, which can
+    /// only find.
+    pub(super) async fn read_ends(&mut self) -> Result<()> {
+        let total = self.read(1).await?.total;
+        if !self.collector.has_all_matches()
+            && let Some(last) = total.map(|total| total.div_ceil(PAGE_SIZE))
+            && last > 1
+        {
+            self.read(last).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the places of all needles under every order that the list may have.
+    pub(super) async fn read_all(&mut self, needles: &[Arc<Needle>]) -> Result<Completeness> {
+        let first = self.read(1).await?;
+        let Some(total) = first.total.filter(|_| first.count == PAGE_SIZE) else {
+            return Ok(Completeness::Unproven { pages: None });
+        };
+        let last = total.div_ceil(PAGE_SIZE);
+        let unproven = Ok(Completeness::Unproven { pages: Some(last) });
+        let mut is_any_order_possible = false;
+        for order in Order::ALL {
+            if !self.allows(order) {
+                continue;
+            }
+            is_any_order_possible = true;
+            let places: Option<Vec<Place>> = needles
+                .iter()
+                .map(|needle| order.field.place(needle))
+                .collect();
+            let Some(places) = places.and_then(|places| merge(order.field, places)) else {
+                return unproven;
+            };
+            for place in places {
+                if !self.read_place(order, &place, last).await? {
+                    return unproven;
+                }
+            }
+        }
+        match is_any_order_possible {
+            true => Ok(Completeness::Proven),
+            false => unproven,
+        }
+    }
+
+    /// Whether every page that was read may be of a list in this order.
+    fn allows(&self, order: Order) -> bool {
+        order.allows(self.pages.values().flat_map(|page| &page.records))
+    }
+
+    async fn read(&mut self, number: u64) -> Result<&PageRead> {
+        let list = List::new(self.context.clone());
+        let RecordPage {
+            records,
+            total_count,
+        } = list.single_page(number).await?;
+        let count = records.len() as u64;
+        let mut readable = Vec::with_capacity(records.len());
+        for record in records {
+            match record {
+                Ok(record) => {
+                    self.collector.add(&record);
+                    readable.push(record);
+                }
+                Err(unreadable) => self.collector.add_unreadable(&unreadable),
+            }
+        }
+        self.requests += 1;
+        self.pages.insert(
+            number,
+            PageRead {
+                records: readable,
+                count,
+                total: total_count,
+                number: self.requests,
+            },
+        );
+        Ok(&self.pages[&number])
+    }
+
+    async fn read_once(&mut self, number: u64) -> Result<&PageRead> {
+        if self.pages.contains_key(&number) {
+            return Ok(&self.pages[&number]);
+        }
+        self.read(number).await
+    }
+
+    /// Reads the pages that hold the place. `false` if the list turns out not to be what the order predicts, or if
+    /// that takes about as much as the whole list.
+    async fn read_place(&mut self, order: Order, place: &Place, last: u64) -> Result<bool> {
+        let max_requests = self.requests + last / 2 + 4;
+        let Some(start) = self.find_start(order, place, last).await? else {
+            return Ok(false);
+        };
+        let mut number = start;
+        loop {
+            let before = self.pages.get(&(number - 1)).map_or(0, |page| page.number);
+            let page = match self.pages.get(&number) {
+                Some(page) if page.number > before => page,
+                _ => self.read(number).await?,
+            };
+            if page.last_side(order, place) == Some(Side::After) {
+                return Ok(true);
+            }
+            if page.count < PAGE_SIZE {
+                // The end of the list, if the total agrees and the next page is empty.
+                let count = (number - 1) * PAGE_SIZE + page.count;
+                let is_agreed = page.total == Some(count);
+                let is_end = page.count == 0 || self.read(number + 1).await?.count == 0;
+                return Ok(is_agreed && is_end);
+            }
+            number += 1;
+            if self.requests > max_requests {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Finds the first page that does not end before the place. `None` if the pages do not say.
+    async fn find_start(&mut self, order: Order, place: &Place, last: u64) -> Result<Option<u64>> {
+        // The page is one of these, both included. The last one may be followed by an empty page.
+        let (mut low, mut high) = (1, last + 1);
+        // A place without an end is at the end of the list, or close to it.
+        let mut is_near_end = !order.descending && place.to.is_none();
+        let mut distance = 1;
+        let mut probe = if is_near_end { last } else { 1 };
+        while low < high {
+            let page = self.read_once(probe).await?;
+            match (page.first_side(order, place), page.last_side(order, place)) {
+                _ if page.count == 0 => high = probe,
+                (_, Some(Side::Before)) => {
+                    low = probe + 1;
+                    is_near_end = false;
+                }
+                (Some(Side::Before), Some(_)) => return Ok(Some(probe)),
+                (Some(_), Some(_)) => high = probe,
+                // No record has the field.
+                _ => return Ok(None),
+            }
+            probe = if is_near_end {
+                high.saturating_sub(distance).max(low)
+            } else {
+                low + (high - low) / 2
+            };
+            distance *= 2;
+        }
+        Ok(Some(low))
+    }
+}
+
+impl PageRead {
+    fn first_side(&self, order: Order, place: &Place) -> Option<Side> {
+        let first = self.records.iter().find_map(|record| order.field.of(record));
+        first.map(|value| Side::of(&value, order, place))
+    }
+
+    fn last_side(&self, order: Order, place: &Place) -> Option<Side> {
+        let last = self.records.iter().rev().find_map(|record| order.field.of(record));
+        last.map(|value| Side::of(&value, order, place))
+    }
+}
+
+impl Side {
+    fn of(value: &Value, order: Order, place: &Place) -> Self {
+        let is_smaller = place.from.as_ref().is_some_and(|from| value < from);
+        let is_larger = place.to.as_ref().is_some_and(|to| value > to);
+        match (is_smaller, is_larger) {
+            (false, false) => Self::In,
+            (true, _) if order.descending => Self::After,
+            (true, _) => Self::Before,
+            (_, true) if order.descending => Self::Before,
+            (_, true) => Self::After,
+        }
+    }
+}
+
+/// Merges the places of several needles. `None` if there are too many.
+fn merge(field: Field, places: Vec<Place>) -> Option<Vec<Place>> {
+    match field {
+        // From the earliest of them on.
+        Field::Age | Field::Expiry => {
+            let from = places.into_iter().filter_map(|place| place.from).min();
+            Some(vec![Place { from, to: None }])
+        }
+        _ => (places.len() <= MAX_NAMES).then_some(places),
+    }
+}
