@@ -194,7 +194,7 @@ async fn issue_says_when_the_outcome_is_unknown() {
     let issue = zone.issue(&csr).settle_window(Duration::ZERO);
     let error = issue.await.expect_err("unknown");
     assert!(
-        matches!(&error, Error::OutcomeUnknown { csr_sha256, .. } if *csr_sha256 == csr.sha256()),
+        matches!(&error, Error::OutcomeUnknown { intent, .. } if intent.csr_sha256 == csr.sha256()),
         "{error}"
     );
     assert!(error.is_ambiguous());

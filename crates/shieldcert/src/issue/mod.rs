@@ -597,7 +597,8 @@ impl Run {
     }
 
     async fn look(&self, depth: Depth) -> Conclusion {
-        let found = look(&self.context, Arc::new(self.needle()), depth);
+        // Boxed, or the future of an issue would hold that of a look-up several times.
+        let found = Box::pin(look(&self.context, Arc::new(self.needle()), depth));
         match within(self.limit, found).await {
             Some(findings) => findings.conclude(),
             None => {

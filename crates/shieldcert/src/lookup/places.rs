@@ -122,7 +122,7 @@ impl<'a> Places<'a> {
         let RecordPage {
             records,
             total_count,
-        } = list.single_page(number).await?;
+        } = Box::pin(list.single_page(number)).await?;
         let count = records.len() as u64;
         let mut readable = Vec::with_capacity(records.len());
         for record in records {
