@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use crate::certificate::ClientCertificate;
-use crate::certificate::envelope::UnreadableRecord;
+use crate::certificate::unreadable::UnreadableRecord;
 use crate::context::Context;
 use crate::error::Result;
 use crate::list::List;
@@ -134,7 +134,12 @@ impl FindByCsrs {
         while let Some(page) = pages.try_next().await? {
             for certificate in page.certificates {
                 let origin = Origin::of(&certificate);
-                for place in origin.csr().and_then(|csr| by_csr.get(csr)).into_iter().flatten() {
+                for place in origin
+                    .csr()
+                    .and_then(|csr| by_csr.get(csr))
+                    .into_iter()
+                    .flatten()
+                {
                     found[*place].certificates.push(certificate.clone());
                 }
                 for key in origin.keys() {

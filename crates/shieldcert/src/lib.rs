@@ -58,10 +58,10 @@ mod zone;
 
 pub use bulk::{BulkStream, IssueAll, RevokeAll};
 pub use certificate::ClientCertificate;
-pub use certificate::envelope::UnreadableRecord;
 pub use certificate::filter::StatusFilter;
 pub use certificate::id::{CertificateId, ZoneId};
 pub use certificate::status::Status;
+pub use certificate::unreadable::UnreadableRecord;
 pub use client::Client;
 pub use client::builder::ClientBuilder;
 pub use error::api::ApiMessage;
@@ -73,7 +73,7 @@ pub use get::Get;
 pub use issue::intent::IssueIntent;
 pub use issue::{Issue, Issued, PreparedIssue};
 pub use list::List;
-pub use list::page::Page;
+pub use list::page::{CertificateList, Page};
 pub use list::stream::{CertificateStream, PageStream};
 pub use lookup::unclear::UnclearRecord;
 pub use observe::CallSummary;
@@ -121,6 +121,7 @@ mod tests {
         is_send_and_sync::<Call>();
         is_send_and_sync::<CallSummary>();
         is_send_and_sync::<CertificateId>();
+        is_send_and_sync::<CertificateList>();
         is_send_and_sync::<Client>();
         is_send_and_sync::<ClientBuilder>();
         is_send_and_sync::<ClientCertificate>();
@@ -141,6 +142,7 @@ mod tests {
         is_send_and_sync::<Status>();
         is_send_and_sync::<StatusFilter>();
         is_send_and_sync::<TransportError>();
+        is_send_and_sync::<UnreadableRecord>();
         is_send_and_sync::<X509Certificate>();
         is_send_and_sync::<Zone>();
         is_send_and_sync::<ZoneId>();

@@ -1,8 +1,8 @@
 //! Revokes certificates that were issued for a CSR but are not in use.
 
 use crate::certificate::ClientCertificate;
-use crate::certificate::envelope::UnreadableRecord;
 use crate::certificate::id::CertificateId;
+use crate::certificate::unreadable::UnreadableRecord;
 use crate::context::Context;
 use crate::error::Result;
 use crate::error::input::InvalidInput;

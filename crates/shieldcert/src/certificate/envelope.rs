@@ -1,7 +1,5 @@
 //! Reads certificates from the envelopes of responses.
 
-use std::fmt;
-
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -10,8 +8,7 @@ use shieldcert_api::types;
 
 use super::ClientCertificate;
 use super::id::CertificateId;
-use crate::error::call::Call;
-use crate::error::{BodyPreview, Error};
+use super::unreadable::UnreadableRecord;
 use crate::transport::redact::Redactor;
 use crate::transport::response::{Envelope, Members, present};
 
@@ -22,35 +19,6 @@ pub(crate) struct RecordPage {
     pub(crate) records: Vec<Result<ClientCertificate, UnreadableRecord>>,
     /// As the service counts, with or without the filter.
     pub(crate) total_count: Option<u64>,
-}
-
-/// A record of a list that is not a certificate with an id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnreadableRecord {
-    problem: String,
-    json: Bytes,
-}
-
-impl UnreadableRecord {
-    /// Returns what is wrong with the record.
-    pub fn problem(&self) -> &str {
-        &self.problem
-    }
-
-    /// Returns the record as the service sent it, with the client's secret redacted.
-    pub fn json(&self) -> &[u8] {
-        &self.json
-    }
-
-    pub(crate) fn into_error(self, call: &Call) -> Error {
-        Error::invalid_response(call.clone(), self.problem, self.json)
-    }
-}
-
-impl fmt::Display for UnreadableRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.problem, BodyPreview(&self.json))
-    }
 }
 
 const NO_CERTIFICATE: &str = "the response holds no certificate";
@@ -75,7 +43,7 @@ impl Envelope for types::ClientCertificateResponseSingle {
         redactor: &Redactor,
     ) -> Result<ClientCertificate, String> {
         let raw = present(envelope, "result").ok_or(NO_CERTIFICATE)?;
-        read_record(raw, redactor).map_err(|unreadable| unreadable.problem)
+        read_record(raw, redactor).map_err(|unreadable| unreadable.problem().to_owned())
     }
 }
 
@@ -105,10 +73,7 @@ impl Envelope for types::ClientCertificateResponseCollection {
             let json = (!is_usable).then(|| serde_json::to_vec(&record));
             ClientCertificate::from_record(record).map_err(|_| {
                 let json = json.and_then(Result::ok).unwrap_or_default();
-                UnreadableRecord {
-                    problem: NO_USABLE_ID.to_owned(),
-                    json: redactor.redact_bytes(json.into()),
-                }
+                UnreadableRecord::new(NO_USABLE_ID, redactor.redact_bytes(json.into()))
             })
         });
         Ok(RecordPage {
@@ -155,12 +120,12 @@ fn no_records<T>(total_count: Option<u64>, own_count: Option<u64>) -> Result<Vec
 /// A scalar of an unexpected type is converted to text, or from the text of a number. What still does not fit is kept
 /// as an unknown member.
 fn read_record(raw: &RawValue, redactor: &Redactor) -> Result<ClientCertificate, UnreadableRecord> {
-    let unreadable = |problem: String| UnreadableRecord {
-        problem,
-        json: redactor.redact_bytes(Bytes::copy_from_slice(raw.get().as_bytes())),
+    let unreadable = |problem: &str| {
+        let json = Bytes::copy_from_slice(raw.get().as_bytes());
+        UnreadableRecord::new(problem, redactor.redact_bytes(json))
     };
     let members: Members<'_> = serde_json::from_str(raw.get())
-        .map_err(|_| unreadable("a record of the list is not an object".to_owned()))?;
+        .map_err(|_| unreadable("a record of the list is not an object"))?;
     let mut fitting = Vec::new();
     let mut odd = Vec::new();
     for (name, value) in members {
@@ -177,13 +142,13 @@ fn read_record(raw: &RawValue, redactor: &Redactor) -> Result<ClientCertificate,
         }
     }
     let mut record: types::ClientCertificate = parse(&format!("{{{}}}", fitting.join(",")))
-        .ok_or_else(|| unreadable("a record of the list can't be read".to_owned()))?;
+        .ok_or_else(|| unreadable("a record of the list can't be read"))?;
     for (name, value) in odd {
         record
             .extra
             .insert(name, parse(value.get()).unwrap_or_default());
     }
-    ClientCertificate::from_record(record).map_err(|_| unreadable(NO_USABLE_ID.to_owned()))
+    ClientCertificate::from_record(record).map_err(|_| unreadable(NO_USABLE_ID))
 }
 
 /// Returns the member as JSON that the generated type accepts.

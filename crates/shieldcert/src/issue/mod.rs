@@ -500,7 +500,8 @@ impl Run {
             (Some(sent_before), Some(now)) => {
                 let left = sent_before.duration_since(now);
                 let left = Duration::try_from(left).unwrap_or_default();
-                left.checked_add(window).and_then(|left| Instant::now().checked_add(left))
+                left.checked_add(window)
+                    .and_then(|left| Instant::now().checked_add(left))
             }
             _ => began
                 .checked_add(self.context.retry().attempt_timeout)
@@ -510,7 +511,10 @@ impl Run {
             Conclusion::Found(certificate, others) => self.return_found(certificate, others).await,
             Conclusion::Absent => self.finish(None).await,
             Conclusion::Unknown(records, problem) => {
-                let cause = InvalidInput::new("intent", "its request may have been sent by another process");
+                let cause = InvalidInput::new(
+                    "intent",
+                    "its request may have been sent by another process",
+                );
                 Err(self.outcome_unknown(cause.into(), records, problem))
             }
         }
@@ -545,7 +549,10 @@ impl Run {
                     .await
             })
             .await;
-        (sends.result.map(|(certificate, _)| certificate), sends.window)
+        (
+            sends.result.map(|(certificate, _)| certificate),
+            sends.window,
+        )
     }
 
     /// When the service has acted on every unclear send, if it ever will. `None` if no send is unclear.
@@ -725,7 +732,10 @@ impl Run {
     }
 
     fn hand_out(&self, certificate: &ClientCertificate) {
-        self.context.shared.issues.hand_out(&self.csr, certificate.id());
+        self.context
+            .shared
+            .issues
+            .hand_out(&self.csr, certificate.id());
     }
 
     /// Revokes what this client's own sends have issued beside the certificate. Returns what it does not revoke: what

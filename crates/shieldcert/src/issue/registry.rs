@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
 use crate::certificate::id::CertificateId;
-use crate::list::dedup::key_of_text;
+use crate::list::dedup::hash;
 use crate::pki::csr::Csr;
 
 /// Shared by the clones of a client.
@@ -49,7 +49,7 @@ impl IssueRegistry {
     /// Remembers that the caller knows this certificate of the CSR.
     pub(super) fn hand_out(&self, csr: &Csr, id: &CertificateId) {
         let mut state = self.state();
-        let ids = state.handed_out.entry(key_of_text(csr.der())).or_default();
+        let ids = state.handed_out.entry(hash(csr.der())).or_default();
         if !ids.contains(id) {
             ids.push(id.clone());
         }
@@ -58,7 +58,7 @@ impl IssueRegistry {
     /// Returns the certificates of the CSR that the caller knows from this client.
     pub(super) fn handed_out(&self, csr: &Csr) -> Vec<CertificateId> {
         let state = self.state();
-        let ids = state.handed_out.get(&key_of_text(csr.der()));
+        let ids = state.handed_out.get(&hash(csr.der()));
         ids.cloned().unwrap_or_default()
     }
 }

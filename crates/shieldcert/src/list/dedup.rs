@@ -1,4 +1,4 @@
-//! Keys that tell certificate ids apart in 16 bytes each.
+//! Keys that tell records apart in 16 bytes each.
 
 use ring::digest::{SHA256, digest};
 
@@ -20,16 +20,14 @@ pub(crate) fn key(id: &CertificateId) -> u128 {
     if digits == 32 {
         return number;
     }
-    key_of_text(text.as_bytes())
+    hash(text.as_bytes())
 }
 
-/// Returns a cryptographic hash.
-pub(crate) fn key_of_text(text: &[u8]) -> u128 {
-    let hash = digest(&SHA256, text);
-    hash.as_ref()
-        .iter()
-        .take(16)
-        .fold(0, |number, byte| number << 8 | u128::from(*byte))
+/// Returns the start of a cryptographic hash.
+pub(crate) fn hash(bytes: &[u8]) -> u128 {
+    let digest = digest(&SHA256, bytes);
+    let start = digest.as_ref().iter().take(16);
+    start.fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
 #[cfg(test)]

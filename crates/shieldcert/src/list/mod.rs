@@ -3,12 +3,14 @@
 pub(crate) mod dedup;
 mod fetch;
 pub(crate) mod page;
+mod range;
 mod scan;
 pub(crate) mod stream;
 
-use self::fetch::{Addressing, MAX_PAGE_SIZE, MIN_PAGE_SIZE, PageRange, Query, fetch};
+use self::fetch::{Query, fetch};
+use self::page::CertificateList;
+use self::range::{MAX_PAGE_SIZE, MIN_PAGE_SIZE, PageRange};
 use self::stream::{CertificateStream, PageStream};
-use crate::certificate::ClientCertificate;
 use crate::certificate::envelope::RecordPage;
 use crate::certificate::filter::StatusFilter;
 use crate::context::Context;
@@ -112,28 +114,23 @@ impl List {
     /// Collects all certificates. The same as `.await`, for where a plain future is needed.
     ///
     /// # Errors
-    /// See [`List`]. A record that can't be read is an error, too.
-    pub fn send(self) -> BoxFuture<'static, Result<Vec<ClientCertificate>>> {
+    /// See [`List`]. A record that can't be read is no error: see [`CertificateList::unreadable`].
+    pub fn send(self) -> BoxFuture<'static, Result<CertificateList>> {
         Box::pin(self.collect())
     }
 
-    async fn collect(self) -> Result<Vec<ClientCertificate>> {
+    async fn collect(self) -> Result<CertificateList> {
         let mut pages = self.pages();
-        let mut all = Vec::new();
+        let mut list = CertificateList::default();
         while let Some(page) = pages.try_next().await? {
-            all.extend(page.certificates);
+            list.extend(page);
         }
-        Ok(all)
+        Ok(list)
     }
 
     /// Fetches one page by its number from 1, without a promise about the other pages.
     pub(crate) async fn single_page(self, number: u64) -> Result<RecordPage> {
-        let size = u64::from(self.query.page_size);
-        let range = PageRange {
-            start: (number - 1) * size,
-            size,
-            by: Addressing::Page,
-        };
+        let range = PageRange::page(number, self.query.page_size.into());
         let filter = self.query.filter;
         let (response, _) = fetch(self.query, filter, range).await?;
         Ok(response)
@@ -141,7 +138,7 @@ impl List {
 }
 
 impl IntoFuture for List {
-    type Output = Result<Vec<ClientCertificate>>;
+    type Output = Result<CertificateList>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::needle::{Findings, Incomparables, Needle, Origin, Verdict};
 use super::unclear::UnclearRecord;
 use crate::certificate::ClientCertificate;
-use crate::certificate::envelope::UnreadableRecord;
 use crate::certificate::id::CertificateId;
-use crate::list::dedup::key_of_text;
+use crate::certificate::unreadable::UnreadableRecord;
+use crate::list::dedup::hash;
 
 /// Takes records in any order, each as often as it was read.
 pub(super) struct Collector {
@@ -33,8 +33,14 @@ impl Collector {
         let mut by_csr = HashMap::<_, Vec<usize>>::new();
         let mut by_key = HashMap::<_, Vec<usize>>::new();
         for (index, needle) in needles.iter().enumerate() {
-            by_csr.entry(needle.csr.der().to_vec()).or_default().push(index);
-            by_key.entry(needle.csr.public_key().to_vec()).or_default().push(index);
+            by_csr
+                .entry(needle.csr.der().to_vec())
+                .or_default()
+                .push(index);
+            by_key
+                .entry(needle.csr.public_key().to_vec())
+                .or_default()
+                .push(index);
         }
         Self {
             by_csr,
@@ -51,8 +57,13 @@ impl Collector {
         let candidates = match &origin {
             Origin::Csr(der) => self.by_csr.get(der).cloned().unwrap_or_default(),
             Origin::Certificates(certificates) => {
-                let keys = certificates.iter().map(|certificate| certificate.public_key());
-                keys.filter_map(|key| self.by_key.get(key)).flatten().copied().collect()
+                let keys = certificates
+                    .iter()
+                    .map(|certificate| certificate.public_key());
+                keys.filter_map(|key| self.by_key.get(key))
+                    .flatten()
+                    .copied()
+                    .collect()
             }
             Origin::Unreadable => {
                 let json = record.to_json().to_string();
@@ -72,7 +83,7 @@ impl Collector {
     }
 
     fn add_incomparable(&mut self, json: &[u8], record: Option<&ClientCertificate>) {
-        let entry = self.incomparable.entry(key_of_text(json));
+        let entry = self.incomparable.entry(hash(json));
         entry
             .or_insert_with(|| Incomparable {
                 record: record.cloned(),
@@ -98,7 +109,9 @@ impl Collector {
     }
 
     pub(super) fn has_all_matches(&self) -> bool {
-        self.findings.iter().all(|findings| !findings.matches.is_empty())
+        self.findings
+            .iter()
+            .all(|findings| !findings.matches.is_empty())
     }
 
     pub(super) fn has_incomparable(&self) -> bool {
@@ -107,7 +120,10 @@ impl Collector {
 
     /// Returns the ids of records that a request of their own may show in full.
     pub(super) fn incomparable_ids(&self) -> Vec<CertificateId> {
-        let records = self.incomparable.values().filter_map(|known| known.record.as_ref());
+        let records = self
+            .incomparable
+            .values()
+            .filter_map(|known| known.record.as_ref());
         records.map(|record| record.id().clone()).collect()
     }
 
@@ -116,8 +132,12 @@ impl Collector {
         if matches!(Origin::of(record), Origin::Unreadable) {
             return;
         }
-        self.incomparable
-            .retain(|_, known| known.record.as_ref().is_none_or(|old| old.id() != record.id()));
+        self.incomparable.retain(|_, known| {
+            known
+                .record
+                .as_ref()
+                .is_none_or(|old| old.id() != record.id())
+        });
         self.add(record);
     }
 

@@ -55,8 +55,13 @@ pub(crate) async fn look(context: &Context, needle: Arc<Needle>, depth: Depth) -
 
 /// Makes one look-up for all that wait, and replies to them.
 async fn serve(context: &Context, line: &queue::Line, waiting: Vec<Waiting>) {
-    let needles: Vec<_> = waiting.iter().map(|waiting| waiting.needle.clone()).collect();
-    let is_complete = waiting.iter().any(|waiting| waiting.depth == Depth::Complete);
+    let needles: Vec<_> = waiting
+        .iter()
+        .map(|waiting| waiting.needle.clone())
+        .collect();
+    let is_complete = waiting
+        .iter()
+        .any(|waiting| waiting.depth == Depth::Complete);
     let span = tracing::info_span!(
         "shieldcert.look_up",
         zone = %context.zone_id,
@@ -71,10 +76,15 @@ async fn serve(context: &Context, line: &queue::Line, waiting: Vec<Waiting>) {
     let read = async {
         match is_complete {
             true => lookup.read_completely(&needles).await,
-            false => Places::new(context, &mut lookup.collector).read_ends().await.map(|()| None),
+            false => Places::new(context, &mut lookup.collector)
+                .read_ends()
+                .await
+                .map(|()| None),
         }
     };
-    let unread = trace(span, read).await.unwrap_or_else(|error| Some(error.to_string()));
+    let unread = trace(span, read)
+        .await
+        .unwrap_or_else(|error| Some(error.to_string()));
     if lookup.is_whole && unread.is_none() {
         line.set_incomparables(lookup.collector.incomparables());
     }

@@ -118,7 +118,9 @@ impl Needle {
         let is_csr = match origin {
             Origin::Csr(der) if der == self.csr.der() => true,
             Origin::Csr(_) => return Verdict::Other,
-            Origin::Certificates(_) if origin.keys().any(|key| key == self.csr.public_key()) => false,
+            Origin::Certificates(_) if origin.keys().any(|key| key == self.csr.public_key()) => {
+                false
+            }
             Origin::Certificates(_) => return Verdict::Other,
             Origin::Unreadable if self.is_known_or_earlier(record) => return Verdict::Other,
             Origin::Unreadable => return Verdict::Incomparable,

@@ -47,7 +47,16 @@ pub(super) struct Place {
 impl Order {
     pub(super) const ALL: [Self; 10] = {
         const fn both(field: Field) -> [Order; 2] {
-            [Order { field, descending: false }, Order { field, descending: true }]
+            [
+                Order {
+                    field,
+                    descending: false,
+                },
+                Order {
+                    field,
+                    descending: true,
+                },
+            ]
         }
         let ([a, b], [c, d]) = (both(Field::Age), both(Field::Expiry));
         let ([e, f], [g, h]) = (both(Field::Name), both(Field::NameIgnoringCase));

@@ -45,7 +45,9 @@ struct PageRead {
 pub(super) enum Completeness {
     Proven,
     /// The whole list must be read. It has about this many pages, if the service says so.
-    Unproven { pages: Option<u64> },
+    Unproven {
+        pages: Option<u64>,
+    },
 }
 
 /// Where a value is, seen from the place of the certificate, in the direction of the list.
@@ -219,12 +221,19 @@ impl<'a> Places<'a> {
 
 impl PageRead {
     fn first_side(&self, order: Order, place: &Place) -> Option<Side> {
-        let first = self.records.iter().find_map(|record| order.field.of(record));
+        let first = self
+            .records
+            .iter()
+            .find_map(|record| order.field.of(record));
         first.map(|value| Side::of(&value, order, place))
     }
 
     fn last_side(&self, order: Order, place: &Place) -> Option<Side> {
-        let last = self.records.iter().rev().find_map(|record| order.field.of(record));
+        let last = self
+            .records
+            .iter()
+            .rev()
+            .find_map(|record| order.field.of(record));
         last.map(|value| Side::of(&value, order, place))
     }
 }

@@ -103,7 +103,9 @@ impl Csr {
     pub(crate) fn read_der(text: &str) -> Option<Vec<u8>> {
         let mut text = text.trim().replace("\\r", "").replace("\\n", "\n");
         if !text.contains("-----BEGIN") {
-            text = format!("-----BEGIN CERTIFICATE REQUEST-----\n{text}\n-----END CERTIFICATE REQUEST-----");
+            text = format!(
+                "-----BEGIN CERTIFICATE REQUEST-----\n{text}\n-----END CERTIFICATE REQUEST-----"
+            );
         }
         let der = pem::parse(text).ok()?.into_contents();
         der::Request::parse(&der).ok().map(|_| der)

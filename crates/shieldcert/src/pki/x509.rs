@@ -57,8 +57,12 @@ impl X509Certificate {
     pub(crate) fn all_from_pem(text: &str) -> Result<Vec<Self>, InvalidInput> {
         let blocks = pem::parse_many(text)
             .map_err(|error| invalid(format!("it is damaged PEM ({error})")))?;
-        let certificates = blocks.into_iter().filter(|block| block.tag() == "CERTIFICATE");
-        certificates.map(|block| Self::from_der(block.into_contents())).collect()
+        let certificates = blocks
+            .into_iter()
+            .filter(|block| block.tag() == "CERTIFICATE");
+        certificates
+            .map(|block| Self::from_der(block.into_contents()))
+            .collect()
     }
 
     /// Parses a certificate in DER.
@@ -169,9 +173,9 @@ fn is_number(text: &str, big_endian: &[u8]) -> bool {
         .or_else(|| digits.strip_prefix("0X"))
         .unwrap_or(&digits);
     let number = BigUint::from_bytes_be(big_endian);
-    [16, 10].iter().any(|radix| {
-        BigUint::parse_bytes(digits.as_bytes(), *radix).as_ref() == Some(&number)
-    })
+    [16, 10]
+        .iter()
+        .any(|radix| BigUint::parse_bytes(digits.as_bytes(), *radix).as_ref() == Some(&number))
 }
 
 fn invalid(problem: impl Into<String>) -> InvalidInput {
