@@ -4,6 +4,7 @@
 pub mod assumptions;
 mod builder;
 mod chaos;
+mod connection;
 mod core;
 mod edge;
 mod emulator;
@@ -14,10 +15,14 @@ mod settings;
 mod transport;
 
 pub use builder::EmulatorBuilder;
-pub use chaos::{CannedResponse, Chaos, Fault, Operation, Script, ScriptedFault, TimeRange};
+pub use chaos::{
+    CannedResponse, Chaos, Fault, Operation, Quirks, Script, ScriptedFault, TimeRange,
+};
+pub use connection::Connection;
 pub use emulator::Emulator;
 pub use error::{Error, ParseError};
 pub use http::history::{Event, History};
+pub use http::observe::{Moment, Observation};
 pub use server::RunningEmulator;
 pub use settings::{IdStyle, Order, RateLimit, TotalCount};
 pub use transport::EmulatorTransport;
@@ -28,12 +33,15 @@ const _: () = {
     assert_send_sync::<Emulator>();
     assert_send_sync::<EmulatorBuilder>();
     assert_send_sync::<EmulatorTransport>();
+    assert_send_sync::<Connection>();
+    assert_send_sync::<Observation<'static>>();
     assert_send_sync::<RunningEmulator>();
     assert_send_sync::<Error>();
     assert_send_sync::<ParseError>();
     assert_send_sync::<Event>();
     assert_send_sync::<History>();
     assert_send_sync::<Chaos>();
+    assert_send_sync::<Quirks>();
     assert_send_sync::<Fault>();
     assert_send_sync::<CannedResponse>();
     assert_send_sync::<Operation>();

@@ -1,14 +1,19 @@
 //! The emulator as a client's transport, without a socket.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 use std::{fmt, io};
 
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
+use http::HeaderValue;
+use http::header::DATE;
 use http_body_util::BodyExt;
 use shieldcert_api::transport::{BoxFuture, Transport, TransportError, TransportErrorKind};
 use tower::ServiceExt;
+
+use crate::http::network::Network;
 
 /// Sends requests to an emulator in the same process, without a socket or a port.
 ///
@@ -20,6 +25,8 @@ use tower::ServiceExt;
 #[derive(Clone)]
 pub struct EmulatorTransport {
     pub(crate) router: Router,
+    /// None for the emulator's own.
+    pub(crate) network: Option<Arc<Network>>,
 }
 
 impl EmulatorTransport {
@@ -39,11 +46,19 @@ impl Transport for EmulatorTransport {
         request: http::Request<Bytes>,
     ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
         Box::pin(async move {
-            let response = match self.router.clone().oneshot(request.map(Body::from)).await {
+            let mut request = request.map(Body::from);
+            if let Some(network) = &self.network {
+                request.extensions_mut().insert(network.clone());
+            }
+            let response = match self.router.clone().oneshot(request).await {
                 Ok(response) => response,
                 Err(never) => match never {},
             };
-            let (parts, body) = response.into_parts();
+            let (mut parts, body) = response.into_parts();
+            // A quirk: there is none. It is empty for servers, which would add one.
+            if parts.headers.get(DATE).is_some_and(HeaderValue::is_empty) {
+                parts.headers.remove(DATE);
+            }
             let body = body.collect().await.map_err(|error| {
                 let kind = match is_refused(&error) {
                     true => TransportErrorKind::NotConnected,

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::app::App;
 use super::handlers::no_method;
-use crate::chaos::{Chaos, Script};
+use crate::chaos::{Chaos, Quirks, Script};
 use crate::error::ParseError;
 
 type Shared = State<Arc<App>>;
@@ -26,6 +26,7 @@ pub(super) fn router() -> Router<Arc<App>> {
         .delete(clear_script);
     Router::new()
         .route("/__shieldcert/chaos", get(chaos).put(set_chaos))
+        .route("/__shieldcert/quirks", get(quirks).put(set_quirks))
         .route("/__shieldcert/script", script)
         .route("/__shieldcert/history", get(history))
         .route("/__shieldcert/reset", post(reset))
@@ -34,32 +35,45 @@ pub(super) fn router() -> Router<Arc<App>> {
 }
 
 async fn chaos(State(app): Shared) -> String {
-    app.chaos().to_string()
+    app.network().chaos().to_string()
 }
 
 async fn set_chaos(State(app): Shared, body: String) -> Result<String, Response> {
     let chaos: Chaos = body.parse().map_err(bad_request)?;
     let text = chaos.to_string();
-    app.set_chaos(chaos);
+    app.network().set_chaos(chaos);
+    Ok(text)
+}
+
+async fn quirks(State(app): Shared) -> String {
+    app.network().quirks().to_string()
+}
+
+async fn set_quirks(State(app): Shared, body: String) -> Result<String, Response> {
+    let quirks: Quirks = body.parse().map_err(bad_request)?;
+    let text = quirks.to_string();
+    app.network().set_quirks(quirks);
     Ok(text)
 }
 
 async fn script(State(app): Shared) -> String {
-    app.pending_script().to_string()
+    app.network().pending_script().to_string()
 }
 
 async fn replace_script(State(app): Shared, body: String) -> Result<String, Response> {
-    app.replace_script(body.parse::<Script>().map_err(bad_request)?);
-    Ok(app.pending_script().to_string())
+    app.network()
+        .replace_script(body.parse::<Script>().map_err(bad_request)?);
+    Ok(app.network().pending_script().to_string())
 }
 
 async fn append_script(State(app): Shared, body: String) -> Result<String, Response> {
-    app.append_script(body.parse::<Script>().map_err(bad_request)?);
-    Ok(app.pending_script().to_string())
+    app.network()
+        .append_script(body.parse::<Script>().map_err(bad_request)?);
+    Ok(app.network().pending_script().to_string())
 }
 
 async fn clear_script(State(app): Shared) -> StatusCode {
-    app.replace_script([]);
+    app.network().replace_script([]);
     StatusCode::NO_CONTENT
 }
 

@@ -9,7 +9,10 @@ mod extract;
 mod handlers;
 pub(crate) mod history;
 mod inject;
+pub(crate) mod network;
+pub(crate) mod observe;
 mod query;
+mod quirk;
 pub(crate) mod rate_limit;
 
 use std::sync::Arc;

@@ -4,11 +4,13 @@
 mod certificates;
 mod chaos;
 mod common;
+mod connections;
 #[cfg(feature = "sqlite")]
 mod database;
 mod http;
 mod limits;
 mod lists;
+mod quirks;
 mod requests;
 mod reset;
 mod script;
