@@ -5,6 +5,7 @@ mod exactly_once;
 mod good_citizen;
 mod lifecycle;
 mod nothing_missed;
+mod proof;
 mod retry;
 mod secrets;
 mod tolerant_reader;

@@ -42,7 +42,7 @@ use crate::context::Context;
 use crate::error::input::InvalidInput;
 use crate::error::{Error, Result};
 use crate::lookup::look;
-use crate::lookup::needle::{Conclusion, Incomparables, Needle};
+use crate::lookup::needle::{Conclusion, FirstSend, Incomparables, Needle};
 use crate::lookup::queue::Depth;
 use crate::lookup::unclear::UnclearRecord;
 use crate::observe::trace;
@@ -616,18 +616,16 @@ impl Run {
     }
 
     fn needle(&self) -> Needle {
-        let clock = &self.context.shared.stack.clock;
-        let began = self.unclear.map(|unclear| unclear.first_began);
-        let (sent_after, sent_by) = match (&self.resumed, began) {
-            (Some(intent), _) => (intent.sent_after, intent.sent_before),
-            (None, Some(began)) => (clock.earliest_at(began), clock.latest_at(began)),
-            (None, None) => (None, None),
+        let stack = &self.context.shared.stack;
+        let sent = match (&self.resumed, self.unclear) {
+            (Some(intent), _) => FirstSend::Between(intent.sent_after, intent.sent_before),
+            (None, Some(unclear)) => FirstSend::At(unclear.first_began, stack.clone()),
+            (None, None) => FirstSend::Between(None, None),
         };
         Needle {
             csr: self.csr.clone(),
             validity_days: self.options.validity_days,
-            sent_after,
-            sent_by,
+            sent,
             key_is_new: self.options.key_is_new,
             known: self.known(),
             earlier: self.incomparables.clone(),

@@ -15,19 +15,22 @@
 //! | neither a CSR nor a certificate that can be read | incomparable |
 //!
 //! The hour is an allowance for CAs that backdate: a certificate's times may precede the request. So they prove "after"
-//! as they stand, and "before" only beyond the allowance. Times are compared with the service's own time only.
+//! as they stand, and "before" only beyond the allowance. Times are compared with the service's `Date` only. Assumed: it
+//! is less than the allowance ahead of the CA's clock.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 use super::unclear::UnclearRecord;
 use crate::certificate::ClientCertificate;
 use crate::certificate::id::CertificateId;
 use crate::pki::csr::Csr;
 use crate::pki::x509::X509Certificate;
+use crate::transport::exchange::Stack;
 
 /// How far a CA may backdate a certificate.
 const BACKDATING: SignedDuration = SignedDuration::from_hours(1);
@@ -36,20 +39,25 @@ const BACKDATING: SignedDuration = SignedDuration::from_hours(1);
 const ROUNDING: SignedDuration = SignedDuration::from_hours(24);
 
 /// The certificate of one request.
-#[derive(Clone, Debug)]
 pub(crate) struct Needle {
     pub(crate) csr: Csr,
     pub(crate) validity_days: u32,
-    /// The service's time before the request was sent first. `None`: nothing is provably earlier.
-    pub(crate) sent_after: Option<Timestamp>,
-    /// The service's time when the request was sent first, at the latest. `None`: nothing is provably later.
-    pub(crate) sent_by: Option<Timestamp>,
+    pub(crate) sent: FirstSend,
     /// The key was made for this request, so no other certificate has it.
     pub(crate) key_is_new: bool,
     /// Certificates that were known before the request, or that a person has found to be others.
     pub(crate) known: HashSet<CertificateId>,
     /// Incomparable records of a list that ended before the request was sent.
     pub(crate) earlier: Arc<Incomparables>,
+}
+
+/// When the request was sent first.
+pub(crate) enum FirstSend {
+    /// By this process, at this instant. What that is in the service's time may be known only after a look-up has
+    /// begun, so it is asked each time.
+    At(Instant, Arc<Stack>),
+    /// By another process, after and before these times of the service.
+    Between(Option<Timestamp>, Option<Timestamp>),
 }
 
 /// Counts incomparable records by a key of their JSON.
@@ -108,9 +116,22 @@ impl Origin {
 }
 
 impl Needle {
-    /// The time from which the certificate may have been issued, by its own account.
+    /// The time from which the certificate may have been issued, by its own account. `None`: nothing is provably
+    /// earlier.
     pub(crate) fn issued_from(&self) -> Option<Timestamp> {
-        self.sent_after?.checked_sub(BACKDATING).ok()
+        let sent_after = match &self.sent {
+            FirstSend::At(instant, stack) => stack.clock.earliest_at(*instant),
+            FirstSend::Between(after, _) => *after,
+        };
+        sent_after?.checked_sub(BACKDATING).ok()
+    }
+
+    /// The time at which the request had been sent. `None`: nothing is provably later.
+    fn sent_by(&self) -> Option<Timestamp> {
+        match &self.sent {
+            FirstSend::At(instant, stack) => stack.clock.latest_at(*instant),
+            FirstSend::Between(_, before) => *before,
+        }
     }
 
     /// Judges a record whose origin was read.
@@ -156,7 +177,7 @@ impl Needle {
 
     /// Whether the certificate was certainly made after the request was sent.
     pub(crate) fn is_after(&self, record: &ClientCertificate) -> bool {
-        self.sent_by.is_some_and(|by| {
+        self.sent_by().is_some_and(|by| {
             let mut times = self.times(record).peekable();
             times.peek().is_some() && times.all(|time| time >= by)
         })

@@ -68,11 +68,15 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// Reads the first page, and the last one if the certificates are not on the first. For an early look, which can
-    /// only find.
+    /// Reads the end of the list where new certificates are, or both. For an early look, which can only find.
     pub(super) async fn read_ends(&mut self) -> Result<()> {
         let total = self.read(1).await?.total;
-        if !self.collector.has_all_matches()
+        let [oldest_first, newest_first] = [false, true].map(|descending| {
+            let field = Field::Age;
+            self.allows(Order { field, descending })
+        });
+        let is_enough = newest_first && !oldest_first || self.collector.has_all_matches();
+        if !is_enough
             && let Some(last) = total.map(|total| total.div_ceil(PAGE_SIZE))
             && last > 1
         {

@@ -1,0 +1,749 @@
+//! Promise 1 against services that hide, repeat, backdate and mislead: what `issue` concludes rests on what it was shown.
+
+use std::time::Duration;
+
+use shieldcert::{Csr, Error, IssueIntent, KeyAlgorithm, PrivateKey, Subject, Zone};
+use shieldcert_emulator::{
+    CannedResponse, Emulator, EmulatorBuilder, Fault, Operation, ScriptedFault,
+};
+use shieldcert_tests::kit::{TOKEN, issue, key_and_csr, zone_through};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn builder() -> EmulatorBuilder {
+    let builder = Emulator::builder().token(TOKEN).sign_inline(true).seed(1);
+    builder.latency(Duration::from_millis(30))
+}
+
+fn service(quirks: &str) -> Emulator {
+    let quirks = quirks.parse().expect("quirks");
+    builder().quirks(quirks).build().expect("builds")
+}
+
+fn zone(emulator: &Emulator) -> Zone {
+    zone_through(emulator.transport())
+}
+
+/// The next creates have these faults, in order.
+fn script(emulator: &Emulator, faults: impl IntoIterator<Item = Fault>) {
+    let rules = faults.into_iter();
+    emulator.script(rules.map(|fault| ScriptedFault::next(Operation::Create, fault)));
+}
+
+/// Returns the ids of the CSR's active certificates, as they are.
+async fn active(emulator: &Emulator, csr: &Csr) -> Vec<String> {
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let quirks = "csr=null@0%".parse().expect("quirks");
+    let undisturbed = emulator.connect().quirks(quirks);
+    let found = zone_through(undisturbed).find_by_csr(csr).await;
+    let found = found.expect("is read");
+    let active = found
+        .certificates
+        .iter()
+        .filter(|found| found.status() == "active");
+    active.map(|found| found.id().to_string()).collect()
+}
+
+async fn lists(emulator: &Emulator, operation: impl Future<Output = ()>) -> usize {
+    let before = emulator.history().count(Operation::List);
+    operation.await;
+    emulator.history().count(Operation::List) - before
+}
+
+/// Whether the error says that nothing is known, and which records it names.
+fn unknown(error: Error) -> (IssueIntent, Vec<String>) {
+    match error {
+        Error::OutcomeUnknown {
+            intent, records, ..
+        } => {
+            let ids = records.iter().map(|record| {
+                record
+                    .id
+                    .as_ref()
+                    .map_or_else(String::new, ToString::to_string)
+            });
+            (*intent, ids.collect())
+        }
+        other => panic!("{other}"),
+    }
+}
+
+/// A list that shows no CSR hides the certificate from a look-up by CSR.
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_is_listed_without_its_csr_is_not_made_again() {
+    for csr_form in ["csr=null", "csr=missing", "csr=null, backdate=5m"] {
+        let emulator = service(csr_form);
+        script(&emulator, [Fault::lose_response()]);
+        let (_, csr) = key_and_csr("sensor-001");
+        let issued = zone(&emulator).issue(&csr).key_is_new().await;
+        let issued = issued.unwrap_or_else(|error| panic!("{csr_form}: {error}"));
+        assert!(issued.recovered, "{csr_form}");
+        assert_eq!(active(&emulator, &csr).await.len(), 1, "{csr_form}");
+
+        // Where the key may be an older one, the same record proves nothing.
+        let emulator = service("csr=null, backdate=5m");
+        script(&emulator, [Fault::lose_response()]);
+        let error = zone(&emulator).issue(&csr).await.expect_err("is unclear");
+        let (intent, records) = unknown(error);
+        assert_eq!(records, active(&emulator, &csr).await);
+        assert_eq!(emulator.history().count(Operation::Create), 1);
+        let resumed = zone(&emulator)
+            .issue(&csr)
+            .resume(intent)
+            .key_is_new()
+            .await;
+        assert_eq!(
+            resumed.expect("is found").certificate.id().as_str(),
+            records[0]
+        );
+        assert_eq!(emulator.history().count(Operation::Create), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_csr_is_recognized_in_every_form() {
+    for form in ["bare", "escaped", "reencoded"] {
+        let emulator = service(&format!("csr={form}"));
+        script(&emulator, [Fault::lose_response()]);
+        let (_, csr) = key_and_csr("sensor-001");
+        let issued = zone(&emulator).issue(&csr).await;
+        assert!(issued.expect(form).recovered, "{form}");
+        assert_eq!(active(&emulator, &csr).await.len(), 1, "{form}");
+    }
+}
+
+/// Clocks apart by hours, dates that are missing, and CAs that backdate.
+#[tokio::test(start_paused = true)]
+async fn neither_clocks_nor_backdating_make_two_certificates() {
+    for quirks in [
+        "date-offset=-700s",
+        "date-offset=40m",
+        "date-offset=-3h",
+        "no-date",
+        "backdate=5m",
+        "backdate=11m",
+        "backdate=11m, date-offset=700s",
+        "issued-on=null",
+        "issued-on=go",
+    ] {
+        for (fault, recovered) in [
+            (Fault::lose_response(), true),
+            (Fault::lose_request(), false),
+            (Fault::late(Duration::from_secs(60)), true),
+        ] {
+            let emulator = service(quirks);
+            let zone = zone(&emulator);
+            let _ = zone.list().await.expect("is read");
+            script(&emulator, [fault.clone()]);
+            let (_, csr) = key_and_csr("sensor-001");
+            let issued = zone.issue(&csr).await;
+            let issued = issued.unwrap_or_else(|error| panic!("{quirks} {fault:?}: {error}"));
+            assert_eq!(issued.recovered, recovered, "{quirks} {fault:?}");
+            let active = active(&emulator, &csr).await;
+            assert_eq!(
+                active,
+                [issued.certificate.id().as_str()],
+                "{quirks} {fault:?}"
+            );
+        }
+    }
+}
+
+/// A client that is three hours behind took the old certificate for the new one, and revoked the new one.
+#[tokio::test(start_paused = true)]
+async fn an_older_certificate_of_the_csr_is_not_the_result() {
+    for quirks in ["", "backdate=11m", "csr=null", "date-offset=3s"] {
+        let emulator = service(quirks);
+        let (_, csr) = key_and_csr("sensor-001");
+        let old = issue(&zone(&emulator), &csr).await;
+        emulator.advance(2 * HOUR);
+        script(&emulator, [Fault::lose_response()]);
+        // Another client, which knows nothing of the old one. Listed without a CSR, only a new key tells them apart.
+        let issue = zone(&emulator).issue(&csr).key_is_new();
+        let issued = issue
+            .await
+            .unwrap_or_else(|error| panic!("{quirks}: {error}"));
+        assert!(issued.recovered, "{quirks}");
+        assert_ne!(issued.certificate.id(), &old, "{quirks}");
+        let active = active(&emulator, &csr).await;
+        assert_eq!(active.len(), 2, "{quirks}: nothing is revoked");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_has_returned_is_neither_returned_again_nor_revoked() {
+    let emulator = service("");
+    let zone = zone(&emulator);
+    let (_, csr) = key_and_csr("sensor-001");
+    let first = issue(&zone, &csr).await;
+    script(
+        &emulator,
+        [Fault::bad_gateway_before(), Fault::lose_response()],
+    );
+    let second = zone.issue(&csr).await.expect("is issued");
+    assert!(second.recovered && second.surplus.is_empty());
+    assert_ne!(second.certificate.id(), &first);
+    assert_eq!(active(&emulator, &csr).await.len(), 2);
+}
+
+/// One CSR issued for 30, then 90, then 365 days: a match of another validity decides nothing.
+#[tokio::test(start_paused = true)]
+async fn a_match_of_another_validity_is_unclear_until_it_is_named_as_known() {
+    let emulator = service("");
+    let (_, csr) = key_and_csr("sensor-001");
+    let mut others = Vec::new();
+    for days in [30, 90] {
+        let issued = zone(&emulator).issue(&csr).validity_days(days).await;
+        others.push(issued.expect("is issued").certificate.id().clone());
+    }
+    script(&emulator, [Fault::lose_response()]);
+    let error = zone(&emulator).issue(&csr).await.expect_err("is unclear");
+    let text = error.to_string();
+    let (intent, mut records) = unknown(error);
+    records.sort();
+    let mut expected: Vec<_> = others.iter().map(ToString::to_string).collect();
+    expected.sort();
+    assert_eq!(records, expected, "{text}");
+    assert!(
+        text.contains("valid for 30 days, and 365 were asked for"),
+        "{text}"
+    );
+    assert_eq!(active(&emulator, &csr).await.len(), 3, "nothing is revoked");
+
+    let resumed = zone(&emulator)
+        .issue(&csr)
+        .resume(intent)
+        .known(others.clone());
+    let resumed = resumed.await.expect("is found");
+    assert_eq!((resumed.recovered, resumed.attempts), (true, 0));
+    assert!(!others.contains(resumed.certificate.id()));
+    assert_eq!(emulator.history().count(Operation::Create), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_issues_of_a_csr_by_one_client_take_turns() {
+    let emulator = service("");
+    script(&emulator, [Fault::lose_response(), Fault::lose_response()]);
+    let zone = zone(&emulator);
+    let (_, csr) = key_and_csr("sensor-001");
+    let (first, second) = tokio::join!(zone.issue(&csr).send(), zone.issue(&csr).send());
+    let ids = [first, second].map(|issued| issued.expect("is issued").certificate.id().to_string());
+    assert_ne!(ids[0], ids[1]);
+    let mut active = active(&emulator, &csr).await;
+    active.sort();
+    let mut ids = ids.to_vec();
+    ids.sort();
+    assert_eq!(active, ids);
+}
+
+/// Its own send came late and made a duplicate. What others may have made is left alone.
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_of_its_own_is_revoked_unless_others_may_hold_the_csr() {
+    for is_shared in [false, true] {
+        let emulator = service("");
+        script(
+            &emulator,
+            [Fault::late(Duration::from_secs(12)), Fault::lose_response()],
+        );
+        let (_, csr) = key_and_csr("sensor-001");
+        let zone = zone(&emulator);
+        let _ = zone.list().await.expect("tells the time");
+        let mut issue = zone.issue(&csr).settle_window(Duration::from_secs(10));
+        if is_shared {
+            issue = issue.csr_is_shared();
+        }
+        let issued = issue.await.expect("is issued");
+        assert_eq!((issued.recovered, issued.attempts), (true, 2));
+        assert_eq!(issued.surplus.len(), usize::from(is_shared));
+        let active = active(&emulator, &csr).await;
+        assert_eq!(active.len(), 1 + usize::from(is_shared));
+        assert!(active.contains(&issued.certificate.id().to_string()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clear_refusal_ends_at_once_and_an_unclear_one_is_looked_into() {
+    let (_, csr) = key_and_csr("sensor-001");
+    // 1445 in a response with status 200 is a refusal.
+    let emulator = service("");
+    script(
+        &emulator,
+        [Fault::named("quota-with-200")],
+    );
+    let error = zone(&emulator).issue(&csr).await.expect_err("is refused");
+    assert!(error.is_quota_reached() && !error.is_ambiguous(), "{error}");
+    assert_eq!(emulator.history().count(Operation::List), 0);
+
+    // A 5XX is unclear whatever its body, and so is a 4XX that is no envelope of the API.
+    let gateway = CannedResponse::new(403).body("<html>blocked</html>");
+    for fault in [
+        Fault::respond_after(CannedResponse::new(500).code(1445)),
+        Fault::respond_after(gateway.clone()),
+        Fault::respond_after(CannedResponse::new(408).code(1)),
+        Fault::named("52x-after"),
+        Fault::named("empty-object"),
+        Fault::named("null-result"),
+        Fault::named("bad-byte"),
+    ] {
+        let emulator = service("");
+        script(&emulator, [fault.clone()]);
+        let issued = zone(&emulator).issue(&csr).await;
+        let issued = issued.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        assert!(issued.recovered, "{fault:?}");
+        assert_eq!(active(&emulator, &csr).await.len(), 1, "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_is_checked_whatever_the_notation() {
+    for quirks in [
+        "serial=0x",
+        "serial=blanks",
+        "serial=colons",
+        "serial=upper",
+        "serial=decimal",
+        "fingerprint=0x",
+        "fingerprint=blanks",
+        "fingerprint=colons",
+        "fingerprint=upper",
+        "fingerprint=sha256",
+        "certificate=chain",
+        "certificate=chain-reversed",
+        "expires-on=go",
+    ] {
+        for faults in [vec![], vec![Fault::lose_response()]] {
+            let emulator = service(quirks);
+            script(&emulator, faults);
+            let (_, csr) = key_and_csr("sensor-001");
+            let issued = zone(&emulator).issue(&csr).await;
+            issued.unwrap_or_else(|error| panic!("{quirks}: {error}"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shorter_validity_is_reported_and_a_longer_one_refused() {
+    let (_, csr) = key_and_csr("sensor-001");
+    let emulator = service("max-validity=10");
+    let issued = zone(&emulator).issue(&csr).validity_days(90).await;
+    assert_eq!(issued.expect("is issued").capped_validity_days, Some(10));
+
+    let emulator = service("extra-validity=10");
+    let error = zone(&emulator).issue(&csr).validity_days(90).await;
+    let error = error.expect_err("is not what was asked for");
+    let listed = active(&emulator, &csr).await;
+    assert!(
+        matches!(&error, Error::WrongCertificate { id: Some(id), .. } if listed == [id.as_str()]),
+        "{error}"
+    );
+    assert!(
+        error
+            .to_string()
+            .contains("valid for 100 days, and 90 were asked for"),
+        "{error}"
+    );
+}
+
+/// Somebody has revoked the certificate whose response was lost.
+#[tokio::test(start_paused = true)]
+async fn a_lost_certificate_that_was_revoked_is_named_and_not_made_again() {
+    let emulator = service("");
+    script(&emulator, [Fault::lose_response()]);
+    let (_, csr) = key_and_csr("sensor-001");
+    let zone_ = zone(&emulator);
+    let issuing = tokio::spawn(zone_.issue(&csr).send());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let ids = active(&emulator, &csr).await;
+    let id = ids[0].parse().expect("an id");
+    zone(&emulator).revoke(&id).await.expect("is revoked");
+    let error = issuing.await.expect("ends").expect_err("is revoked");
+    assert!(
+        matches!(&error, Error::WrongCertificate { id: Some(named), .. } if *named == id),
+        "{error}"
+    );
+    assert_eq!(emulator.history().count(Operation::Create), 1);
+}
+
+/// An odd record blocks the conclusion only if it may be the certificate.
+#[tokio::test(start_paused = true)]
+async fn records_that_cannot_be_compared_are_fetched_or_named() {
+    let emulator = service("");
+    let others = zone(&emulator);
+    let (_, other) = key_and_csr("other");
+    let odd = issue(&others, &other).await;
+    // A record without CSR and certificate that may be the one.
+    emulator.set_quirks("csr=null, certificate=null".parse().expect("quirks"));
+    script(&emulator, [Fault::lose_request()]);
+    let (_, csr) = key_and_csr("sensor-001");
+    let error = zone(&emulator).issue(&csr).await.expect_err("is unclear");
+    let (intent, records) = unknown(error);
+    assert_eq!(records, [odd.as_str()]);
+    assert_eq!(emulator.history().count(Operation::Create), 2);
+
+    // A person who knows better disregards it.
+    emulator.set_quirks("csr=null@0%".parse().expect("quirks"));
+    let resumed = zone(&emulator)
+        .issue(&csr)
+        .resume(intent)
+        .known([odd.clone()]);
+    assert_eq!(resumed.await.expect("is issued").attempts, 1);
+    assert_eq!(active(&emulator, &csr).await.len(), 1);
+
+    // One that is older than the request is another one, whatever it holds.
+    emulator.advance(2 * HOUR);
+    emulator.set_quirks("csr=null, certificate=null".parse().expect("quirks"));
+    script(&emulator, [Fault::lose_request()]);
+    let (_, csr) = key_and_csr("sensor-002");
+    let zone = zone(&emulator);
+    let pending = tokio::spawn(zone.issue(&csr).send());
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    // What is sent again is read as it is.
+    emulator.set_quirks("csr=null@0%".parse().expect("quirks"));
+    let issued = pending.await.expect("ends").expect("is issued");
+    assert_eq!((issued.recovered, issued.attempts), (false, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_a_list_shortens_is_fetched_on_its_own() {
+    let emulator = service("");
+    let (_, other) = key_and_csr("other");
+    issue(&zone(&emulator), &other).await;
+    emulator.set_quirks("list-csr=null".parse().expect("quirks"));
+    script(&emulator, [Fault::lose_request()]);
+    let (_, csr) = key_and_csr("sensor-001");
+    let issued = zone(&emulator).issue(&csr).await.expect("is issued");
+    assert_eq!(issued.attempts, 2);
+}
+
+/// Makes a zone with a certificate every ten minutes whose names grow with time.
+async fn fleet(quirks: &str, count: u32) -> Emulator {
+    let emulator = service(quirks);
+    let zone = zone(&emulator);
+    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
+    for number in 0..count {
+        let name = format!("device-{number:05}");
+        let csr = key.csr(&Subject::common_name(name)).expect("a CSR");
+        issue(&zone, &csr).await;
+        emulator.advance(Duration::from_secs(600));
+    }
+    emulator
+}
+
+/// An ordinary fleet: names grow with time, so that an order by age can't be told from one by name.
+#[tokio::test(start_paused = true)]
+async fn a_lost_certificate_takes_a_few_requests_in_every_order_that_predicts_its_place() {
+    const COUNT: u32 = 1_030;
+    for (order, max_requests) in [
+        ("newest", 9),
+        ("oldest", 14),
+        ("name", 24),
+        ("expiry", 14),
+        // The whole list, and what is behind its end.
+        ("id", 32),
+    ] {
+        let emulator = fleet(&format!("order={order}"), COUNT).await;
+        for name in ["device-00500b", "device-01030", "aaa", "zzz"] {
+            for (fault, recovered) in [
+                (Fault::bad_gateway_before(), false),
+                (Fault::bad_gateway_after(), true),
+                (Fault::late(Duration::from_secs(60)), true),
+            ] {
+                script(&emulator, [fault.clone()]);
+                let (_, csr) = key_and_csr(name);
+                let setting = format!("{order} {name} {fault:?}");
+                let requests = lists(&emulator, async {
+                    let issued = zone(&emulator).issue(&csr).await;
+                    let issued = issued.unwrap_or_else(|error| panic!("{setting}: {error}"));
+                    assert_eq!(issued.recovered, recovered, "{setting}");
+                });
+                let requests = requests.await;
+                println!("{setting}: {requests} requests");
+                assert!(requests <= max_requests, "{setting}: {requests} requests");
+                assert_eq!(active(&emulator, &csr).await.len(), 1, "{setting}");
+                emulator.advance(2 * HOUR);
+            }
+        }
+    }
+}
+
+/// However many look for their certificates, they share the requests.
+#[tokio::test(start_paused = true)]
+async fn look_ups_share_their_requests() {
+    let emulator = fleet("order=id", 400).await;
+    let zone = zone(&emulator);
+    let _ = zone.list().await.expect("is read");
+    let every = ScriptedFault::next(Operation::Create, Fault::lose_response()).times(100);
+    emulator.script([every]);
+    let csrs: Vec<_> = (0..100)
+        .map(|number| key_and_csr(&format!("sensor-{number}")).1)
+        .collect();
+    let requests = lists(&emulator, async {
+        let mut results = zone.issue_all(csrs.clone()).concurrency(100).stream();
+        while let Some((_, result)) = results.next().await {
+            assert!(result.expect("is found").recovered);
+        }
+    });
+    let requests = requests.await;
+    // Alone, each of them takes 2 for each early look, and 11 for the complete one.
+    assert!(requests <= 60, "{requests} requests");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_csrs_are_found_in_as_many_requests_as_one() {
+    let emulator = fleet("", 120).await;
+    let (_, csr) = key_and_csr("twice");
+    let zone = zone(&emulator);
+    let mut ids = vec![issue(&zone, &csr).await, issue(&zone, &csr).await];
+    let one = lists(&emulator, async {
+        zone.find_by_csr(&csr).await.expect("is read");
+    });
+    let one = one.await;
+    let mut csrs: Vec<_> = (0..1000).map(|_| key_and_csr("absent").1).collect();
+    csrs.insert(500, csr.clone());
+    let mut found = Vec::new();
+    let many = lists(&emulator, async {
+        found = zone.find_by_csrs(csrs).await.expect("is read");
+    });
+    assert_eq!(many.await, one);
+    assert_eq!(found.len(), 1001);
+    let held: Vec<_> = found[500]
+        .certificates
+        .iter()
+        .map(|found| found.id().clone())
+        .collect();
+    ids.sort();
+    let mut sorted = held.clone();
+    sorted.sort();
+    assert_eq!(sorted, ids);
+    assert_eq!(
+        found
+            .iter()
+            .filter(|found| !found.certificates.is_empty())
+            .count(),
+        1
+    );
+    assert!(zone.find_by_csrs([]).await.expect("is nothing").is_empty());
+}
+
+/// A zone of a million certificates in an order that predicts nothing.
+#[tokio::test(start_paused = true)]
+async fn a_lone_issue_starts_no_long_scan_and_ends_within_five_minutes() {
+    let emulator = fleet("order=id, total-fixed=1000000", 60).await;
+    script(&emulator, [Fault::lose_request()]);
+    let (_, csr) = key_and_csr("sensor-001");
+    let started = tokio::time::Instant::now();
+    let requests = lists(&emulator, async {
+        let error = zone(&emulator).issue(&csr).await.expect_err("is unclear");
+        assert!(
+            error
+                .to_string()
+                .contains("more certificates than 240 requests"),
+            "{error}"
+        );
+        unknown(error);
+    });
+    assert!(requests.await < 40);
+    assert!(
+        started.elapsed() <= Duration::from_secs(300),
+        "{:?}",
+        started.elapsed()
+    );
+    assert_eq!(emulator.history().count(Operation::Create), 61);
+
+    // Nothing is known at all, and the settle window is too long to wait for.
+    let emulator = service("");
+    let lost = ScriptedFault::next(Operation::Create, Fault::lose_request());
+    let unreachable = ScriptedFault::next(Operation::List, Fault::lose_request());
+    emulator.script([lost.always(), unreachable.always()]);
+    for window in [Duration::from_secs(75), Duration::MAX] {
+        let started = tokio::time::Instant::now();
+        let issue = zone(&emulator).issue(&csr).settle_window(window);
+        unknown(issue.await.expect_err("is unclear"));
+        assert!(
+            started.elapsed() <= Duration::from_secs(300),
+            "{:?}",
+            started.elapsed()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_bounds_everything_and_nothing_is_sent_after_it() {
+    let (_, csr) = key_and_csr("sensor-001");
+    // Before the first send: the limit is used up.
+    let emulator = builder()
+        .rate_limit("2/300s".parse().expect("a limit"))
+        .build()
+        .expect("builds");
+    let waiting = zone(&emulator);
+    for _ in 0..2 {
+        let _ = waiting.list().await;
+    }
+    let started = tokio::time::Instant::now();
+    let error = waiting.issue(&csr).deadline(Duration::from_secs(20)).await;
+    let error = error.expect_err("is too late");
+    assert!(!error.is_ambiguous(), "{error}");
+    assert!(started.elapsed() <= Duration::from_secs(20));
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(emulator.history().count(Operation::Create), 0);
+
+    // After an unclear send.
+    let emulator = service("");
+    let lost = ScriptedFault::next(Operation::Create, Fault::lose_request());
+    emulator.script([lost.always()]);
+    for seconds in [1, 20, 100, 200] {
+        let before = emulator.history().count(Operation::Create);
+        let started = tokio::time::Instant::now();
+        let deadline = Duration::from_secs(seconds);
+        let error = zone(&emulator).issue(&csr).deadline(deadline).await;
+        unknown(error.expect_err("is unclear"));
+        assert!(started.elapsed() <= deadline, "{:?}", started.elapsed());
+        let sends = emulator.history().count(Operation::Create) - before;
+        assert_eq!(sends, if seconds > 105 { 2 } else { 1 }, "{seconds}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_intent_makes_no_request_and_is_resumed_exactly_once() {
+    let (_, csr) = key_and_csr("sensor-001");
+    // The process crashes at each of these times after it stored the intent.
+    for crash_after in [0, 10, 40, 2_000, 31_000, 70_000, 108_000, 200_000] {
+        for faults in [
+            vec![],
+            vec![Fault::lose_response()],
+            vec![Fault::lose_request()],
+            vec![Fault::late(Duration::from_secs(50))],
+        ] {
+            let emulator = service("");
+            script(&emulator, faults.clone());
+            let first = zone(&emulator);
+            let issue = first.issue(&csr).deadline(Duration::from_secs(290));
+            let prepared = issue.intent().await.expect("is allowed");
+            assert!(emulator.history().into_iter().next().is_none());
+            let stored = serde_json::to_string(prepared.intent()).expect("JSON");
+            let crash = Duration::from_millis(crash_after);
+            let sent = tokio::time::timeout(crash, prepared.send()).await;
+            let setting = format!("{crash_after} ms, {faults:?}");
+
+            let intent: IssueIntent = serde_json::from_str(&stored).expect("an intent");
+            let mut resumed = Err(None);
+            // Until a look-up is possible: the crashed process might have sent until its deadline.
+            for _ in 0..4 {
+                match zone(&emulator).issue(&csr).resume(intent.clone()).await {
+                    Ok(issued) => {
+                        resumed = Ok(issued);
+                        break;
+                    }
+                    Err(error) => {
+                        unknown(error);
+                        resumed = Err(sent.as_ref().ok());
+                        tokio::time::sleep(Duration::from_secs(100)).await;
+                    }
+                }
+            }
+            let resumed = resumed.unwrap_or_else(|_| panic!("{setting}: does not end"));
+            tokio::time::sleep(HOUR).await;
+            let active = active(&emulator, &csr).await;
+            assert_eq!(active, [resumed.certificate.id().as_str()], "{setting}");
+            if let Ok(Ok(issued)) = sent {
+                assert_eq!(
+                    issued.certificate.id(),
+                    resumed.certificate.id(),
+                    "{setting}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_intent_holds_a_place_in_the_rate_limit_which_its_send_uses() {
+    let emulator = builder()
+        .rate_limit("3/300s".parse().expect("a limit"))
+        .build()
+        .expect("builds");
+    let zone = zone(&emulator);
+    let (_, csr) = key_and_csr("sensor-001");
+    let _ = zone.list().await.expect("tells the limit");
+    let started = tokio::time::Instant::now();
+    let prepared = zone.issue(&csr).intent().await.expect("is allowed");
+    // The rest of the window goes to others.
+    let _ = zone.list().await;
+    prepared.send().await.expect("is sent");
+    assert!(started.elapsed() < Duration::from_secs(2));
+    // Dropped, it gives its place back.
+    let mut errors = 0;
+    for _ in 0..2 {
+        let issue = zone.issue(&csr).deadline(Duration::from_secs(2));
+        errors += u32::from(issue.intent().await.is_err());
+    }
+    assert_eq!(errors, 2, "the window is used up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_intent_is_for_its_csr() {
+    let emulator = service("");
+    let zone = zone(&emulator);
+    let (_, csr) = key_and_csr("sensor-001");
+    let prepared = zone.issue(&csr).intent().await.expect("is allowed");
+    let (_, other) = key_and_csr("sensor-001");
+    let error = zone.issue(&other).resume(prepared.intent().clone()).await;
+    let error = error.expect_err("is another CSR");
+    assert!(error.is_invalid_input(), "{error}");
+    assert!(emulator.history().into_iter().next().is_none());
+}
+
+/// Without a `Date` in any response, monotonic time decides.
+#[tokio::test(start_paused = true)]
+async fn a_request_is_resumed_without_the_services_time() {
+    for (fault, attempts) in [(Fault::lose_response(), 0), (Fault::lose_request(), 1)] {
+        let emulator = service("no-date");
+        script(&emulator, [fault]);
+        let (_, csr) = key_and_csr("sensor-001");
+        let prepared = zone(&emulator)
+            .issue(&csr)
+            .intent()
+            .await
+            .expect("is allowed");
+        let intent = prepared.intent().clone();
+        assert_eq!((intent.sent_after, intent.sent_before), (None, None));
+        let crash = Duration::from_secs(5);
+        let _ = tokio::time::timeout(crash, prepared.send()).await;
+        let resumed = zone(&emulator).issue(&csr).resume(intent).await;
+        assert_eq!(resumed.expect("is issued").attempts, attempts);
+        assert_eq!(active(&emulator, &csr).await.len(), 1);
+    }
+}
+
+/// A service that returns the certificate of an earlier request is not believed.
+#[tokio::test(start_paused = true)]
+async fn a_response_with_a_known_certificate_is_no_result() {
+    let emulator = service("");
+    let zone = zone(&emulator);
+    let (_, csr) = key_and_csr("sensor-001");
+    let known = issue(&zone, &csr).await;
+    let record = zone.get(&known).await.expect("exists").to_json();
+    let body =
+        serde_json::json!({ "success": true, "errors": [], "messages": [], "result": record });
+    script(
+        &emulator,
+        [Fault::respond(
+            CannedResponse::new(200).body(body.to_string()),
+        )],
+    );
+    let error = zone.issue(&csr).await.expect_err("is the old one");
+    assert!(
+        matches!(&error, Error::WrongCertificate { id: Some(id), .. } if *id == known),
+        "{error}"
+    );
+    // A client that does not know it can be told.
+    script(
+        &emulator,
+        [Fault::respond(
+            CannedResponse::new(200).body(body.to_string()),
+        )],
+    );
+    let told = zone_through(emulator.transport());
+    let error = told.issue(&csr).known([known.clone()]).await;
+    assert!(matches!(error, Err(Error::WrongCertificate { .. })));
+}
