@@ -177,18 +177,28 @@ impl<'a> Places<'a> {
             if page.last_side(order, place) == Some(Side::After) {
                 return Ok(true);
             }
+            if page.count == 0 {
+                return Ok(self.is_end(number));
+            }
             if page.count < PAGE_SIZE {
-                // The end of the list, if the total agrees and the next page is empty.
-                let count = (number - 1) * PAGE_SIZE + page.count;
-                let is_agreed = page.total == Some(count);
-                let is_end = page.count == 0 || self.read(number + 1).await?.count == 0;
-                return Ok(is_agreed && is_end);
+                self.read(number + 1).await?;
+                return Ok(self.is_end(number + 1));
             }
             number += 1;
             if self.requests > max_requests {
                 return Ok(false);
             }
         }
+    }
+
+    /// Whether the list ends before this page: it is empty, and the total agrees with the page before it.
+    fn is_end(&self, number: u64) -> bool {
+        let (Some(last), Some(page)) = (self.pages.get(&(number - 1)), self.pages.get(&number))
+        else {
+            return false;
+        };
+        let count = (number - 2) * PAGE_SIZE + last.count;
+        page.count == 0 && last.total == Some(count)
     }
 
     /// Finds the first page that does not end before the place. `None` if the pages do not say.
