@@ -55,8 +55,10 @@ async fn a_serial_number_that_is_a_json_number_keeps_every_digit() {
 #[tokio::test]
 async fn a_list_without_records_is_empty() {
     for body in [
-        r#"{"success":true,"result":null}"#,
+        r#"{"success":true,"result":[]}"#,
         r#"{"result":[],"errors":null}"#,
+        r#"{"success":true,"result":null,"result_info":{"total_count":0}}"#,
+        r#"{"success":true,"result":null,"result_info":{"total_count":0,"count":0,"page":"1"}}"#,
     ] {
         assert!(list(200, body).await.expect("is read").is_empty(), "{body}");
     }

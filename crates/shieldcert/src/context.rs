@@ -75,6 +75,10 @@ impl Context {
         self.is_patient = true;
     }
 
+    pub(crate) fn is_patient(&self) -> bool {
+        self.is_patient
+    }
+
     pub(crate) fn retry(&self) -> &RetryPolicy {
         self.retry.as_ref().unwrap_or(&self.shared.retry)
     }
@@ -141,7 +145,8 @@ impl Context {
             let exchange = Arc::new(exchange);
             let base_url = &self.shared.base_url;
             let api = shieldcert_api::Client::with_transport(base_url, exchange.clone());
-            let parsed = request.clone()(api).await;
+            // Boxed, since the generated client's futures are large, and would be part of every future above.
+            let parsed = Box::pin(request.clone()(api)).await;
             let Some(attempt) = exchange.take() else {
                 let problem = match parsed {
                     Err(error) => format!("it can't be built ({error})"),

@@ -717,4 +717,181 @@ mod tests {
             .map(drop)
             .expect("goes on");
     }
+
+    fn bounds(deadline: Option<u64>, max_block: Option<u64>) -> Bounds {
+        Bounds {
+            deadline: deadline.map(|seconds| Instant::now() + Duration::from_secs(seconds)),
+            max_block: max_block.map(Duration::from_secs),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permit_that_is_not_used_gives_its_place_back() {
+        let limiter = Limiter::new(RateLimit::default(), false);
+        for _ in 0..5000 {
+            drop(limiter.reserve(NO_BOUNDS).await.expect("no bounds"));
+            drop(limiter.acquire(NO_BOUNDS).await.expect("no bounds"));
+        }
+        let state = limiter.state();
+        assert_eq!((state.in_flight, state.reserved), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permit_that_was_taken_ahead_holds_nobody_up() {
+        let limiter = Limiter::new(RateLimit::default(), false);
+        let mut reserved = limiter.reserve(NO_BOUNDS).await.expect("no bounds");
+        let start = Instant::now();
+        limiter.send(200, HeaderMap::new(), None).await;
+        assert_eq!(start.elapsed(), STALE_AFTER);
+        reserved.begin();
+        reserved.complete(StatusCode::OK, &HeaderMap::new(), None);
+        assert_eq!(limiter.state().in_flight, 0);
+        // Its place counts while it is held.
+        for _ in 2..1199 {
+            limiter.send(200, HeaderMap::new(), None).await;
+        }
+        let reserved = limiter.reserve(NO_BOUNDS).await.expect("is the last");
+        let refused = limiter.acquire(bounds(Some(1), None)).await;
+        assert!(refused.is_err());
+        drop(reserved);
+        limiter.acquire(bounds(Some(1), None)).await.expect("free");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_is_too_long_is_refused_at_once() {
+        let limiter = Limiter::new(RateLimit::default(), false);
+        let wait = Duration::from_secs(300);
+        limiter.send(429, HeaderMap::new(), Some(wait)).await;
+        // A patient request waits at the head of the queue.
+        let patient = tokio::spawn({
+            let limiter = limiter.clone();
+            async move { drop(limiter.begin().await) }
+        });
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let left = Duration::from_secs(290);
+        let start = Instant::now();
+        for bounds in [
+            bounds(Some(289), None),
+            bounds(None, Some(289)),
+            bounds(Some(289), Some(600)),
+        ] {
+            let refused = limiter.acquire(bounds).await.map(drop);
+            assert_eq!(refused, Err(Refused::Blocked(left)), "{bounds:?}");
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        let waits = limiter.acquire(bounds(Some(600), Some(600))).await;
+        waits.expect("is long enough");
+        assert_eq!(start.elapsed(), left);
+        patient.await.expect("ends");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_in_the_queue_are_refused_when_a_block_begins() {
+        let limiter = Limiter::new(RateLimit::default(), false);
+        // The first request asks, so all others wait for it.
+        let asks = limiter.begin().await;
+        let start = Instant::now();
+        let waiting: Vec<_> = (0..10)
+            .map(|_| {
+                let limiter = limiter.clone();
+                let bounds = bounds(None, Some(360));
+                tokio::spawn(async move { limiter.acquire(bounds).await.map(drop) })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let wait = Duration::from_secs(3600);
+        asks.complete(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), Some(wait));
+        for waiting in waiting {
+            let refused = waiting.await.expect("ends");
+            assert_eq!(refused, Err(Refused::Blocked(wait)));
+        }
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn blocks_that_nobody_states_grow_until_a_request_succeeds() {
+        for stated in [None, Some(0), Some(1)] {
+            let stated = stated.map(Duration::from_secs);
+            let limiter = Limiter::new(RateLimit::default(), false);
+            for _ in 0..2 {
+                let mut gaps = Vec::new();
+                for _ in 0..12 {
+                    limiter.send(429, HeaderMap::new(), stated).await;
+                    let blocked = Instant::now();
+                    limiter.acquire(NO_BOUNDS).await.expect("no bounds");
+                    gaps.push(blocked.elapsed().as_secs_f64());
+                }
+                for (place, gap) in gaps.iter().enumerate() {
+                    let least = f64::from(1 << place.min(6)).min(60.0);
+                    assert!(
+                        (least..=1.5 * least + 0.01).contains(gap),
+                        "{stated:?} {gaps:?}"
+                    );
+                }
+                limiter.send(200, HeaderMap::new(), None).await;
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_of_requests_in_flight_together_count_once() {
+        let limiter = Limiter::new(RateLimit::default(), false);
+        for _ in 0..3 {
+            limiter.send(200, HeaderMap::new(), None).await;
+        }
+        let mut in_flight = Vec::new();
+        for _ in 0..50 {
+            in_flight.push(limiter.begin().await);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        for permit in in_flight {
+            permit.complete(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), None);
+        }
+        assert_eq!(limiter.state().refusals, 1);
+    }
+
+    /// Starts `count` requests, each of which takes 100 ms, and returns how long all take.
+    async fn burst(
+        limiter: &Arc<Limiter>,
+        count: u32,
+        status: u16,
+        headers: &HeaderMap,
+    ) -> Duration {
+        let start = Instant::now();
+        let requests: Vec<_> = (0..count)
+            .map(|_| {
+                let (limiter, headers) = (limiter.clone(), headers.clone());
+                let status = StatusCode::from_u16(status).expect("a status");
+                tokio::spawn(async move {
+                    let permit = limiter.begin().await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    permit.complete(status, &headers, None);
+                })
+            })
+            .collect();
+        for request in requests {
+            request.await.expect("ends");
+        }
+        start.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_request_asks_before_others_follow() {
+        let remaining = headers(&[("ratelimit", "\"default\";r=1000;t=300")]);
+        let stating = Limiter::new(RateLimit::default(), false);
+        let took = burst(&stating, 50, 200, &remaining).await;
+        assert_eq!(took, Duration::from_millis(200));
+        // A service that states nothing is asked three times, and then believed.
+        let silent = Limiter::new(RateLimit::default(), false);
+        let took = burst(&silent, 50, 200, &HeaderMap::new()).await;
+        assert_eq!(took, Duration::from_millis(400));
+        let failing = Limiter::new(RateLimit::default(), false);
+        let took = burst(&failing, 50, 502, &HeaderMap::new()).await;
+        assert_eq!(took, Duration::from_millis(400));
+        // After a block, one asks again.
+        let wait = Some(Duration::from_secs(5));
+        silent.send(429, HeaderMap::new(), wait).await;
+        let took = burst(&silent, 50, 200, &HeaderMap::new()).await;
+        assert_eq!(took, Duration::from_millis(5200));
+    }
 }
