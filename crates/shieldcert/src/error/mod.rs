@@ -538,7 +538,8 @@ mod tests {
         it is unknown whether a certificate was issued for the CSR with SHA-256 ab12 (GET /zones/z/client_certificates (2 attempts): could not connect to api.cloudflare.com:443); look for it with `find_by_csr` before you issue again
         the service returned a certificate that does not match the request (id 7bf7f70c-7600-42e1-81c4-e4c0da9aa515): its public key is not the CSR's
         certificate 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 was to become revoked but is active: somebody else moved it the other way
-        certificate 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 was to become revoked within 300s but is pending_revocation; waiting again is safe
+        certificate 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 was to become revoked within 300s but is pending_revocation; trying again is safe
+        certificate 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 was to become settled within 5s but is unknown (the last request failed: DELETE /zones/z: not sent, because the rate limit is used up for another 86400s, longer than the call may wait; retry after that); trying again is safe
         this private key does not belong to the certificate sensor-001: their public keys differ; use the key that the CSR was made with
         can't write ids/sensor-001.pem (no storage space)
         "#);
@@ -642,6 +643,11 @@ mod tests {
             assert!(!error.is_not_found(), "{error}");
             error.to_string()
         });
-        insta::assert_snapshot!(described.join("\n"), @"");
+        insta::assert_snapshot!(described.join("\n"), @"
+        GET /zones/z/client_certificates returned 404 (2 attempts, ray 8f1): no route (code 7003). Check the zone and certificate id; a domain name is no zone id
+        GET /zones/z/client_certificates returned 404 (2 attempts, ray 8f1): no route (code 7003); no route (code 7000). Check the zone and certificate id; a domain name is no zone id
+        GET /zones/z/client_certificates returned 404 (2 attempts, ray 8f1): no route (code 7000); no route (code 7003). Check the zone and certificate id; a domain name is no zone id
+        GET /zones/z/client_certificates returned 404 (2 attempts, ray 8f1): no route (code 7000). Check the base URL: it ends in /client/v4
+        ");
     }
 }

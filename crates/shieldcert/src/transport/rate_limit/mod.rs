@@ -111,13 +111,17 @@ struct State {
     refused_at: Option<Instant>,
     /// How many 429s came since a request last succeeded. Those that were in flight together count once.
     refusals: u32,
+    /// When the first of them arrived.
+    refused_since: Option<Instant>,
 }
 
 /// How long a request may wait for the limit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
+    /// When the call began.
+    pub(crate) started: Instant,
     pub(crate) deadline: Option<Instant>,
-    /// For how long a block after a 429 may last. `None` is no limit.
+    /// How long to wait for the end of blocks after a 429. `None` is no limit.
     pub(crate) max_block: Option<Duration>,
 }
 
@@ -179,6 +183,7 @@ impl Limiter {
                 blocked_until: None,
                 refused_at: None,
                 refusals: 0,
+                refused_since: None,
             }),
             changed: Notify::new(),
             blocked: Notify::new(),
@@ -187,11 +192,6 @@ impl Limiter {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns when the block ends that the last 429 began.
-    pub(crate) fn blocked_until(&self) -> Option<Instant> {
-        self.state().blocked_until
     }
 
     /// Waits until a request may be sent, which is to be done at once. Dropping the future gives up its place.
@@ -234,7 +234,7 @@ impl Limiter {
                 }
                 Err(Hold::Asking(until)) => until,
                 Err(Hold::Block(until)) => {
-                    bounds.check_block(now, until)?;
+                    self.check_block(bounds)?;
                     is_reported = is_reported || self.report_wait(until - now);
                     until
                 }
@@ -260,14 +260,26 @@ impl Limiter {
         let mut turn = std::pin::pin!(self.queue.lock());
         loop {
             let blocked = std::pin::pin!(self.blocked.notified());
-            let now = Instant::now();
-            if let Some(until) = self.blocked_until().filter(|until| now < *until) {
-                bounds.check_block(now, until)?;
-            }
+            self.check_block(bounds)?;
             if let Either::Left((turn, _)) = select(turn.as_mut(), blocked).await {
                 return Ok(turn);
             }
         }
+    }
+
+    /// Checks that the current block, if there is one, is not too long for a call.
+    pub(crate) fn check_block(&self, bounds: Bounds) -> Result<(), Refused> {
+        let now = Instant::now();
+        let state = self.state();
+        let Some(until) = state.blocked_until.filter(|until| now < *until) else {
+            return Ok(());
+        };
+        // Blocks in a row count as one.
+        let since = state.refused_since.unwrap_or(now).max(bounds.started);
+        if bounds.max_block.is_some_and(|max| until - since > max) {
+            return Err(Refused::Blocked(until - now));
+        }
+        bounds.check_deadline(now, until)
     }
 
     fn report_wait(&self, wait: Duration) -> bool {
@@ -283,14 +295,6 @@ impl Limiter {
 }
 
 impl Bounds {
-    fn check_block(self, now: Instant, until: Instant) -> Result<(), Refused> {
-        let wait = until.saturating_duration_since(now);
-        if self.max_block.is_some_and(|max| wait > max) {
-            return Err(Refused::Blocked(wait));
-        }
-        self.check_deadline(now, until)
-    }
-
     fn check_deadline(self, now: Instant, until: Instant) -> Result<(), Refused> {
         if self.deadline.is_some_and(|deadline| until >= deadline) {
             return Err(Refused::Blocked(until.saturating_duration_since(now)));
@@ -330,7 +334,7 @@ impl Permit {
         if is_refused {
             state.block(now, sent_at, wait);
         } else if !status.is_server_error() {
-            state.refusals = 0;
+            (state.refusals, state.refused_since) = (0, None);
         }
         drop(state);
         self.limiter.changed.notify_waiters();
@@ -487,6 +491,7 @@ impl State {
             self.refusals = self.refusals.saturating_add(1);
         }
         self.refused_at = Some(now);
+        self.refused_since.get_or_insert(now);
         let windows = self.windows.iter();
         let used_up = windows.filter_map(|window| window.used_up_for(now)).max();
         let stated = stated.filter(|stated| !stated.is_zero()).or(used_up);
@@ -531,15 +536,10 @@ const MAX_WINDOW_SECONDS: u64 = 86_400;
 mod tests {
     use super::*;
 
-    const NO_BOUNDS: Bounds = Bounds {
-        deadline: None,
-        max_block: None,
-    };
-
     impl Limiter {
         /// Sends a request.
         async fn begin(self: &Arc<Self>) -> Permit {
-            let mut permit = self.acquire(NO_BOUNDS).await.expect("no bounds");
+            let mut permit = self.acquire(bounds(None, None)).await.expect("no bounds");
             permit.begin();
             permit
         }
@@ -720,6 +720,7 @@ mod tests {
 
     fn bounds(deadline: Option<u64>, max_block: Option<u64>) -> Bounds {
         Bounds {
+            started: Instant::now(),
             deadline: deadline.map(|seconds| Instant::now() + Duration::from_secs(seconds)),
             max_block: max_block.map(Duration::from_secs),
         }
@@ -729,8 +730,18 @@ mod tests {
     async fn a_permit_that_is_not_used_gives_its_place_back() {
         let limiter = Limiter::new(RateLimit::default(), false);
         for _ in 0..5000 {
-            drop(limiter.reserve(NO_BOUNDS).await.expect("no bounds"));
-            drop(limiter.acquire(NO_BOUNDS).await.expect("no bounds"));
+            drop(
+                limiter
+                    .reserve(bounds(None, None))
+                    .await
+                    .expect("no bounds"),
+            );
+            drop(
+                limiter
+                    .acquire(bounds(None, None))
+                    .await
+                    .expect("no bounds"),
+            );
         }
         let state = limiter.state();
         assert_eq!((state.in_flight, state.reserved), (0, 0));
@@ -739,7 +750,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_permit_that_was_taken_ahead_holds_nobody_up() {
         let limiter = Limiter::new(RateLimit::default(), false);
-        let mut reserved = limiter.reserve(NO_BOUNDS).await.expect("no bounds");
+        let mut reserved = limiter
+            .reserve(bounds(None, None))
+            .await
+            .expect("no bounds");
         let start = Instant::now();
         limiter.send(200, HeaderMap::new(), None).await;
         assert_eq!(start.elapsed(), STALE_AFTER);
@@ -750,7 +764,10 @@ mod tests {
         for _ in 2..1199 {
             limiter.send(200, HeaderMap::new(), None).await;
         }
-        let reserved = limiter.reserve(NO_BOUNDS).await.expect("is the last");
+        let reserved = limiter
+            .reserve(bounds(None, None))
+            .await
+            .expect("is the last");
         let refused = limiter.acquire(bounds(Some(1), None)).await;
         assert!(refused.is_err());
         drop(reserved);
@@ -818,7 +835,10 @@ mod tests {
                 for _ in 0..12 {
                     limiter.send(429, HeaderMap::new(), stated).await;
                     let blocked = Instant::now();
-                    limiter.acquire(NO_BOUNDS).await.expect("no bounds");
+                    limiter
+                        .acquire(bounds(None, None))
+                        .await
+                        .expect("no bounds");
                     gaps.push(blocked.elapsed().as_secs_f64());
                 }
                 for (place, gap) in gaps.iter().enumerate() {
