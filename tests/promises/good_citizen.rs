@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use shieldcert::{CertificateId, Client, Transport, Zone};
-use shieldcert_emulator::{Emulator, EmulatorTransport, RateLimit};
+use shieldcert::{CertificateId, Client, RetryPolicy, Transport, Zone};
+use shieldcert_emulator::{
+    CannedResponse, Emulator, EmulatorTransport, Fault, Operation, RateLimit, ScriptedFault,
+};
 use shieldcert_tests::kit::tap::Tap;
 use shieldcert_tests::kit::{TOKEN, ZONE, issue, key_and_csr, zone_through};
 use tokio::time::Instant;
@@ -160,4 +162,231 @@ async fn a_wait_for_the_limit_is_reported() {
         !waits.is_empty() && waits.iter().all(|wait| *wait <= WINDOW),
         "{waits:?}"
     );
+}
+
+/// Makes calls all at once, and returns how many succeed.
+async fn burst(zone: &Zone, id: &CertificateId, count: usize) -> usize {
+    let calls: Vec<_> = (0..count)
+        .map(|_| tokio::spawn(zone.get(id).send()))
+        .collect();
+    let mut succeeded = 0;
+    for call in calls {
+        succeeded += usize::from(call.await.expect("ends").is_ok());
+    }
+    succeeded
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_client_asks_with_one_request_before_it_sends_a_burst() {
+    for left in [0, 1, 40] {
+        let (emulator, id) = service().await;
+        make_calls(&zone_through(emulator.transport()), &id, QUOTA - left).await;
+        let refusals = Refusals::default();
+        let succeeded = burst(&refusals.watch(&emulator), &id, 75).await;
+        assert_eq!(succeeded, 75);
+        // Only the one that asks can be refused.
+        let refused = refusals.get().len();
+        assert_eq!(refused, usize::from(left == 0), "{left} left");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_states_no_limit_is_not_asked_one_by_one_for_ever() {
+    let emulator = Emulator::builder().token(TOKEN);
+    let emulator = emulator
+        .latency(Duration::from_secs(1))
+        .build()
+        .expect("builds");
+    let (_, csr) = key_and_csr("sensor-001");
+    let id = issue(&zone_through(emulator.transport()), &csr).await;
+    let started = Instant::now();
+    let zone = zone_through(emulator.transport());
+    assert_eq!(burst(&zone, &id, 100).await, 100);
+    assert!(
+        started.elapsed() <= Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+/// Returns an emulator that gives this response to every request.
+fn always(response: CannedResponse) -> Emulator {
+    let emulator = Emulator::builder().token(TOKEN).build().expect("builds");
+    let fault = Fault::respond(response);
+    emulator.script([ScriptedFault::next(Operation::Any, fault).always()]);
+    emulator
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_that_asks_for_more_is_not_amplified() {
+    for wait in [0, 1] {
+        let response = CannedResponse::new(503).retry_after(Duration::from_secs(wait));
+        let emulator = always(response);
+        let zone = zone_through(emulator.transport());
+        assert_eq!(burst(&zone, &id(), 1000).await, 0);
+        let requests = emulator.history().count(Operation::Any);
+        println!("Retry-After: {wait}: {requests} requests of 1000 calls");
+        assert!(requests <= 1100, "{requests}");
+    }
+}
+
+/// Blocks of minutes whose end the service does not state, or states wrongly.
+#[tokio::test(start_paused = true)]
+async fn a_block_without_a_usable_end_is_met_with_growing_waits() {
+    for stated in [
+        None,
+        Some("0"),
+        Some("1"),
+        Some("0.5"),
+        Some("soon"),
+        Some("-1"),
+    ] {
+        let mut refusal = CannedResponse::new(429).code(10429);
+        if let Some(stated) = stated {
+            refusal = refusal.header("retry-after", stated);
+        }
+        let emulator = always(refusal);
+        let zone = zone_through(emulator.transport());
+        let started = Instant::now();
+        let error = zone.get(&id()).await.expect_err("is blocked for ever");
+        assert!(error.is_rate_limited() && error.is_retryable(), "{error}");
+        // As long as `max_retry_after` allows: through a block of five minutes.
+        assert!(
+            started.elapsed() >= Duration::from_secs(270),
+            "{:?}",
+            started.elapsed()
+        );
+        assert!(
+            started.elapsed() <= Duration::from_secs(361),
+            "{:?}",
+            started.elapsed()
+        );
+        let started = Instant::now();
+        assert_eq!(burst(&zone, &id(), 50).await, 0);
+        assert!(
+            started.elapsed() <= Duration::from_secs(361),
+            "{:?}",
+            started.elapsed()
+        );
+        let at: Vec<f64> = emulator
+            .history()
+            .into_iter()
+            .map(|event| event.at)
+            .collect();
+        let gaps: Vec<f64> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        for (place, gap) in gaps.iter().enumerate() {
+            let least = f64::from(1 << place.min(6)).min(60.0);
+            let is_stated = place == 0 && stated == Some("0.5");
+            assert!(*gap >= least - 0.01 || is_stated, "{stated:?}: {gaps:?}");
+        }
+        assert!(gaps.len() >= 6, "{stated:?}: {gaps:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_of_minutes_without_an_end_is_survived() {
+    let (emulator, id) = service().await;
+    let block = CannedResponse::new(429).code(10429);
+    let block = ScriptedFault::next(Operation::Get, Fault::respond(block)).times(9);
+    emulator.script([block]);
+    let zone = zone_through(emulator.transport());
+    let started = Instant::now();
+    zone.get(&id).await.expect("succeeds in the end");
+    println!("after {:?}", started.elapsed());
+    assert!(started.elapsed() > Duration::from_secs(120));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_block_fails_later_calls_at_once_without_sending() {
+    let (emulator, id) = service().await;
+    let day = Duration::from_secs(86_400);
+    emulator.script([ScriptedFault::next(Operation::Get, Fault::rate_limit(day))]);
+    let zone = zone_through(emulator.transport());
+    let sent = emulator.history().count(Operation::Any);
+    let error = zone.get(&id).await.expect_err("is blocked");
+    assert!(error.to_string().contains("wait for 86400 s"), "{error}");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let started = Instant::now();
+    for error in [
+        zone.get(&id).await.expect_err("is blocked"),
+        zone.revoke(&id).await.expect_err("is blocked"),
+        zone.list().await.expect_err("is blocked"),
+    ] {
+        assert!(error.is_rate_limited() && !error.is_ambiguous(), "{error}");
+        assert_eq!(error.retry_after(), Some(day - Duration::from_secs(60)));
+        assert!(error.to_string().contains("86340s"), "{error}");
+    }
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    assert_eq!(emulator.history().count(Operation::Any), sent + 1);
+    // It ends.
+    tokio::time::sleep(day).await;
+    zone.get(&id).await.expect("succeeds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_beyond_the_deadline_fails_the_call_at_once() {
+    let (emulator, id) = service().await;
+    let minute = Duration::from_secs(60);
+    emulator.script([ScriptedFault::next(
+        Operation::Get,
+        Fault::rate_limit(minute),
+    )]);
+    let zone = zone_through(emulator.transport());
+    let limit = RetryPolicy::default().time_limit(Duration::from_secs(30));
+    let started = Instant::now();
+    for _ in 0..3 {
+        let error = zone.get(&id).retry(limit.clone()).await;
+        let error = error.expect_err("is blocked");
+        assert_eq!(error.retry_after(), Some(minute), "{error}");
+    }
+    // The first of them got the 429, 30 ms later.
+    assert!(
+        started.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        started.elapsed()
+    );
+    zone.get(&id).await.expect("waits");
+    assert!(started.elapsed() >= minute, "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn bulk_calls_pause_while_they_are_blocked() {
+    let hour = Duration::from_secs(3600);
+    for until_settled in [false, true] {
+        let emulator = Emulator::builder().token(TOKEN).sign_inline(true);
+        let emulator = emulator.build().expect("builds");
+        let zone = zone_through(emulator.transport());
+        let csrs: Vec<_> = (0..20)
+            .map(|n| key_and_csr(&format!("sensor-{n}")).1)
+            .collect();
+        let block = |operation| ScriptedFault::next(operation, Fault::rate_limit(hour));
+        emulator.script([
+            block(Operation::Create),
+            block(Operation::Delete),
+            block(Operation::Get),
+        ]);
+        let started = Instant::now();
+        let mut ids = Vec::new();
+        let mut issued = zone.issue_all(csrs).stream();
+        while let Some((_, result)) = issued.next().await {
+            ids.push(result.expect("is issued").certificate.id().clone());
+        }
+        let mut revoke = zone.revoke_all(ids);
+        if until_settled {
+            revoke = revoke.until_settled();
+        }
+        let mut revoked = revoke.stream();
+        let mut count = 0;
+        while let Some((_, result)) = revoked.next().await {
+            result.expect("is revoked");
+            count += 1;
+        }
+        assert_eq!(count, 20);
+        assert!(started.elapsed() >= 2 * hour, "{:?}", started.elapsed());
+    }
+}
+
+/// A certificate's id, for a service that knows none.
+fn id() -> CertificateId {
+    shieldcert_tests::kit::id()
 }

@@ -178,6 +178,99 @@ async fn a_response_that_repeats_the_token_is_redacted() {
     );
 }
 
+/// In every place of a response that ends up in an error, and in every notation.
+#[tokio::test]
+async fn a_failure_that_repeats_the_token_is_redacted_wherever_it_is_kept() {
+    let escaped = OTHER_TOKEN
+        .replacen('q', r"\u0071", 1)
+        .replacen('K', r"\u004B", 1);
+    let failures = [
+        (
+            500,
+            format!("<pre>Authorization: Bearer {OTHER_TOKEN}</pre>"),
+        ),
+        (200, format!(r#"{{"debug":"{escaped}"}}"#)),
+        (
+            403,
+            format!(
+                r#"{{"success":false,"errors":[{{"code":10000,"message":"bad token {escaped}",
+                "documentation_url":"https://x/{OTHER_TOKEN}","source":{{"pointer":"/{OTHER_TOKEN}"}},
+                "error_chain":[{{"code":1,"message":"{OTHER_TOKEN}"}}]}}]}}"#
+            ),
+        ),
+        (
+            200,
+            format!(r#"{{"success":true,"result":[{{"status":"{escaped}"}}]}}"#),
+        ),
+    ];
+    for (status, body) in failures {
+        let server = MockServer::start_async().await;
+        server.mock(|_, then| {
+            then.status(status)
+                .header("cf-ray", OTHER_TOKEN)
+                .body(&body);
+        });
+        let builder = Client::builder().token(OTHER_TOKEN);
+        let builder = builder
+            .base_url(server.base_url())
+            .retry(RetryPolicy::never());
+        let mut pages = shieldcert_tests::kit::zone(builder).list().pages();
+        let shown = match pages.try_next().await {
+            Ok(page) => format!("{page:?}"),
+            Err(error) => format!("{error} {error:?} {:?}", error.ray_id()),
+        };
+        assert!(shown.contains("(redacted)"), "{shown}");
+        for secret in [OTHER_TOKEN, &escaped] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+    }
+}
+
+/// The token can be a word, and what a caller compares must stay what the service sent.
+#[tokio::test]
+async fn what_a_caller_matches_on_is_never_redacted() {
+    for token in [
+        "active",
+        "pending_revocation",
+        "7bf7f70c-7600-42e1-81c4-e4c0da9aa515",
+    ] {
+        let emulator = Emulator::builder().token(token).build().expect("builds");
+        let body = format!(
+            r#"{{"success":true,"result":{{"id":"{token}","status":"{token}","common_name":"{token}"}}}}"#
+        );
+        let response = shieldcert_emulator::CannedResponse::new(200).body(body);
+        let fault = shieldcert_emulator::Fault::respond(response);
+        let any = shieldcert_emulator::Operation::Any;
+        emulator.script([shieldcert_emulator::ScriptedFault::next(any, fault).always()]);
+        let builder = Client::builder().token(token);
+        let zone = shieldcert_tests::kit::zone(builder.transport(Arc::new(emulator.transport())));
+        let certificate = zone
+            .get(&shieldcert_tests::kit::id())
+            .await
+            .expect("is read");
+        assert_eq!(certificate.id(), &token);
+        assert_eq!(certificate.status(), &token);
+        assert_eq!(certificate.common_name(), Some(token));
+    }
+    // A short token occurs in a failure by chance, too.
+    let emulator = Emulator::builder()
+        .token("invalid")
+        .build()
+        .expect("builds");
+    let response = shieldcert_emulator::CannedResponse::new(400)
+        .body(r#"{"success":false,"errors":[{"code":1,"message":"invalid CSR"}]}"#);
+    let fault = shieldcert_emulator::Fault::respond(response);
+    let any = shieldcert_emulator::Operation::Any;
+    emulator.script([shieldcert_emulator::ScriptedFault::next(any, fault)]);
+    let builder = Client::builder().token("invalid");
+    let zone = shieldcert_tests::kit::zone(builder.transport(Arc::new(emulator.transport())));
+    let error = zone
+        .get(&shieldcert_tests::kit::id())
+        .await
+        .expect_err("is refused");
+    assert_eq!(error.messages()[0].message, "invalid CSR");
+}
+
 const WRITES_TO: &str = "SHIELDCERT_TEST_WRITES_TO";
 
 /// Not a test: the process that [`a_crash_leaves_the_old_file_or_the_new_one`] kills.

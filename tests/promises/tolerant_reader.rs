@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use shieldcert::{CertificateList, Client, Error, RetryPolicy, Status, Zone};
 use shieldcert_emulator::{CannedResponse, Emulator, Fault, Operation, ScriptedFault};
-use shieldcert_tests::kit::{ID, TOKEN, zone};
+use shieldcert_tests::kit::tap::Tap;
+use shieldcert_tests::kit::{ID, TOKEN, zone, zone_through};
 
 const OTHER_ID: &str = "023e105f4ecef8ad9ca31a8372d0c353";
 
@@ -55,8 +56,10 @@ async fn a_serial_number_that_is_a_json_number_keeps_every_digit() {
 #[tokio::test]
 async fn a_list_without_records_is_empty() {
     for body in [
-        r#"{"success":true,"result":null}"#,
+        r#"{"success":true,"result":[]}"#,
         r#"{"result":[],"errors":null}"#,
+        r#"{"success":true,"result":null,"result_info":{"total_count":0}}"#,
+        r#"{"success":true,"result":null,"result_info":{"total_count":0,"count":0,"page":"1"}}"#,
     ] {
         assert!(list(200, body).await.expect("is read").is_empty(), "{body}");
     }
@@ -125,4 +128,87 @@ async fn a_refusal_is_read_whatever_its_http_status() {
         let error = list(status, body).await.expect_err("is refused");
         assert!(error.is_not_allowed() && error.has_code(10000), "{error}");
     }
+}
+
+#[tokio::test]
+async fn ids_of_any_characters_are_returned_and_stay_in_their_path_segment() {
+    let odd = [
+        "a b",
+        "a/b",
+        "a?b#c",
+        "a%2e",
+        "ü",
+        "{a}",
+        "~'\"<>`|^",
+        "a..b",
+        &"x".repeat(255),
+    ];
+    let records: Vec<_> = odd.iter().map(|id| json!({ "id": id })).collect();
+    let body = json!({ "success": true, "result": records }).to_string();
+    let listed = list(200, &body).await.expect("is read");
+    assert_eq!(listed.len(), odd.len());
+    for (certificate, id) in listed.iter().zip(odd) {
+        assert_eq!(certificate.id(), &id);
+        let body = json!({ "success": true, "result": { "id": id } }).to_string();
+        let response = http::Response::new(bytes::Bytes::from(body));
+        let tap = Tap::responding(response);
+        let zone = zone_through(tap.clone());
+        zone.get(certificate.id()).await.expect("is read");
+        zone.revoke(certificate.id()).await.expect("is read");
+        zone.reactivate(certificate.id()).await.expect("is read");
+        for request in tap.requests() {
+            let path = request.uri().path();
+            let (_, segment) = path
+                .split_once("/client_certificates/")
+                .expect("is below it");
+            assert!(
+                !segment.contains('/') && request.uri().query().is_none(),
+                "{path}"
+            );
+            assert_eq!(decode(segment), id);
+        }
+    }
+    // A URL would read these as another path.
+    for id in ["", ".", "..", "..\\x", "a\nb"] {
+        let body = json!({ "success": true, "result": [{ "id": id }, { "id": ID }] }).to_string();
+        let mut pages = zone_with_list(200, &body).list().pages();
+        let page = pages.try_next().await.expect("is read").expect("a page");
+        assert_eq!((page.certificates.len(), page.unreadable.len()), (1, 1));
+    }
+}
+
+/// Decodes percent-encoding.
+fn decode(segment: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = segment.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        if *first == b'%' {
+            let digits = std::str::from_utf8(&tail[..2]).expect("hex digits");
+            bytes.push(u8::from_str_radix(digits, 16).expect("hex digits"));
+            rest = &tail[2..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    String::from_utf8(bytes).expect("is text")
+}
+
+#[tokio::test]
+async fn a_page_of_the_edge_says_in_words_what_it_is_and_what_to_do() {
+    let mut messages = Vec::new();
+    for (status, body) in [
+        (429, "error code: 1015"),
+        (522, "<html>Connection timed out</html>"),
+        (403, "<html><title>Just a moment...</title></html>"),
+    ] {
+        let error = list(status, body).await.expect_err(body);
+        assert_eq!(error.is_rate_limited(), status == 429, "{error}");
+        messages.push(error.to_string());
+    }
+    insta::assert_snapshot!(messages.join("\n"), @r#"
+    GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 429 (ray 8f1-FRA): Cloudflare error 1015: you are rate limited before the request reaches the API; wait for some minutes, and send fewer requests; body: "error code: 1015"
+    GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 522 (ray 8f1-FRA): error 522: the origin, behind Cloudflare, did not respond; try again later; body: "<html>Connection timed out</html>"
+    GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 403 (ray 8f1-FRA): a challenge page: Cloudflare takes this client for a bot before the request reaches the API; call from another network, or switch off the proxy or VPN that others misuse; body: "<html><title>Just a moment...</title></html>"
+    "#);
 }

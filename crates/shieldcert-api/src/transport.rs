@@ -314,6 +314,9 @@ impl Transport for HttpTransport {
 }
 
 pub(crate) fn classify(error: reqwest::Error) -> TransportError {
+    if let Some(problem) = find_proxy_refusal(&error) {
+        return TransportError::new(TransportErrorKind::ProxyRefused, Some(problem.into()));
+    }
     let kind = if error.is_connect() {
         TransportErrorKind::NotConnected
     } else if error.is_timeout() {
@@ -325,6 +328,31 @@ pub(crate) fn classify(error: reqwest::Error) -> TransportError {
     };
     // The caller's error names the path; the URL would only repeat it.
     TransportError::new(kind, Some(Box::new(error.without_url())))
+}
+
+/// Says why a proxy refused to connect, if one did, and what to do.
+///
+/// hyper-util's error is told by its text: its type is of a crate that reqwest does not re-export. It names no status
+/// but 407.
+fn find_proxy_refusal(error: &reqwest::Error) -> Option<&'static str> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        match error.to_string().as_str() {
+            "tunnel error: proxy authorization required" => {
+                return Some(
+                    "it wants credentials: put them into its URL, for example \
+                     HTTPS_PROXY=http://user:password@proxy:3128",
+                );
+            }
+            "tunnel error: unsuccessful" => {
+                return Some(
+                    "allow the host in the proxy, or exempt it with the environment variable NO_PROXY",
+                );
+            }
+            _ => cause = error.source(),
+        }
+    }
+    None
 }
 
 /// The shared [`Transport`] that the generated client holds.

@@ -24,7 +24,8 @@ type Items<T> = Box<dyn Iterator<Item = T> + Send>;
 
 /// Issues a certificate for each of many CSRs. Created by [`Zone::issue_all`](crate::Zone::issue_all).
 ///
-/// Each CSR is issued exactly once, as by [`Zone::issue`](crate::Zone::issue). All share the client's rate limit.
+/// Each CSR is issued exactly once, as by [`Zone::issue`](crate::Zone::issue). All share the client's rate limit. While
+/// the service blocks the client, they pause, however long that is; only a `time_limit` of the retry policy bounds it.
 ///
 /// # Examples
 ///
@@ -90,11 +91,12 @@ impl IssueAll {
     /// with [`Zone::find_by_csr`](crate::Zone::find_by_csr).
     pub fn stream(self) -> BulkStream<Csr, Issued> {
         let Self {
-            context,
+            mut context,
             csrs,
             options,
             concurrency,
         } = self;
+        context.set_patient();
         let results = stream::iter(csrs).map(move |csr| {
             let issue = Issue::with_options(context.clone(), csr.clone(), options.clone());
             async move { (csr, issue.send().await) }
@@ -113,6 +115,9 @@ impl fmt::Debug for IssueAll {
 }
 
 /// Revokes many certificates. Created by [`Zone::revoke_all`](crate::Zone::revoke_all).
+///
+/// All share the client's rate limit. While the service blocks the client, they pause, however long that is; only a
+/// `time_limit` of the retry policy bounds it.
 ///
 /// # Examples
 ///
@@ -150,7 +155,8 @@ impl RevokeAll {
         }
     }
 
-    /// Waits until each certificate is `revoked`; see [`Revoke::until_settled`].
+    /// Waits until each certificate is `revoked`; see [`Revoke::until_settled`]. Requests, and their waits for the rate
+    /// limit, do not count toward the five minutes of a wait.
     pub fn until_settled(mut self) -> Self {
         self.until_settled = true;
         self
@@ -174,11 +180,12 @@ impl RevokeAll {
     /// Dropping the stream abandons what is in flight; those certificates may be revoked. Revoking again is safe.
     pub fn stream(self) -> BulkStream<CertificateId, ClientCertificate> {
         let Self {
-            context,
+            mut context,
             ids,
             until_settled,
             concurrency,
         } = self;
+        context.set_patient();
         let results = stream::iter(ids).map(move |id| {
             let revoke = Revoke::new(context.clone(), id.clone());
             async move {

@@ -78,6 +78,10 @@ impl Context {
         self.is_patient = true;
     }
 
+    pub(crate) fn is_patient(&self) -> bool {
+        self.is_patient
+    }
+
     pub(crate) fn retry(&self) -> &RetryPolicy {
         self.retry.as_ref().unwrap_or(&self.shared.retry)
     }
@@ -90,9 +94,11 @@ impl Context {
     /// How long calls wait for the rate limit, if they begin now.
     fn bounds(&self) -> Bounds {
         let policy = self.retry();
+        let started = Instant::now();
         let limit = policy.time_limit;
-        let limit = limit.and_then(|limit| deadline_after(Instant::now(), limit));
+        let limit = limit.and_then(|limit| deadline_after(started, limit));
         Bounds {
+            started,
             deadline: earlier(self.deadline, limit),
             max_block: (!self.is_patient).then_some(policy.max_retry_after),
         }
@@ -143,7 +149,8 @@ impl Context {
             let exchange = Arc::new(exchange);
             let base_url = &self.shared.base_url;
             let api = shieldcert_api::Client::with_transport(base_url, exchange.clone());
-            let parsed = request.clone()(api).await;
+            // Boxed, since the generated client's futures are large, and would be part of every future above.
+            let parsed = Box::pin(request.clone()(api)).await;
             let Some(attempt) = exchange.take() else {
                 let problem = match parsed {
                     Err(error) => format!("it can't be built ({error})"),
@@ -181,13 +188,8 @@ impl Context {
         let call = &progress.call;
         let delay = if call.status == Some(StatusCode::TOO_MANY_REQUESTS) {
             // The limiter holds every request of the client until the block is over.
-            let now = Instant::now();
-            let since = *progress.refused_since.get_or_insert(now);
-            let until = stack.limiter.blocked_until().unwrap_or(now);
-            let bounds = progress.bounds;
-            let is_over_in_time = bounds.max_block.is_none_or(|max| until - since <= max)
-                && bounds.deadline.is_none_or(|deadline| until < deadline);
-            let retries = policy.retries_refusal(&call.method, error) && is_over_in_time;
+            let retries = policy.retries_refusal(&call.method, error)
+                && stack.limiter.check_block(progress.bounds).is_ok();
             retries.then_some(Duration::ZERO)?
         } else {
             progress.failures += 1;
@@ -217,7 +219,6 @@ impl Context {
 
 /// A call in progress.
 struct Progress {
-    started: Instant,
     bounds: Bounds,
     call: Call,
     operation: &'static str,
@@ -225,21 +226,17 @@ struct Progress {
     window: Option<SendWindow>,
     /// How many attempts failed in another way than with a 429.
     failures: u32,
-    /// When the first 429 came.
-    refused_since: Option<Instant>,
 }
 
 impl Progress {
     fn new(bounds: Bounds) -> Self {
         Self {
-            started: Instant::now(),
             bounds,
             call: Call::new(Method::GET, String::new()),
             operation: "",
             rate_limit_wait: Duration::ZERO,
             window: None,
             failures: 0,
-            refused_since: None,
         }
     }
 
@@ -287,7 +284,7 @@ impl Progress {
             status: self.call.status,
             attempts: self.call.attempts,
             rate_limit_wait: self.rate_limit_wait,
-            duration: self.started.elapsed(),
+            duration: self.bounds.started.elapsed(),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::certificate::id::CertificateId;
 use crate::certificate::status::Status;
 use crate::context::Context;
 use crate::error::Result;
+use crate::get::Get;
 use crate::observe::trace;
 use crate::transport::BoxFuture;
 use crate::transport::retry::RetryPolicy;
@@ -19,7 +20,8 @@ use crate::wait::Wait;
 ///
 /// # Errors
 /// [`Error::is_not_found`](crate::Error::is_not_found) tells that there is no such certificate. After an
-/// [ambiguous](crate::Error::is_ambiguous) error, revoking again is safe.
+/// [ambiguous](crate::Error::is_ambiguous) error, revoking again is safe. If a response was lost and the service refuses
+/// the repetition, the certificate's status decides whether that is an error.
 ///
 /// # Cancel safety
 /// After the future is dropped, the service may have acted. Revoking again is safe.
@@ -74,6 +76,14 @@ impl Target {
             Self::Active => Status::Active,
         }
     }
+
+    /// Whether a certificate with this status is there or on its way.
+    fn is_approached_by(self, status: &Status) -> bool {
+        match self {
+            Self::Revoked => matches!(status, Status::Revoked | Status::PendingRevocation),
+            Self::Active => matches!(status, Status::Active | Status::PendingReactivation),
+        }
+    }
 }
 
 /// What both operations have.
@@ -95,13 +105,19 @@ macro_rules! transition {
             }
 
             /// Sends the request, and then waits until the certificate has the requested status.
+            ///
+            /// The wait's timeout bounds the request too. If it cuts the request off, the service may have acted.
             pub fn until_settled(self) -> Wait {
                 let Transition {
                     context,
                     id,
                     target,
-                } = self.0.clone();
-                Wait::after(context, id, target.status(), self.send())
+                } = self.0;
+                let request = {
+                    let id = id.clone();
+                    move |context| Self::new(context, id).send()
+                };
+                Wait::after(context, id, target.status(), request)
             }
 
             /// Sends the request. The same as `.await`, for where a plain future is needed.
@@ -133,6 +149,24 @@ transition!(Reactivate, Target::Active);
 
 impl Transition {
     async fn send_inner(self) -> Result<ClientCertificate> {
+        let error = match self.request().await {
+            Ok(certificate) => return Ok(certificate),
+            Err(error) => error,
+        };
+        // The service may refuse a repetition because it has acted on the attempt before it.
+        let is_unclear = error.call().is_some_and(|call| call.earlier_unclear);
+        if is_unclear && !error.is_retryable() {
+            let current = Get::new(self.context.clone(), self.id).send().await;
+            if let Ok(certificate) = current
+                && self.target.is_approached_by(certificate.status())
+            {
+                return Ok(certificate);
+            }
+        }
+        Err(error)
+    }
+
+    async fn request(&self) -> Result<ClientCertificate> {
         let response = self
             .context
             .call::<types::ClientCertificateResponseSingle>(async |api| match self.target {

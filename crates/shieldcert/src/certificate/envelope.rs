@@ -92,10 +92,9 @@ impl Envelope for types::ClientCertificateResponseCollection {
         };
         let total_count = count("total_count");
         let records = match envelope.get("result").map(|raw| raw.get()) {
-            Some("null") => no_records(total_count, count("count"))?,
+            None | Some("null") => no_records(total_count, count("count"))?,
             Some(records) => serde_json::from_str::<Vec<&RawValue>>(records)
                 .map_err(|_| "the `result` of the response is not a list")?,
-            None => return Err(NO_RECORDS.to_owned()),
         };
         let records = records.into_iter();
         Ok(RecordPage {

@@ -128,7 +128,7 @@ fn hint(call: &Call, messages: &[ApiMessage]) -> Option<Cow<'static, str>> {
         "Check the base URL: it ends in /client/v4"
     } else if call.status == Some(StatusCode::TOO_MANY_REQUESTS) {
         let wait = match call.retry_after {
-            Some(wait) => format!("wait for {wait:?}"),
+            Some(wait) => format!("wait for {} s", wait.as_secs_f64().ceil()),
             None => "wait for some minutes".to_owned(),
         };
         return Some(

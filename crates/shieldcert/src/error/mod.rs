@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use shieldcert_api::codes;
 use shieldcert_api::transport::{TransportError, TransportErrorKind};
 
@@ -72,8 +72,9 @@ pub enum Error {
 
     /// The rate limit blocks for longer than the call may wait. The last attempt was not sent.
     #[error(
-        "{call}: not sent, because the rate limit is used up for another {wait:?}, longer than the call may wait; \
-         retry after that"
+        "{call}: not sent, because the rate limit is used up for another {}, longer than the call may wait; \
+         retry after that",
+        WholeSeconds(*wait)
     )]
     #[non_exhaustive]
     RateLimited {
@@ -128,9 +129,11 @@ pub enum Error {
         seen: Status,
     },
 
-    /// The status was not reached within the timeout. The transition may still be in progress; waiting again is safe.
+    /// The status was not reached within the timeout. The transition may still be in progress, and the service may have
+    /// acted on a request that the timeout cut off. To wait, revoke or reactivate again is safe.
     #[error(
-        "certificate {id} was to become {wanted} within {waited:?} but is {last}; waiting again is safe"
+        "certificate {id} was to become {wanted} within {waited:?} but is {last}{}; trying again is safe",
+        LastFailure(cause)
     )]
     #[non_exhaustive]
     NotSettled {
@@ -138,10 +141,12 @@ pub enum Error {
         id: CertificateId,
         /// What was waited for.
         wanted: WaitTarget,
-        /// The status that was seen last.
+        /// The status that was seen last. Unknown if none was.
         last: Status,
         /// How long this client waited.
         waited: Duration,
+        /// Why the last request failed, if it did.
+        cause: Option<Box<Error>>,
     },
 
     /// A private key does not belong to the certificate that it was combined with.
@@ -226,6 +231,7 @@ impl Error {
         match self {
             Self::RateLimited { wait, .. } => Some(*wait),
             Self::OutcomeUnknown { cause, .. } => cause.retry_after(),
+            Self::NotSettled { cause, .. } => cause.as_ref()?.retry_after(),
             _ => self.call()?.retry_after,
         }
     }
@@ -306,6 +312,11 @@ impl Error {
                     | TransportErrorKind::DeadlinePassed
             ),
             Self::Api { .. } | Self::InvalidResponse { .. } => !self.is_refusal(),
+            // A poll changes nothing.
+            Self::NotSettled { cause, .. } => cause.as_ref().is_some_and(|cause| {
+                let is_poll = |call: &Call| call.method == Method::GET;
+                !cause.call().is_some_and(is_poll) && cause.is_ambiguous()
+            }),
             _ => false,
         };
         is_unclear || self.call().is_some_and(|call| call.earlier_unclear)
@@ -357,6 +368,27 @@ impl fmt::Display for BodyPreview<'_> {
     }
 }
 
+/// A duration, rounded up.
+struct WholeSeconds(Duration);
+
+impl fmt::Display for WholeSeconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let more = u64::from(self.0.subsec_nanos() > 0);
+        write!(f, "{}s", self.0.as_secs().saturating_add(more))
+    }
+}
+
+struct LastFailure<'a>(&'a Option<Box<Error>>);
+
+impl fmt::Display for LastFailure<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(cause) => write!(f, " (the last request failed: {cause})"),
+            None => Ok(()),
+        }
+    }
+}
+
 struct OptionalId<'a>(&'a Option<CertificateId>);
 
 impl fmt::Display for OptionalId<'_> {
@@ -396,7 +428,6 @@ impl fmt::Display for IoCause<'_> {
 mod tests {
     use std::error::Error as _;
 
-    use http::Method;
     use serde_json::{Value, json};
 
     use super::*;
@@ -475,6 +506,17 @@ mod tests {
                 wanted: WaitTarget::Status(Status::Revoked),
                 last: Status::PendingRevocation,
                 waited: Duration::from_secs(300),
+                cause: None,
+            },
+            Error::NotSettled {
+                id: id(),
+                wanted: WaitTarget::Settled,
+                last: Status::from(""),
+                waited: Duration::from_secs(5),
+                cause: Some(Box::new(Error::RateLimited {
+                    call: Box::new(Call::new(Method::DELETE, "/zones/z".into())),
+                    wait: Duration::from_secs(86_400),
+                })),
             },
             Error::KeyMismatch {
                 subject: Some("sensor-001".into()),
@@ -501,7 +543,8 @@ mod tests {
         it is unknown whether a certificate was issued for the CSR with SHA-256 ab12 (GET /zones/z/client_certificates (2 attempts): could not connect to api.cloudflare.com:443); look for it with `find_by_csr` before you issue again
         the service returned a certificate that does not match the request (id 7bf7f70c-7600-42e1-81c4-e4c0da9aa515): its public key is not the CSR's
         certificate 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 was to become revoked but is active: somebody else moved it the other way
-        certificate 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 was to become revoked within 300s but is pending_revocation; waiting again is safe
+        certificate 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 was to become revoked within 300s but is pending_revocation; trying again is safe
+        certificate 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 was to become settled within 5s but is unknown (the last request failed: DELETE /zones/z: not sent, because the rate limit is used up for another 86400s, longer than the call may wait; retry after that); trying again is safe
         this private key does not belong to the certificate sensor-001: their public keys differ; use the key that the CSR was made with
         can't write ids/sensor-001.pem (no storage space)
         "#);
@@ -547,13 +590,69 @@ mod tests {
 
     #[test]
     fn predicates_follow_status_and_code() {
-        assert!(api(404, json!({})).is_not_found());
-        assert!(api(403, json!({})).is_not_allowed());
-        assert!(api(429, json!({})).is_rate_limited());
-        assert!(api(429, json!({})).is_retryable());
-        assert!(!api(429, json!({})).is_ambiguous());
-        assert!(api(502, json!({})).is_ambiguous());
-        assert!(api(400, json!({ "errors": [{ "code": 1445 }] })).is_quota_reached());
-        assert!(!api(400, json!({})).is_retryable());
+        let coded = |status, code: i64| api(status, json!({ "errors": [{ "code": code }] }));
+        assert!(coded(404, 1000).is_not_found());
+        assert!(coded(403, 1000).is_not_allowed());
+        assert!(coded(429, 1000).is_rate_limited() && coded(429, 1000).is_retryable());
+        assert!(coded(400, 1445).is_quota_reached());
+        assert!(!coded(400, 1000).is_retryable());
+    }
+
+    #[test]
+    fn only_a_response_of_the_api_says_what_exists_and_what_is_allowed() {
+        for status in [403, 404] {
+            let page = Error::invalid_response(call(Some(status)), "a page", "");
+            assert!(!page.is_not_found() && !page.is_not_allowed(), "{page}");
+        }
+    }
+
+    #[test]
+    fn only_a_refusal_of_the_api_itself_is_unambiguous() {
+        let coded = |status| api(status, json!({ "errors": [{ "code": 1445 }] }));
+        let uncoded = |status| api(status, json!({ "errors": [{ "message": "no" }] }));
+        let page = |status| Error::invalid_response(call(Some(status)), "a page", "");
+        for (status, is_ambiguous) in [
+            (200, false),
+            (302, false),
+            (400, false),
+            (404, false),
+            (408, true),
+            (429, false),
+            (500, true),
+            (503, true),
+        ] {
+            assert_eq!(coded(status).is_ambiguous(), is_ambiguous, "{status}");
+            assert_eq!(uncoded(status).is_ambiguous(), status != 429, "{status}");
+            assert!(page(status).is_ambiguous(), "{status}");
+        }
+        let blocked = |earlier_unclear| {
+            let mut call = call(None);
+            call.earlier_unclear = earlier_unclear;
+            let call = Box::new(call);
+            let wait = Duration::from_secs(9);
+            Error::RateLimited { call, wait }
+        };
+        assert!(!blocked(false).is_ambiguous() && blocked(true).is_ambiguous());
+        assert!(blocked(false).is_rate_limited() && blocked(false).is_retryable());
+        assert_eq!(blocked(false).retry_after(), Some(Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn a_bad_identifier_and_a_wrong_base_url_are_told_apart() {
+        let described = [&[7003][..], &[7003, 7000], &[7000, 7003], &[7000]].map(|codes| {
+            let errors: Vec<_> = codes
+                .iter()
+                .map(|code| json!({ "code": code, "message": "no route" }))
+                .collect();
+            let error = api(404, json!({ "errors": errors }));
+            assert!(!error.is_not_found(), "{error}");
+            error.to_string()
+        });
+        insta::assert_snapshot!(described.join("\n"), @"
+        GET /zones/z/client_certificates returned 404 (2 attempts, ray 8f1): no route (code 7003). Check the zone and certificate id; a domain name is no zone id
+        GET /zones/z/client_certificates returned 404 (2 attempts, ray 8f1): no route (code 7003); no route (code 7000). Check the zone and certificate id; a domain name is no zone id
+        GET /zones/z/client_certificates returned 404 (2 attempts, ray 8f1): no route (code 7000); no route (code 7003). Check the zone and certificate id; a domain name is no zone id
+        GET /zones/z/client_certificates returned 404 (2 attempts, ray 8f1): no route (code 7000). Check the base URL: it ends in /client/v4
+        ");
     }
 }

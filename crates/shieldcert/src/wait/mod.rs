@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use futures_util::stream;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use http::StatusCode;
+use tokio::time::{Instant, sleep_until};
 use tracing::Span;
 
 use crate::certificate::ClientCertificate;
@@ -21,23 +22,29 @@ use crate::error::input::InvalidInput;
 use crate::error::{Error, Result, WaitTarget};
 use crate::observe::trace;
 use crate::transport::BoxFuture;
+use crate::transport::deadline::{deadline_after, has_passed, within};
 
 /// Waits for a status of a certificate. Created by [`Zone::wait`](crate::Zone::wait) and by `until_settled`.
 ///
 /// It polls the certificate until it has the status: after a quarter of a second at first, then less and less often, at
-/// least every ten seconds. It is a future of the
-/// certificate in the end, and a stream of every certificate that it sees on the way, the last one included.
+/// least every ten seconds. It is a future of the certificate in the end, and a stream of every certificate that it sees
+/// on the way, the last one included.
 ///
 /// Many waits of one client in one zone share their polls: a few pages of a list, where that is cheaper than a request
 /// for each wait.
 ///
-/// # Errors
-/// - [`Error::Overtaken`] if somebody moved the certificate the other way;
-/// - [`Error::NotSettled`] with the last status seen if the timeout passed;
-/// - an error that [`is_not_found`](Error::is_not_found) if there is no such certificate;
-/// - after `revoke` or `reactivate`, the error of that request.
+/// The [timeout](Self::timeout) bounds everything: the request of `revoke` or `reactivate`, polls, retries, and waits for
+/// the rate limit.
 ///
-/// A transient failure, such as a 502, does not end the wait. The stream ends after an error.
+/// # Errors
+/// - [`Error::NotSettled`] with the last status seen if the timeout passed, or the rate limit blocks beyond it;
+/// - an error that [`is_not_found`](Error::is_not_found) if the API says three times, over 15 seconds, that there is no
+///   such certificate;
+/// - another refusal of the API, such as wrong credentials;
+/// - after `revoke` or `reactivate`, the error of that request, or [`Error::Overtaken`] if somebody moved the certificate
+///   the other way: it is seen there three times in a row, over 75 seconds. Reads may lag behind, so fewer prove nothing.
+///
+/// A transient failure, such as a 502 or a page of a gateway, does not end the wait. The stream ends after an error.
 ///
 /// # Cancel safety
 /// Dropping the wait changes nothing at the service, once the request of `revoke` or `reactivate` was sent. Waiting
@@ -73,9 +80,11 @@ struct Settings {
     id: CertificateId,
     target: WaitTarget,
     /// What to send first.
-    request: Option<BoxFuture<'static, Result<ClientCertificate>>>,
+    request: Option<Request>,
     timeout: Duration,
 }
+
+type Request = Box<dyn FnOnce(Context) -> BoxFuture<'static, Result<ClientCertificate>> + Send>;
 
 impl Wait {
     /// The default of [`timeout`](Self::timeout): five minutes.
@@ -93,8 +102,9 @@ impl Wait {
         context: Context,
         id: CertificateId,
         target: Status,
-        request: BoxFuture<'static, Result<ClientCertificate>>,
+        request: impl FnOnce(Context) -> BoxFuture<'static, Result<ClientCertificate>> + Send + 'static,
     ) -> Self {
+        let request: Request = Box::new(request);
         Self::with(context, id, WaitTarget::Status(target), Some(request))
     }
 
@@ -102,7 +112,7 @@ impl Wait {
         context: Context,
         id: CertificateId,
         target: WaitTarget,
-        request: Option<BoxFuture<'static, Result<ClientCertificate>>>,
+        request: Option<Request>,
     ) -> Self {
         Self {
             state: State::New(Box::new(Settings {
@@ -123,7 +133,8 @@ impl Wait {
         self
     }
 
-    /// Sets how long to wait, from the first poll. Default: five minutes. Has no effect once the wait was polled.
+    /// Sets how long to wait, from when it is first polled, the request of `revoke` or `reactivate` included. Default:
+    /// five minutes. `Duration::MAX` is no limit. Has no effect once the wait was polled.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         if let State::New(settings) = &mut self.state {
             settings.timeout = timeout;
@@ -170,9 +181,12 @@ impl Settings {
         let started = Instant::now();
         let run = Run {
             started,
-            deadline: started + self.timeout,
-            observed: Observed::new(self.target.clone()),
+            deadline: deadline_after(started, self.timeout),
+            observed: Observed::new(self.target.clone(), self.request.is_some()),
+            missing: Evidence::new(MISSING_FOR),
+            failure: None,
             delay: Wait::INITIAL_DELAY,
+            is_first: true,
             settings: self,
             is_done: false,
         };
@@ -187,9 +201,15 @@ impl Settings {
 struct Run {
     settings: Settings,
     started: Instant,
-    deadline: Instant,
+    deadline: Option<Instant>,
     observed: Observed,
+    /// The API says that there is no such certificate.
+    missing: Evidence,
+    /// Why the last request failed, if it did.
+    failure: Option<Error>,
     delay: Duration,
+    /// Nothing was sent yet.
+    is_first: bool,
     is_done: bool,
 }
 
@@ -206,10 +226,11 @@ impl Run {
     /// Returns the next certificate seen, and sets `is_done` if it has the status.
     async fn next(&mut self) -> Result<ClientCertificate> {
         let certificate = match self.settings.request.take() {
-            // The timeout does not cut it off, because its outcome would be unknown.
-            Some(request) => request.await?,
+            Some(request) => self.start(request).await?,
             None => self.poll().await?,
         };
+        self.failure = None;
+        self.missing.refute();
         tracing::debug!(status = %certificate.status(), "seen");
         match self.observed.add(certificate.status()) {
             Progress::Done => self.is_done = true,
@@ -225,50 +246,112 @@ impl Run {
         Ok(certificate)
     }
 
+    /// Sends the request that begins the transition.
+    async fn start(&mut self, request: Request) -> Result<ClientCertificate> {
+        self.is_first = false;
+        let response = request(self.context());
+        match self.within_timeout(response).await {
+            Some(Err(error)) if has_passed(self.deadline) => Err(self.not_settled(Some(error))),
+            Some(result) => result,
+            None => Err(self.not_settled(None)),
+        }
+    }
+
     /// Polls until the service says something.
     async fn poll(&mut self) -> Result<ClientCertificate> {
         loop {
-            if self.observed.last.is_some() {
+            if !std::mem::take(&mut self.is_first) {
                 self.pause().await;
             }
-            // A response that is always ready would starve the timeout.
-            let polled = async {
-                if Instant::now() >= self.deadline {
-                    std::future::pending::<()>().await;
-                }
-                shared::poll(&self.settings.context, &self.settings.id).await
-            };
-            match timeout_at(self.deadline, polled).await {
-                Ok(Ok(certificate)) => return Ok(certificate),
-                Ok(Err(error)) if error.is_retryable() => {
-                    tracing::debug!(%error, "poll failed");
-                    if self.observed.last.is_none() {
-                        self.pause().await;
-                    }
-                }
-                Ok(Err(error)) => return Err(error),
-                Err(_) => {
-                    return Err(Error::NotSettled {
-                        id: self.settings.id.clone(),
-                        wanted: self.settings.target.clone(),
-                        last: self.observed.last.clone().unwrap_or(Status::from("")),
-                        waited: self.started.elapsed(),
-                    });
-                }
+            // Checked here too, since a response that is always ready would starve a timeout.
+            if has_passed(self.deadline) {
+                let failure = self.failure.take();
+                return Err(self.not_settled(failure));
             }
+            let (context, id) = (self.context(), self.settings.id.clone());
+            let polled = Box::pin(shared::poll(&context, &id));
+            match self.within_timeout(polled).await {
+                Some(Ok(certificate)) => return Ok(certificate),
+                Some(Err(error)) if self.is_final(&error) => return Err(error),
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "poll failed");
+                    if self.is_blocked_beyond_timeout(&error) {
+                        return Err(self.not_settled(Some(error)));
+                    }
+                    self.failure = Some(error);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// The context of a request, which ends with the wait.
+    fn context(&self) -> Context {
+        let mut context = self.settings.context.clone();
+        if !context.is_patient() {
+            context.set_deadline(self.deadline);
+        }
+        context
+    }
+
+    /// Waits for a response. `None` if the timeout passes first. In a bulk call, which pauses while the service blocks
+    /// it, the timeout counts only the time between requests.
+    async fn within_timeout<T>(&mut self, response: impl Future<Output = T>) -> Option<T> {
+        if !self.settings.context.is_patient() {
+            return within(self.deadline, response).await.ok();
+        }
+        let asked = Instant::now();
+        let response = response.await;
+        let deadline = self.deadline;
+        self.deadline = deadline.and_then(|deadline| deadline_after(deadline, asked.elapsed()));
+        Some(response)
+    }
+
+    /// Whether a failed poll ends the wait.
+    fn is_final(&mut self, error: &Error) -> bool {
+        match error {
+            Error::InvalidResponse { .. } => false,
+            Error::Api { call, .. } if call.status == Some(StatusCode::NOT_FOUND) => {
+                self.missing.add()
+            }
+            error => !error.is_retryable(),
+        }
+    }
+
+    fn is_blocked_beyond_timeout(&self, error: &Error) -> bool {
+        let Error::RateLimited { wait, .. } = error else {
+            return false;
+        };
+        let free_at = deadline_after(Instant::now(), *wait);
+        self.deadline
+            .is_some_and(|deadline| free_at.is_none_or(|free_at| free_at >= deadline))
+    }
+
+    fn not_settled(&self, failure: Option<Error>) -> Error {
+        Error::NotSettled {
+            id: self.settings.id.clone(),
+            wanted: self.settings.target.clone(),
+            last: self.observed.last.clone().unwrap_or(Status::from("")),
+            waited: self.started.elapsed(),
+            cause: failure.map(Box::new),
         }
     }
 
     /// Sleeps until the next poll, longer each time. The last poll is shortly before the deadline.
     async fn pause(&mut self) {
         let now = Instant::now();
-        let remaining = self.deadline.saturating_duration_since(now);
-        let last_poll = self.deadline - Wait::INITIAL_DELAY.min(remaining);
         let next_poll = self.settings.context.shared.polls.next_poll(self.delay);
-        let until = if now < last_poll {
-            next_poll.min(last_poll)
-        } else {
-            self.deadline
+        let until = match self.deadline {
+            None => next_poll,
+            Some(deadline) => {
+                let remaining = deadline.saturating_duration_since(now);
+                let last_poll = deadline - Wait::INITIAL_DELAY.min(remaining);
+                if now < last_poll {
+                    next_poll.min(last_poll)
+                } else {
+                    deadline
+                }
+            }
         };
         sleep_until(until).await;
         self.delay = (self.delay * 3 / 2).min(Wait::MAX_DELAY);
@@ -317,12 +400,53 @@ impl fmt::Debug for Wait {
     }
 }
 
+/// How long the API has to say that there is no such certificate. A replica that lags says so too.
+const MISSING_FOR: Duration = Duration::from_secs(15);
+
+/// How long a certificate has to be seen on the other side: longer than reads are assumed to lag, see
+/// [`Issue::DEFAULT_SETTLE_WINDOW`](crate::Issue::DEFAULT_SETTLE_WINDOW).
+const CONTRARY_FOR: Duration = Duration::from_secs(75);
+
+/// Observations in a row that say the same. One shows nothing.
+struct Evidence {
+    /// How long they have to last.
+    duration: Duration,
+    since: Option<Instant>,
+    count: u32,
+}
+
+impl Evidence {
+    const MIN_COUNT: u32 = 3;
+
+    fn new(duration: Duration) -> Self {
+        Self {
+            duration,
+            since: None,
+            count: 0,
+        }
+    }
+
+    /// Adds an observation. Returns whether they suffice.
+    fn add(&mut self) -> bool {
+        let now = Instant::now();
+        let since = *self.since.get_or_insert(now);
+        self.count += 1;
+        self.count >= Self::MIN_COUNT && now - since >= self.duration
+    }
+
+    fn refute(&mut self) {
+        *self = Self::new(self.duration);
+    }
+}
+
 /// What a wait has observed so far.
 struct Observed {
     target: WaitTarget,
+    /// Whether the wait is for a transition that this client began, which another can overtake.
+    is_own: bool,
     last: Option<Status>,
-    /// How often in a row the certificate was seen on the other side.
-    contrary: u32,
+    /// The certificate is on the other side.
+    contrary: Evidence,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -333,14 +457,12 @@ enum Progress {
 }
 
 impl Observed {
-    /// One observation of the other side may be from before the request; two are not.
-    const OVERTAKEN_AFTER: u32 = 2;
-
-    fn new(target: WaitTarget) -> Self {
+    fn new(target: WaitTarget, is_own: bool) -> Self {
         Self {
             target,
+            is_own,
             last: None,
-            contrary: 0,
+            contrary: Evidence::new(CONTRARY_FOR),
         }
     }
 
@@ -359,12 +481,12 @@ impl Observed {
                 Status::Active | Status::PendingReactivation
             ) | (Status::Active, Status::Revoked | Status::PendingRevocation)
         );
-        self.contrary = if is_contrary { self.contrary + 1 } else { 0 };
-        if self.contrary >= Self::OVERTAKEN_AFTER {
-            Progress::Overtaken(wanted.clone())
-        } else {
-            Progress::Pending
+        if !is_contrary {
+            self.contrary.refute();
+        } else if self.is_own && self.contrary.add() {
+            return Progress::Overtaken(wanted.clone());
         }
+        Progress::Pending
     }
 }
 
@@ -372,8 +494,19 @@ impl Observed {
 mod tests {
     use super::*;
 
-    #[test]
-    fn observations_are_judged_against_the_target() {
+    /// Returns what the last of these statuses leads to, each seen half a minute after the one before it.
+    async fn judge(target: WaitTarget, is_own: bool, seen: &[Status]) -> Progress {
+        let mut observed = Observed::new(target, is_own);
+        let mut last = Progress::Pending;
+        for status in seen {
+            tokio::time::advance(Duration::from_secs(30)).await;
+            last = observed.add(status);
+        }
+        last
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn observations_are_judged_against_the_target() {
         use Status::*;
         let other = || Status::from("archived");
         let status = WaitTarget::Status;
@@ -394,20 +527,20 @@ mod tests {
                 vec![PendingRevocation, Revoked],
                 Progress::Done,
             ),
-            (status(Revoked), vec![Active], Progress::Pending),
+            (status(Revoked), vec![Active; 3], Progress::Pending),
             (
                 status(Revoked),
-                vec![Active, PendingRevocation, Active],
+                vec![Active, Active, Active, PendingRevocation, Active, Active],
                 Progress::Pending,
             ),
             (
                 status(Revoked),
-                vec![Active, Active],
+                vec![Active; 4],
                 Progress::Overtaken(Revoked),
             ),
             (
                 status(Revoked),
-                vec![PendingReactivation, Active],
+                vec![PendingReactivation, PendingReactivation, Active, Active],
                 Progress::Overtaken(Revoked),
             ),
             (
@@ -417,23 +550,32 @@ mod tests {
             ),
             (
                 status(Active),
-                vec![PendingRevocation, Revoked],
+                vec![PendingRevocation, Revoked, Revoked, Revoked],
                 Progress::Overtaken(Active),
             ),
-            (
-                status(Active),
-                vec![other(), other(), other()],
-                Progress::Pending,
-            ),
+            (status(Active), vec![other(); 9], Progress::Pending),
             (
                 status(PendingRevocation),
-                vec![Active, Active, Active],
+                vec![Active; 9],
                 Progress::Pending,
             ),
         ] {
-            let mut observed = Observed::new(target.clone());
-            let last = seen.iter().map(|status| observed.add(status)).last();
-            assert_eq!(last, Some(expected), "{target:?} {seen:?}");
+            let judged = judge(target.clone(), true, &seen).await;
+            assert_eq!(judged, expected, "{target:?} {seen:?}");
+            let judged = judge(target.clone(), false, &seen).await;
+            let expected = match expected {
+                Progress::Overtaken(_) => Progress::Pending,
+                expected => expected,
+            };
+            assert_eq!(judged, expected, "of somebody else: {target:?} {seen:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_observations_at_once_show_no_more_than_one() {
+        let mut observed = Observed::new(WaitTarget::Status(Status::Revoked), true);
+        for _ in 0..100 {
+            assert_eq!(observed.add(&Status::Active), Progress::Pending);
         }
     }
 }

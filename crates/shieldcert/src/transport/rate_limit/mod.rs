@@ -111,13 +111,17 @@ struct State {
     refused_at: Option<Instant>,
     /// How many 429s came since a request last succeeded. Those that were in flight together count once.
     refusals: u32,
+    /// When the first of them arrived.
+    refused_since: Option<Instant>,
 }
 
 /// How long a request may wait for the limit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
+    /// When the call began.
+    pub(crate) started: Instant,
     pub(crate) deadline: Option<Instant>,
-    /// For how long a block after a 429 may last. `None` is no limit.
+    /// How long to wait for the end of blocks after a 429. `None` is no limit.
     pub(crate) max_block: Option<Duration>,
 }
 
@@ -179,6 +183,7 @@ impl Limiter {
                 blocked_until: None,
                 refused_at: None,
                 refusals: 0,
+                refused_since: None,
             }),
             changed: Notify::new(),
             blocked: Notify::new(),
@@ -187,11 +192,6 @@ impl Limiter {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns when the block ends that the last 429 began.
-    pub(crate) fn blocked_until(&self) -> Option<Instant> {
-        self.state().blocked_until
     }
 
     /// Waits until a request may be sent, which is to be done at once. Dropping the future gives up its place.
@@ -234,7 +234,7 @@ impl Limiter {
                 }
                 Err(Hold::Asking(until)) => until,
                 Err(Hold::Block(until)) => {
-                    bounds.check_block(now, until)?;
+                    self.check_block(bounds)?;
                     is_reported = is_reported || self.report_wait(until - now);
                     until
                 }
@@ -260,14 +260,26 @@ impl Limiter {
         let mut turn = std::pin::pin!(self.queue.lock());
         loop {
             let blocked = std::pin::pin!(self.blocked.notified());
-            let now = Instant::now();
-            if let Some(until) = self.blocked_until().filter(|until| now < *until) {
-                bounds.check_block(now, until)?;
-            }
+            self.check_block(bounds)?;
             if let Either::Left((turn, _)) = select(turn.as_mut(), blocked).await {
                 return Ok(turn);
             }
         }
+    }
+
+    /// Checks that the current block, if there is one, is not too long for a call.
+    pub(crate) fn check_block(&self, bounds: Bounds) -> Result<(), Refused> {
+        let now = Instant::now();
+        let state = self.state();
+        let Some(until) = state.blocked_until.filter(|until| now < *until) else {
+            return Ok(());
+        };
+        // Blocks in a row count as one.
+        let since = state.refused_since.unwrap_or(now).max(bounds.started);
+        if bounds.max_block.is_some_and(|max| until - since > max) {
+            return Err(Refused::Blocked(until - now));
+        }
+        bounds.check_deadline(now, until)
     }
 
     fn report_wait(&self, wait: Duration) -> bool {
@@ -283,14 +295,6 @@ impl Limiter {
 }
 
 impl Bounds {
-    fn check_block(self, now: Instant, until: Instant) -> Result<(), Refused> {
-        let wait = until.saturating_duration_since(now);
-        if self.max_block.is_some_and(|max| wait > max) {
-            return Err(Refused::Blocked(wait));
-        }
-        self.check_deadline(now, until)
-    }
-
     fn check_deadline(self, now: Instant, until: Instant) -> Result<(), Refused> {
         if self.deadline.is_some_and(|deadline| until >= deadline) {
             return Err(Refused::Blocked(until.saturating_duration_since(now)));
@@ -330,7 +334,7 @@ impl Permit {
         if is_refused {
             state.block(now, sent_at, wait);
         } else if !status.is_server_error() {
-            state.refusals = 0;
+            (state.refusals, state.refused_since) = (0, None);
         }
         drop(state);
         self.limiter.changed.notify_waiters();
@@ -487,6 +491,7 @@ impl State {
             self.refusals = self.refusals.saturating_add(1);
         }
         self.refused_at = Some(now);
+        self.refused_since.get_or_insert(now);
         let windows = self.windows.iter();
         let used_up = windows.filter_map(|window| window.used_up_for(now)).max();
         let stated = stated.filter(|stated| !stated.is_zero()).or(used_up);
@@ -531,15 +536,10 @@ const MAX_WINDOW_SECONDS: u64 = 86_400;
 mod tests {
     use super::*;
 
-    const NO_BOUNDS: Bounds = Bounds {
-        deadline: None,
-        max_block: None,
-    };
-
     impl Limiter {
         /// Sends a request.
         async fn begin(self: &Arc<Self>) -> Permit {
-            let mut permit = self.acquire(NO_BOUNDS).await.expect("no bounds");
+            let mut permit = self.acquire(bounds(None, None)).await.expect("no bounds");
             permit.begin();
             permit
         }
@@ -716,5 +716,202 @@ mod tests {
             .await
             .map(drop)
             .expect("goes on");
+    }
+
+    fn bounds(deadline: Option<u64>, max_block: Option<u64>) -> Bounds {
+        Bounds {
+            started: Instant::now(),
+            deadline: deadline.map(|seconds| Instant::now() + Duration::from_secs(seconds)),
+            max_block: max_block.map(Duration::from_secs),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permit_that_is_not_used_gives_its_place_back() {
+        let limiter = Limiter::new(RateLimit::default(), false);
+        for _ in 0..5000 {
+            drop(
+                limiter
+                    .reserve(bounds(None, None))
+                    .await
+                    .expect("no bounds"),
+            );
+            drop(
+                limiter
+                    .acquire(bounds(None, None))
+                    .await
+                    .expect("no bounds"),
+            );
+        }
+        let state = limiter.state();
+        assert_eq!((state.in_flight, state.reserved), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permit_that_was_taken_ahead_holds_nobody_up() {
+        let limiter = Limiter::new(RateLimit::default(), false);
+        let mut reserved = limiter
+            .reserve(bounds(None, None))
+            .await
+            .expect("no bounds");
+        let start = Instant::now();
+        limiter.send(200, HeaderMap::new(), None).await;
+        assert_eq!(start.elapsed(), STALE_AFTER);
+        reserved.begin();
+        reserved.complete(StatusCode::OK, &HeaderMap::new(), None);
+        assert_eq!(limiter.state().in_flight, 0);
+        // Its place counts while it is held.
+        for _ in 2..1199 {
+            limiter.send(200, HeaderMap::new(), None).await;
+        }
+        let reserved = limiter
+            .reserve(bounds(None, None))
+            .await
+            .expect("is the last");
+        let refused = limiter.acquire(bounds(Some(1), None)).await;
+        assert!(refused.is_err());
+        drop(reserved);
+        limiter.acquire(bounds(Some(1), None)).await.expect("free");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_is_too_long_is_refused_at_once() {
+        let limiter = Limiter::new(RateLimit::default(), false);
+        let wait = Duration::from_secs(300);
+        limiter.send(429, HeaderMap::new(), Some(wait)).await;
+        // A patient request waits at the head of the queue.
+        let patient = tokio::spawn({
+            let limiter = limiter.clone();
+            async move { drop(limiter.begin().await) }
+        });
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let left = Duration::from_secs(290);
+        let start = Instant::now();
+        for bounds in [
+            bounds(Some(289), None),
+            bounds(None, Some(289)),
+            bounds(Some(289), Some(600)),
+        ] {
+            let refused = limiter.acquire(bounds).await.map(drop);
+            assert_eq!(refused, Err(Refused::Blocked(left)), "{bounds:?}");
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        let waits = limiter.acquire(bounds(Some(600), Some(600))).await;
+        waits.expect("is long enough");
+        assert_eq!(start.elapsed(), left);
+        patient.await.expect("ends");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_in_the_queue_are_refused_when_a_block_begins() {
+        let limiter = Limiter::new(RateLimit::default(), false);
+        // The first request asks, so all others wait for it.
+        let asks = limiter.begin().await;
+        let start = Instant::now();
+        let waiting: Vec<_> = (0..10)
+            .map(|_| {
+                let limiter = limiter.clone();
+                let bounds = bounds(None, Some(360));
+                tokio::spawn(async move { limiter.acquire(bounds).await.map(drop) })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let wait = Duration::from_secs(3600);
+        asks.complete(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), Some(wait));
+        for waiting in waiting {
+            let refused = waiting.await.expect("ends");
+            assert_eq!(refused, Err(Refused::Blocked(wait)));
+        }
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn blocks_that_nobody_states_grow_until_a_request_succeeds() {
+        for stated in [None, Some(0), Some(1)] {
+            let stated = stated.map(Duration::from_secs);
+            let limiter = Limiter::new(RateLimit::default(), false);
+            for _ in 0..2 {
+                let mut gaps = Vec::new();
+                for _ in 0..12 {
+                    limiter.send(429, HeaderMap::new(), stated).await;
+                    let blocked = Instant::now();
+                    limiter
+                        .acquire(bounds(None, None))
+                        .await
+                        .expect("no bounds");
+                    gaps.push(blocked.elapsed().as_secs_f64());
+                }
+                for (place, gap) in gaps.iter().enumerate() {
+                    let least = f64::from(1 << place.min(6)).min(60.0);
+                    assert!(
+                        (least..=1.5 * least + 0.01).contains(gap),
+                        "{stated:?} {gaps:?}"
+                    );
+                }
+                limiter.send(200, HeaderMap::new(), None).await;
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_of_requests_in_flight_together_count_once() {
+        let limiter = Limiter::new(RateLimit::default(), false);
+        for _ in 0..3 {
+            limiter.send(200, HeaderMap::new(), None).await;
+        }
+        let mut in_flight = Vec::new();
+        for _ in 0..50 {
+            in_flight.push(limiter.begin().await);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        for permit in in_flight {
+            permit.complete(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), None);
+        }
+        assert_eq!(limiter.state().refusals, 1);
+    }
+
+    /// Starts `count` requests, each of which takes 100 ms, and returns how long all take.
+    async fn burst(
+        limiter: &Arc<Limiter>,
+        count: u32,
+        status: u16,
+        headers: &HeaderMap,
+    ) -> Duration {
+        let start = Instant::now();
+        let requests: Vec<_> = (0..count)
+            .map(|_| {
+                let (limiter, headers) = (limiter.clone(), headers.clone());
+                let status = StatusCode::from_u16(status).expect("a status");
+                tokio::spawn(async move {
+                    let permit = limiter.begin().await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    permit.complete(status, &headers, None);
+                })
+            })
+            .collect();
+        for request in requests {
+            request.await.expect("ends");
+        }
+        start.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_request_asks_before_others_follow() {
+        let remaining = headers(&[("ratelimit", "\"default\";r=1000;t=300")]);
+        let stating = Limiter::new(RateLimit::default(), false);
+        let took = burst(&stating, 50, 200, &remaining).await;
+        assert_eq!(took, Duration::from_millis(200));
+        // A service that states nothing is asked three times, and then believed.
+        let silent = Limiter::new(RateLimit::default(), false);
+        let took = burst(&silent, 50, 200, &HeaderMap::new()).await;
+        assert_eq!(took, Duration::from_millis(400));
+        let failing = Limiter::new(RateLimit::default(), false);
+        let took = burst(&failing, 50, 502, &HeaderMap::new()).await;
+        assert_eq!(took, Duration::from_millis(400));
+        // After a block, one asks again.
+        let wait = Some(Duration::from_secs(5));
+        silent.send(429, HeaderMap::new(), wait).await;
+        let took = burst(&silent, 50, 200, &HeaderMap::new()).await;
+        assert_eq!(took, Duration::from_millis(5200));
     }
 }
