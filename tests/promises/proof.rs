@@ -744,3 +744,45 @@ async fn a_response_with_a_known_certificate_is_no_result() {
     let error = told.issue(&csr).known([known.clone()]).await;
     assert!(matches!(error, Err(Error::WrongCertificate { .. })));
 }
+
+/// A record without an id blocks no zone for ever: one that a list held before the request is another one.
+#[tokio::test(start_paused = true)]
+async fn a_record_without_an_id_is_another_one_only_if_it_was_there_before() {
+    let (_, other) = key_and_csr("other");
+    let (_, csr) = key_and_csr("sensor-001");
+    for (is_listed_before, fault, is_issued) in [
+        (false, Fault::lose_request(), false),
+        (true, Fault::lose_request(), true),
+        // The certificate itself is listed like that.
+        (true, Fault::lose_response(), false),
+    ] {
+        let emulator = service("no-id");
+        let zone = zone(&emulator);
+        issue(&zone, &other).await;
+        if is_listed_before {
+            let list = zone.list().await.expect("is read");
+            assert_eq!((list.len(), list.unreadable().len()), (0, 1));
+        }
+        script(&emulator, [fault.clone()]);
+        let prepared = zone.issue(&csr).intent().await.expect("is allowed");
+        let intent = prepared.intent().clone();
+        let issued = prepared.send().await;
+        assert_eq!(
+            issued.is_ok(),
+            is_issued,
+            "{is_listed_before} {fault:?}: {issued:?}"
+        );
+        let resumed = zone_through(emulator.transport())
+            .issue(&csr)
+            .resume(intent)
+            .await;
+        if !is_listed_before {
+            let (_, records) = unknown(resumed.expect_err("is unclear"));
+            assert_eq!(records, [""]);
+        } else if !is_issued {
+            unknown(resumed.expect_err("is unclear"));
+        }
+        let sends = emulator.history().count(Operation::Create);
+        assert_eq!(sends, if is_issued { 3 } else { 2 });
+    }
+}

@@ -13,6 +13,7 @@ use crate::error::call::Call;
 use crate::error::input::InvalidInput;
 use crate::error::{Error, Result};
 use crate::issue::registry::IssueRegistry;
+use crate::list::unreadable::LastUnreadable;
 use crate::lookup::queue::LookupQueue;
 use crate::observe::CallSummary;
 use crate::transport::clock::{self, SendWindow};
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) stack: Arc<Stack>,
     pub(crate) retry: RetryPolicy,
     pub(crate) polls: PollQueue,
+    pub(crate) unreadable: LastUnreadable,
     pub(crate) lookups: LookupQueue,
     pub(crate) issues: IssueRegistry,
 }

@@ -12,6 +12,7 @@ use crate::context::Shared;
 use crate::error::Result;
 use crate::error::input::InvalidInput;
 use crate::issue::registry::IssueRegistry;
+use crate::list::unreadable::LastUnreadable;
 use crate::lookup::queue::LookupQueue;
 use crate::observe::{CallHook, CallSummary};
 use crate::transport::auth::{Auth, Credentials};
@@ -276,6 +277,7 @@ impl ClientBuilder {
             }),
             retry: self.retry,
             polls: PollQueue::new(),
+            unreadable: LastUnreadable::default(),
             lookups: LookupQueue::default(),
             issues: IssueRegistry::default(),
         })))

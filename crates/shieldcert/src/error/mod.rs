@@ -486,11 +486,22 @@ mod tests {
                     .with_host("127.0.0.1:8787"),
             },
             Error::OutcomeUnknown {
-                csr_sha256: "ab12".into(),
+                intent: Box::new(
+                    serde_json::from_value(json!({
+                        "csr_sha256": "ab12", "validity_days": 365, "sent_after": null, "sent_before": null,
+                        "known": [], "key_is_new": false
+                    }))
+                    .expect("an intent"),
+                ),
                 cause: Box::new(Error::Transport {
                     call: Box::new(call(None)),
                     cause: transport(),
                 }),
+                records: vec![UnclearRecord {
+                    id: Some(id()),
+                    problem: "it is valid for 30 days, and 365 were asked for".into(),
+                }],
+                problem: Some("the deadline has passed".into()),
             },
             Error::WrongCertificate {
                 id: Some(id()),
@@ -540,7 +551,7 @@ mod tests {
         GET /zones/z/client_certificates returned 502 (2 attempts, ray 8f1): the response is HTML; body: "<html>bad gateway</html>"
         GET /zones/z/client_certificates returned 200 (2 attempts, ray 8f1): the response is empty; body: (empty)
         GET /zones/z/client_certificates (2 attempts): could not connect to 127.0.0.1:8787 (connection refused)
-        it is unknown whether a certificate was issued for the CSR with SHA-256 ab12 (GET /zones/z/client_certificates (2 attempts): could not connect to api.cloudflare.com:443); look for it with `find_by_csr` before you issue again
+        it is unknown whether a certificate was issued for the CSR with SHA-256 ab12 (GET /zones/z/client_certificates (2 attempts): could not connect to api.cloudflare.com:443); the deadline has passed; 7bf7f70c-7600-42e1-81c4-e4c0da9aa515: it is valid for 30 days, and 365 were asked for; resume with the intent of this error, or look for it with `find_by_csr`, before you issue again
         the service returned a certificate that does not match the request (id 7bf7f70c-7600-42e1-81c4-e4c0da9aa515): its public key is not the CSR's
         certificate 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 was to become revoked but is active: somebody else moved it the other way
         certificate 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 was to become revoked within 300s but is pending_revocation; trying again is safe

@@ -35,4 +35,7 @@ pub struct IssueIntent {
     pub known: Vec<CertificateId>,
     /// Whether the key was made for this request.
     pub key_is_new: bool,
+    /// Keys of the zone's records without an id, as the last list before the request held them. Nearly always empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<String>,
 }

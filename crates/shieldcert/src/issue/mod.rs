@@ -41,8 +41,9 @@ use crate::certificate::status::Status;
 use crate::context::Context;
 use crate::error::input::InvalidInput;
 use crate::error::{Error, Result};
+use crate::list::unreadable::Keys;
 use crate::lookup::look;
-use crate::lookup::needle::{Conclusion, FirstSend, Incomparables, Needle};
+use crate::lookup::needle::{Conclusion, FirstSend, Needle};
 use crate::lookup::queue::Depth;
 use crate::lookup::unclear::UnclearRecord;
 use crate::observe::trace;
@@ -387,8 +388,8 @@ struct Run {
     unclear: Option<Unclear>,
     /// The request of another process, which may have been sent.
     resumed: Option<IssueIntent>,
-    /// Records that could not be compared before anything was sent.
-    incomparables: Arc<Incomparables>,
+    /// The zone's records without an id, as they were before anything was sent.
+    unreadable: Arc<Keys>,
 }
 
 #[derive(Clone, Copy)]
@@ -421,7 +422,7 @@ impl Run {
                            nothing was sent";
             InvalidInput::new("CSR", problem)
         })?;
-        let line = shared.lookups.line(&context.zone_id);
+        let unreadable = shared.unreadable.get(&context.zone_id);
         Ok(Self {
             context,
             csr,
@@ -431,7 +432,7 @@ impl Run {
             attempts: 0,
             unclear: None,
             resumed: None,
-            incomparables: line.incomparables(),
+            unreadable,
         })
     }
 
@@ -488,8 +489,10 @@ impl Run {
         self.options.known.extend(intent.known.iter().cloned());
         self.options.key_is_new |= intent.key_is_new;
         self.resumed = Some(intent.clone());
-        // That list may be from after the send.
-        self.incomparables = Arc::default();
+        // This client's own list may be from after the send.
+        let keys = intent.unreadable.iter();
+        let keys = keys.filter_map(|key| u128::from_str_radix(key, 16).ok());
+        self.unreadable = Arc::new(keys.collect());
         // This also tells the service's time.
         if let Conclusion::Found(certificate, others) = self.look(Depth::Early).await {
             return self.return_found(certificate, others).await;
@@ -628,7 +631,7 @@ impl Run {
             sent,
             key_is_new: self.options.key_is_new,
             known: self.known(),
-            earlier: self.incomparables.clone(),
+            unreadable: self.unreadable.clone(),
         }
     }
 
@@ -661,6 +664,11 @@ impl Run {
             },
             known: self.known().into_iter().collect(),
             key_is_new: self.options.key_is_new,
+            unreadable: self
+                .unreadable
+                .iter()
+                .map(|key| format!("{key:032x}"))
+                .collect(),
         }
     }
 

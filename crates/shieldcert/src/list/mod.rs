@@ -6,6 +6,7 @@ pub(crate) mod page;
 mod range;
 mod scan;
 pub(crate) mod stream;
+pub(crate) mod unreadable;
 
 use self::fetch::{Query, fetch};
 use self::page::CertificateList;

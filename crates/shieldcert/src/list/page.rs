@@ -18,6 +18,8 @@ pub struct Page {
     /// How many certificates the service counts: a hint. It may count those that the filter leaves out too, or be
     /// wrong.
     pub total_count: Option<u64>,
+    /// A key of each record of the response that can't be read, also of those that were reported before.
+    pub(crate) unreadable_keys: Vec<u128>,
 }
 
 /// The certificates of a list, and the records of it that can't be read.
@@ -46,16 +48,6 @@ pub struct CertificateList {
 }
 
 impl CertificateList {
-    pub(crate) fn new(
-        certificates: Vec<ClientCertificate>,
-        unreadable: Vec<UnreadableRecord>,
-    ) -> Self {
-        Self {
-            certificates,
-            unreadable,
-        }
-    }
-
     /// Returns the records that can't be read as a certificate with an id.
     pub fn unreadable(&self) -> &[UnreadableRecord] {
         &self.unreadable

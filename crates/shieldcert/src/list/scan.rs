@@ -326,6 +326,11 @@ impl Scan {
         }
     }
 
+    /// Takes the keys of the records that can't be read, if all of the zone's were met.
+    pub(super) fn take_unreadable(&mut self) -> Option<HashSet<u128>> {
+        self.grows().then(|| std::mem::take(&mut self.unreadable))
+    }
+
     /// Whether records never leave the list that the service shows.
     fn grows(&self) -> bool {
         self.service_filter == StatusFilter::All
@@ -811,6 +816,7 @@ impl Scan {
             certificates: Vec::with_capacity(response.records.len()),
             unreadable: Vec::new(),
             total_count: response.total_count,
+            unreadable_keys: Vec::new(),
         };
         for record in response.records {
             match record {
@@ -822,13 +828,15 @@ impl Scan {
                     }
                 }
                 Err(record) => {
-                    if self.unreadable.insert(hash(record.json())) {
+                    let key = hash(record.json());
+                    page.unreadable_keys.push(key);
+                    if self.unreadable.insert(key) {
                         page.unreadable.push(record);
                     }
                 }
             }
         }
-        let is_empty = page.certificates.is_empty() && page.unreadable.is_empty();
+        let is_empty = page.certificates.is_empty() && page.unreadable_keys.is_empty();
         Step {
             page: (is_first || !is_empty).then_some(page),
             continues: true,

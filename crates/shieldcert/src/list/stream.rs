@@ -92,6 +92,12 @@ impl PageStream {
             Err(error) => return Err(error),
         };
         self.done = self.scan.ended;
+        if self.done
+            && let Some(keys) = self.scan.take_unreadable()
+        {
+            let context = &self.scan.query.context;
+            context.shared.unreadable.set(&context.zone_id, keys);
+        }
         if self.done || !step.continues {
             self.in_flight = FuturesOrdered::new();
         }

@@ -3,12 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::needle::{Findings, Incomparables, Needle, Origin, Verdict};
+use super::needle::{Findings, Needle, Origin, Verdict};
 use super::unclear::UnclearRecord;
 use crate::certificate::ClientCertificate;
 use crate::certificate::id::CertificateId;
-use crate::certificate::unreadable::UnreadableRecord;
-use crate::list::dedup::hash;
 
 /// Takes records in any order, each as often as it was read.
 pub(super) struct Collector {
@@ -17,15 +15,11 @@ pub(super) struct Collector {
     by_key: HashMap<Vec<u8>, Vec<usize>>,
     findings: Vec<Findings>,
     seen: HashSet<(usize, CertificateId)>,
-    /// By a key of their JSON.
-    incomparable: HashMap<u128, Incomparable>,
-}
-
-/// Records with the same JSON that can't be compared.
-struct Incomparable {
-    /// `None` if they have no id either.
-    record: Option<ClientCertificate>,
-    count: u32,
+    /// Records that can't be compared, by id.
+    incomparable: HashMap<CertificateId, ClientCertificate>,
+    /// Records without an id, by a key, and how often they were seen: as many as there are, or more, since lists
+    /// overlap.
+    unreadable: HashMap<u128, u32>,
 }
 
 impl Collector {
@@ -48,6 +42,7 @@ impl Collector {
             findings: vec![Findings::default(); needles.len()],
             seen: HashSet::new(),
             incomparable: HashMap::new(),
+            unreadable: HashMap::new(),
             needles,
         }
     }
@@ -66,8 +61,8 @@ impl Collector {
                     .collect()
             }
             Origin::Unreadable => {
-                let json = record.to_json().to_string();
-                self.add_incomparable(json.as_bytes(), Some(record));
+                self.incomparable
+                    .insert(record.id().clone(), record.clone());
                 return;
             }
         };
@@ -78,18 +73,9 @@ impl Collector {
         }
     }
 
-    pub(super) fn add_unreadable(&mut self, record: &UnreadableRecord) {
-        self.add_incomparable(record.json(), None);
-    }
-
-    fn add_incomparable(&mut self, json: &[u8], record: Option<&ClientCertificate>) {
-        let entry = self.incomparable.entry(hash(json));
-        entry
-            .or_insert_with(|| Incomparable {
-                record: record.cloned(),
-                count: 0,
-            })
-            .count += 1;
+    /// Adds a record without an id, by a key of its JSON.
+    pub(super) fn add_unreadable(&mut self, key: u128) {
+        *self.unreadable.entry(key).or_default() += 1;
     }
 
     fn judge(&mut self, index: usize, record: &ClientCertificate, origin: &Origin) {
@@ -114,53 +100,38 @@ impl Collector {
             .all(|findings| !findings.matches.is_empty())
     }
 
+    /// Whether a record was added that can't be compared.
     pub(super) fn has_incomparable(&self) -> bool {
-        !self.incomparable.is_empty()
+        !self.incomparable.is_empty() || !self.unreadable.is_empty()
     }
 
     /// Returns the ids of records that a request of their own may show in full.
     pub(super) fn incomparable_ids(&self) -> Vec<CertificateId> {
-        let records = self
-            .incomparable
-            .values()
-            .filter_map(|known| known.record.as_ref());
-        records.map(|record| record.id().clone()).collect()
+        self.incomparable.keys().cloned().collect()
     }
 
     /// Takes a record that was fetched on its own in place of the one of the list.
     pub(super) fn replace(&mut self, record: &ClientCertificate) {
-        if matches!(Origin::of(record), Origin::Unreadable) {
-            return;
-        }
-        self.incomparable.retain(|_, known| {
-            known
-                .record
-                .as_ref()
-                .is_none_or(|old| old.id() != record.id())
-        });
+        self.incomparable.remove(record.id());
         self.add(record);
     }
 
-    /// Returns how many records of each kind can't be compared.
-    pub(super) fn incomparables(&self) -> Incomparables {
-        let counts = self.incomparable.iter();
-        counts.map(|(key, known)| (*key, known.count)).collect()
-    }
-
-    /// Returns what was found for each needle. `is_whole`: every record of the zone was added once.
+    /// Returns what was found for each needle. `is_whole`: every record of the zone was added.
     pub(super) fn finish(mut self, is_whole: bool) -> Vec<Findings> {
-        for (key, known) in std::mem::take(&mut self.incomparable) {
+        for record in std::mem::take(&mut self.incomparable).into_values() {
             for index in 0..self.needles.len() {
-                let earlier = self.needles[index].earlier.get(&key).copied().unwrap_or(0);
-                if is_whole && known.count <= earlier {
-                    continue;
-                }
-                match &known.record {
-                    Some(record) => self.judge(index, record, &Origin::Unreadable),
-                    None => self.findings[index].incomparable.push(UnclearRecord {
+                self.judge(index, &record, &Origin::Unreadable);
+            }
+        }
+        for (key, sightings) in self.unreadable {
+            // A list that ended before the request held at least one record like this. If there is one, it is that.
+            let is_one = is_whole && sightings == 1;
+            for (needle, findings) in self.needles.iter().zip(&mut self.findings) {
+                if !(is_one && needle.unreadable.contains(&key)) {
+                    findings.incomparable.push(UnclearRecord {
                         id: None,
-                        problem: "a record of the list has no id that can be read".to_owned(),
-                    }),
+                        problem: "a record of the zone has no id that can be read".to_owned(),
+                    });
                 }
             }
         }

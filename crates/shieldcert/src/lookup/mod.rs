@@ -45,7 +45,7 @@ pub(crate) async fn look(context: &Context, needle: Arc<Needle>, depth: Depth) -
             Err(tokio::sync::oneshot::error::TryRecvError::Empty) => {}
         }
         let waiting = line.take_waiting();
-        serve(context, &line, waiting).await;
+        serve(context, waiting).await;
         drop(turn);
         if let Ok(findings) = reply.await {
             return findings;
@@ -54,7 +54,7 @@ pub(crate) async fn look(context: &Context, needle: Arc<Needle>, depth: Depth) -
 }
 
 /// Makes one look-up for all that wait, and replies to them.
-async fn serve(context: &Context, line: &queue::Line, waiting: Vec<Waiting>) {
+async fn serve(context: &Context, waiting: Vec<Waiting>) {
     let needles: Vec<_> = waiting
         .iter()
         .map(|waiting| waiting.needle.clone())
@@ -85,9 +85,6 @@ async fn serve(context: &Context, line: &queue::Line, waiting: Vec<Waiting>) {
     let unread = trace(span, read)
         .await
         .unwrap_or_else(|error| Some(error.to_string()));
-    if lookup.is_whole && unread.is_none() {
-        line.set_incomparables(lookup.collector.incomparables());
-    }
     let is_whole = lookup.is_whole;
     let findings = lookup.collector.finish(is_whole);
     for (waiting, mut findings) in waiting.into_iter().zip(findings) {
@@ -126,7 +123,7 @@ impl Lookup<'_> {
         if pages.is_some_and(|pages| pages > max_requests) {
             return too_long();
         }
-        // From here on, each record is added once, whatever the places held.
+        // What the places held is added again.
         self.collector = Collector::new(needles.to_vec());
         let mut pages = List::new(self.context.clone()).pages();
         let mut requests = 0;
@@ -134,8 +131,8 @@ impl Lookup<'_> {
             for record in &page.certificates {
                 self.collector.add(record);
             }
-            for record in &page.unreadable {
-                self.collector.add_unreadable(record);
+            for key in page.unreadable_keys {
+                self.collector.add_unreadable(key);
             }
             requests += 1;
             if requests > max_requests {

@@ -19,7 +19,7 @@
 //! is less than the allowance ahead of the CA's clock.
 
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -28,6 +28,7 @@ use tokio::time::Instant;
 use super::unclear::UnclearRecord;
 use crate::certificate::ClientCertificate;
 use crate::certificate::id::CertificateId;
+use crate::list::unreadable::Keys;
 use crate::pki::csr::Csr;
 use crate::pki::x509::X509Certificate;
 use crate::transport::exchange::Stack;
@@ -47,8 +48,8 @@ pub(crate) struct Needle {
     pub(crate) key_is_new: bool,
     /// Certificates that were known before the request, or that a person has found to be others.
     pub(crate) known: HashSet<CertificateId>,
-    /// Incomparable records of a list that ended before the request was sent.
-    pub(crate) earlier: Arc<Incomparables>,
+    /// The records without an id of a list that ended before the request was sent.
+    pub(crate) unreadable: Arc<Keys>,
 }
 
 /// When the request was sent first.
@@ -59,9 +60,6 @@ pub(crate) enum FirstSend {
     /// By another process, after and before these times of the service.
     Between(Option<Timestamp>, Option<Timestamp>),
 }
-
-/// Counts incomparable records by a key of their JSON.
-pub(crate) type Incomparables = HashMap<u128, u32>;
 
 /// What a record is to a needle.
 #[derive(Debug, PartialEq, Eq)]

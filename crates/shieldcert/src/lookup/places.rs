@@ -18,6 +18,7 @@ use crate::certificate::envelope::RecordPage;
 use crate::context::Context;
 use crate::error::Result;
 use crate::list::List;
+use crate::list::dedup::hash;
 
 /// A lookup by name takes several requests for each name. More names are found faster by reading the whole list.
 const MAX_NAMES: usize = 4;
@@ -137,7 +138,7 @@ impl<'a> Places<'a> {
                     self.collector.add(&record);
                     readable.push(record);
                 }
-                Err(unreadable) => self.collector.add_unreadable(&unreadable),
+                Err(unreadable) => self.collector.add_unreadable(hash(unreadable.json())),
             }
         }
         self.requests += 1;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Mutex as Turn, MutexGuard as TurnGuard, oneshot};
 
-use super::needle::{Findings, Incomparables, Needle};
+use super::needle::{Findings, Needle};
 use crate::certificate::id::ZoneId;
 
 /// Shared by the clones of a client.
@@ -24,7 +24,6 @@ impl LookupQueue {
 pub(crate) struct Line {
     turn: Turn<()>,
     waiting: Mutex<Vec<Waiting>>,
-    incomparables: Mutex<Arc<Incomparables>>,
 }
 
 /// A look-up that waits.
@@ -67,21 +66,6 @@ impl Line {
         let mut waiting = std::mem::take(&mut *self.waiting());
         waiting.retain(|waiting| !waiting.reply.is_closed());
         waiting
-    }
-
-    pub(super) fn set_incomparables(&self, incomparables: Incomparables) {
-        *self
-            .incomparables
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(incomparables);
-    }
-
-    /// Returns the incomparable records of the last list that was read completely.
-    pub(crate) fn incomparables(&self) -> Arc<Incomparables> {
-        self.incomparables
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
     }
 }
 

@@ -18,7 +18,7 @@ impl fmt::Display for UnclearRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.id {
             Some(id) => write!(f, "{id}: {}", self.problem),
-            None => write!(f, "a record without an id: {}", self.problem),
+            None => f.write_str(&self.problem),
         }
     }
 }
