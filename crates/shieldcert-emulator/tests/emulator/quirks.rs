@@ -205,7 +205,9 @@ async fn a_lagging_replica_shows_an_earlier_state() {
         tokio::time::sleep(Duration::from_secs(11)).await;
         // By name and by expiry it is the first.
         let younger = create_body(&csr("a-younger"), 1);
-        call(&emulator, "POST", "", younger).await.assert_succeeded();
+        call(&emulator, "POST", "", younger)
+            .await
+            .assert_succeeded();
         let mut shown = names(&emulator, "").await;
         shown.sort();
         assert_eq!(shown, ["000", "device"], "{order}");
