@@ -231,7 +231,9 @@ impl Run {
         };
         self.failure = None;
         self.missing.refute();
-        tracing::debug!(status = %certificate.status(), "seen");
+        let redactor = &self.settings.context.shared.stack.redactor;
+        let status = certificate.status().to_string();
+        tracing::debug!(status = %redactor.redact(&status), "seen");
         match self.observed.add(certificate.status()) {
             Progress::Done => self.is_done = true,
             Progress::Overtaken(wanted) => {
