@@ -152,6 +152,13 @@ pub(super) struct Scan {
     refusals: u32,
     productive: u64,
     useless: u64,
+    /// How often the beginning was read again.
+    rewinds: u64,
+    /// The least that was left to be read, as far as totals show it, and when.
+    least_left: u64,
+    productive_at_least_left: u64,
+    /// Pages of a size that the service chooses did not work either.
+    is_fixed_tried: bool,
     pub(super) ended: bool,
 }
 
@@ -180,6 +187,12 @@ impl Scan {
     const CHECKPOINT: u64 = 64;
     /// How many more responses may bring nothing new than something new.
     const MAX_USELESS: u64 = 50;
+    /// How often the list may be read from its beginning again.
+    const MAX_REWINDS: u64 = 12;
+    /// How many responses in a row may leave as much to be read as there was.
+    const MAX_WITHOUT_APPROACH: u64 = 64;
+    /// A list of a million certificates.
+    const MAX_RESPONSES: u64 = 25_000;
     /// How often in a row nothing new may come before other parameters are tried.
     const MAX_MISSES: u32 = 8;
     /// A list may move just so that its beginning comes again, so once proves nothing.
@@ -229,6 +242,10 @@ impl Scan {
             refusals: 0,
             productive: 0,
             useless: 0,
+            rewinds: 0,
+            least_left: u64::MAX,
+            productive_at_least_left: 0,
+            is_fixed_tried: false,
             ended: false,
         }
     }
@@ -370,13 +387,34 @@ impl Scan {
                 }
             }
         };
-        if self.useless > self.productive + Self::MAX_USELESS && !self.ended {
+        let step = step?;
+        self.check_bounds(call)?;
+        Ok(step)
+    }
+
+    /// A list that changes faster than it is read, or repeats itself, would be read for ever.
+    fn check_bounds(&mut self, call: &Call) -> Result<()> {
+        if self.ended {
+            return Ok(());
+        }
+        let left = self.total.filter(|_| self.grows() && !self.is_total_wrong);
+        let left = left.map_or(0, |total| total.saturating_sub(self.place));
+        if left < self.least_left || left == 0 {
+            self.least_left = left;
+            self.productive_at_least_left = self.productive;
+        }
+        let without_approach = self.productive - self.productive_at_least_left;
+        let is_endless = self.useless > Self::MAX_USELESS + self.productive / 4
+            || self.rewinds > Self::MAX_REWINDS
+            || without_approach > Self::MAX_WITHOUT_APPROACH
+            || self.productive > Self::MAX_RESPONSES;
+        if is_endless {
             return Err(self.fail(
                 call,
                 "it changes faster than it can be read, or the service repeats itself; try again later",
             ));
         }
-        step
+        Ok(())
     }
 
     /// Returns whether the response shows an older state than another one, as far as its total can be believed.
@@ -385,8 +423,11 @@ impl Scan {
         let Some(total) = total.filter(|_| self.grows()) else {
             return false;
         };
-        self.is_total_wrong |= keys.count > 0 && total < range.start + keys.count;
-        let is_older = !self.is_total_wrong && total < self.max_total;
+        let has_new = keys.readable.iter().any(|key| !self.seen.contains(key));
+        self.is_total_wrong |= has_new && total < range.start + keys.count;
+        // A total of none with no records is the response's own count.
+        let is_own = total == 0 && keys.count == 0;
+        let is_older = !self.is_total_wrong && !is_own && total < self.max_total;
         self.max_total = self.max_total.max(total);
         is_older
     }
@@ -546,6 +587,7 @@ impl Scan {
         self.step_back = 0;
         self.ends_shown = 0;
         if is_beginning {
+            self.rewinds += 1;
             self.front = keys.readable.first().copied();
         }
         self.note_size(range, keys.count);
@@ -597,8 +639,7 @@ impl Scan {
         call: &Call,
     ) -> Result<Step> {
         if keys.count == 0 {
-            self.ended = true;
-            return Ok(Step::SKIP);
+            return self.end_fixed(call);
         }
         let has_new = keys
             .readable
@@ -622,12 +663,12 @@ impl Scan {
             };
             return Ok(Step::SKIP);
         }
-        if !has_new && last == self.tail && page > 2 {
+        let is_front = keys.readable.first().copied() == self.front;
+        if !has_new && last == self.tail && page > 2 && !is_front {
             // The last page again.
-            self.ended = true;
-            return Ok(Step::SKIP);
+            return self.end_fixed(call);
         }
-        if !has_new && page > 1 && keys.readable.first().copied() == self.front {
+        if !has_new && page > 1 && is_front {
             self.restarts_seen += 1;
             if self.restarts_seen >= Self::MAX_RESTARTS_SEEN {
                 return Err(self.fail(call, IGNORED));
@@ -657,6 +698,18 @@ impl Scan {
         Ok(self.use_records(response, page == 1))
     }
 
+    fn end_fixed(&mut self, call: &Call) -> Result<Step> {
+        let total = self.total.filter(|_| !self.is_total_wrong).unwrap_or(0);
+        if total > self.read() {
+            return Err(self.fail(
+                call,
+                &format!("the service counts {total} certificates, but its pages end here"),
+            ));
+        }
+        self.ended = true;
+        Ok(Step::SKIP)
+    }
+
     /// Goes on with pages of a size that the service chooses.
     fn fix(&mut self, size: u64) {
         tracing::debug!(filter = %self.service_filter, "reading the list from its beginning");
@@ -666,6 +719,7 @@ impl Scan {
             self.read_before.extend(self.seen.drain());
             self.unverified.clear();
         }
+        self.is_fixed_tried = true;
         self.misses = 0;
         self.restarts_seen = 0;
         self.mode = Mode::Fixed {
@@ -743,16 +797,13 @@ impl Scan {
         if !is_ignored && self.misses < Self::MAX_MISSES {
             return Ok(());
         }
-        if self.is_last_resort && is_ignored {
+        if !self.is_last_resort {
+            self.switch_parameters();
+        } else if is_ignored {
             return Err(self.fail(call, IGNORED));
+        } else if !self.is_fixed_tried {
+            self.fix(self.max_count.max(1));
         }
-        if self.is_last_resort {
-            if self.max_size < MIN_SIZE || self.max_count == self.max_size {
-                self.fix(self.max_count.max(1));
-            }
-            return Ok(());
-        }
-        self.switch_parameters();
         Ok(())
     }
 
@@ -778,18 +829,22 @@ impl Scan {
                 self.leave_pages();
                 return Ok(Step::SKIP);
             }
-            Mode::Overlap if !range.is_by_page() && !self.is_last_resort => {
-                self.switch_parameters();
-                return Ok(Step::SKIP);
-            }
             Mode::Overlap => {
-                if self.refusals >= 2 && agrees && self.grows() {
+                if range.is_by_page() && self.refusals >= 2 && agrees {
                     self.ended = true;
                     return Ok(Step::SKIP);
                 }
                 self.misses += 1;
                 if self.misses > 2 {
                     self.step_back = (self.step_back * 2).max(self.size / 2);
+                }
+                let is_final = !range.is_by_page() || self.refusals >= Self::MAX_REFUSALS;
+                if is_final && !self.is_last_resort {
+                    self.refusals = 0;
+                    self.switch_parameters();
+                } else if is_final && !self.is_fixed_tried && !range.is_by_page() {
+                    self.refusals = 0;
+                    self.fix(self.max_count.max(1));
                 }
             }
             Mode::Fixed { short, .. } => {
@@ -799,7 +854,8 @@ impl Scan {
                 }
             }
         }
-        if self.refusals >= Self::MAX_REFUSALS {
+        if self.refusals >= Self::MAX_REFUSALS || self.useless > Self::MAX_USELESS + self.productive
+        {
             return Err(error);
         }
         Ok(Step::SKIP)
