@@ -381,3 +381,354 @@ async fn a_list_of_a_lying_service_is_complete_or_an_error() {
     println!("{errors} errors");
     assert_eq!(broken, 0);
 }
+
+/// Lists a service that must be read completely, and returns how many requests that took.
+async fn read_completely(settings: Settings, filter: StatusFilter) -> usize {
+    let setting = format!("{filter}, {settings:?}");
+    let service = LyingService::new(settings, 7);
+    let outcome = list_lying_service(&service, filter, 50, 8).await;
+    assert_eq!(outcome.broken, None, "{setting}");
+    if let Err(error) = outcome.listed {
+        panic!("{setting}: {error}\n{}", service.requests().join("\n"));
+    }
+    outcome.requests
+}
+
+/// Lists a service that can't be read, and returns the error and how many requests that took.
+async fn fail_to_read(settings: Settings, filter: StatusFilter) -> (String, usize) {
+    let setting = format!("{filter}, {settings:?}");
+    let service = LyingService::new(settings, 7);
+    let outcome = list_lying_service(&service, filter, 50, 8).await;
+    assert_eq!(outcome.broken, None, "{setting}");
+    let error = outcome.listed.expect_err(&setting);
+    (error.to_string(), outcome.requests)
+}
+
+const COUNTS: [usize; 12] = [0, 1, 3, 5, 6, 20, 25, 49, 50, 100, 137, 230];
+const TOTALS: [Total; 12] = [
+    Total::Right,
+    Total::Filtered,
+    Total::Missing,
+    Total::Null,
+    Total::Text,
+    Total::Zero,
+    Total::Own,
+    Total::Active,
+    Total::Cached,
+    Total::Lagging,
+    Total::SecondQuery,
+    Total::TooLarge,
+];
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_returns_fewer_records_than_asked_for_is_read_completely() {
+    for count in COUNTS {
+        for records in [5, 6, 7, 13, 25, 49] {
+            for kind in [CapKind::Rewrites, CapKind::Cuts] {
+                for cap in [Cap::Always(records, kind), Cap::Later(records, kind)] {
+                    for offset in [Offset::Supported, Offset::Ignored] {
+                        for total in [Total::Right, Total::Missing] {
+                            let settings = Settings {
+                                cap,
+                                offset,
+                                total,
+                                ..Settings::new(count)
+                            };
+                            read_completely(settings.clone(), StatusFilter::All).await;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_chooses_the_page_size_is_read_completely() {
+    for count in COUNTS {
+        for size in [1, 3, 5, 20, 25, 50, 100] {
+            for total in [Total::Right, Total::Missing] {
+                let settings = Settings {
+                    cap: Cap::Fixed(size),
+                    total,
+                    offset: Offset::Ignored,
+                    ..Settings::new(count)
+                };
+                read_completely(settings, StatusFilter::All).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_total_is_a_hint() {
+    for count in COUNTS {
+        for total in TOTALS {
+            if count == 0 && total == Total::TooLarge {
+                continue;
+            }
+            for filter in [StatusFilter::All, StatusFilter::Active] {
+                for moves in [Moves::None, Moves::Bursts] {
+                    let settings = Settings {
+                        total,
+                        moves,
+                        ..Settings::new(count)
+                    };
+                    read_completely(settings, filter).await;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_beyond_the_end_does_not_matter() {
+    for count in COUNTS {
+        for beyond in [
+            Beyond::Empty,
+            Beyond::NotFound,
+            Beyond::BadRequest,
+            Beyond::LastPage,
+        ] {
+            for total in [Total::Right, Total::Missing, Total::TooLarge] {
+                for filter in [StatusFilter::All, StatusFilter::Active] {
+                    if count == 0 && total == Total::TooLarge {
+                        continue;
+                    }
+                    let settings = Settings {
+                        beyond,
+                        total,
+                        ..Settings::new(count)
+                    };
+                    read_completely(settings, filter).await;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_ignores_page_is_an_error_after_a_handful_of_requests() {
+    for count in [51, 230] {
+        for total in TOTALS {
+            for offset in [Offset::Ignored, Offset::Refused] {
+                for filter in [StatusFilter::All, StatusFilter::Active] {
+                    let settings = Settings {
+                        page_ignored: true,
+                        offset,
+                        total,
+                        ..Settings::new(count * 2)
+                    };
+                    let (error, requests) = fail_to_read(settings, filter).await;
+                    assert!(requests <= 8, "{requests}: {error}");
+                }
+            }
+        }
+        let settings = Settings {
+            page_ignored: true,
+            ..Settings::new(count)
+        };
+        read_completely(settings, StatusFilter::All).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_beginning_that_leaves_in_bursts_costs_nothing_where_offset_is_ignored() {
+    for count in [100, 200, 400] {
+        for leave in [1, 10, 25, 49, 50, 60] {
+            let settings = Settings {
+                offset: Offset::Ignored,
+                moves: Moves::BeginningLeaves(leave),
+                ..Settings::new(count)
+            };
+            read_completely(settings, StatusFilter::Active).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_filter_that_the_service_ignores_is_applied_here() {
+    for count in COUNTS {
+        let settings = Settings {
+            filter_ignored: true,
+            ..Settings::new(count)
+        };
+        read_completely(settings, StatusFilter::Active).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_moves_faster_than_it_can_be_read_is_an_error() {
+    for order in [Order::OldestFirst, Order::NewestFirst, Order::ById] {
+        let settings = Settings {
+            order,
+            moves: Moves::Issues(60),
+            issued_at_most: u64::MAX,
+            ..Settings::new(200)
+        };
+        let (error, requests) = fail_to_read(settings, StatusFilter::All).await;
+        assert!(
+            error.contains("changes faster than it can be read"),
+            "{error}"
+        );
+        assert!(requests < 200, "{order:?}: {requests}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_cannot_be_read_are_returned_beside_the_others() {
+    for order in [Order::OldestFirst, Order::NewestFirst, Order::ById] {
+        let settings = Settings {
+            order,
+            odd: 20,
+            ..Settings::new(230)
+        };
+        read_completely(settings.clone(), StatusFilter::All).await;
+        let service = LyingService::new(settings, 7);
+        let list = zone_through(service.clone()).list().await.expect("is read");
+        let ids: HashSet<String> = list.iter().map(|c| c.id().to_string()).collect();
+        assert_eq!(ids, service.lasting(StatusFilter::All));
+        let odd: Vec<String> = list
+            .unreadable()
+            .iter()
+            .map(|record| String::from_utf8_lossy(record.json()).into_owned())
+            .collect();
+        assert_eq!(
+            odd.len(),
+            service.odd().len(),
+            "each is reported once: {odd:?}"
+        );
+
+        let mut stream = zone_through(service).list().stream();
+        let mut certificates = 0;
+        while stream.try_next().await.expect("is read").is_some() {
+            certificates += 1;
+        }
+        assert_eq!(certificates, list.len());
+        assert_eq!(stream.take_unreadable(), list.unreadable());
+        assert!(stream.take_unreadable().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_cannot_be_read_is_an_error_that_names_it_and_ends_the_stream() {
+    for body in [
+        r#"{"success":true,"result":[{"id":"0]}"#,
+        "<html>busy</html>",
+        "5",
+    ] {
+        let mut service = LyingService::new(Settings::new(230), 7);
+        for request in 2..40 {
+            service = service.instead(request, 200, body);
+        }
+        let mut stream = zone_through(service).list().prefetch(1).stream();
+        let mut read = 0;
+        let error = loop {
+            match stream.try_next().await {
+                Ok(certificate) => read += usize::from(certificate.is_some()),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert_eq!(read, 100, "what was read before stays usable");
+        assert!(
+            error.contains("client_certificates?page=3&per_page=50"),
+            "{error}"
+        );
+        for _ in 0..3 {
+            assert!(stream.try_next().await.expect("has ended").is_none());
+        }
+    }
+}
+
+/// Prints what a list costs beside the least possible. Run it with `--nocapture`.
+#[tokio::test(start_paused = true)]
+async fn a_list_of_a_hostile_service_takes_a_bounded_number_of_requests() {
+    let kinds: [(&str, Settings); 9] = [
+        ("well-behaved", Settings::new(0)),
+        (
+            "caps at 25",
+            Settings {
+                cap: Cap::Always(25, CapKind::Rewrites),
+                ..Settings::new(0)
+            },
+        ),
+        (
+            "cuts at 25",
+            Settings {
+                cap: Cap::Always(25, CapKind::Cuts),
+                ..Settings::new(0)
+            },
+        ),
+        (
+            "pages of 20",
+            Settings {
+                cap: Cap::Fixed(20),
+                ..Settings::new(0)
+            },
+        ),
+        (
+            "cuts some",
+            Settings {
+                cap: Cap::Sometimes(CapKind::Cuts),
+                ..Settings::new(0)
+            },
+        ),
+        (
+            "no total",
+            Settings {
+                total: Total::Missing,
+                ..Settings::new(0)
+            },
+        ),
+        (
+            "total too large",
+            Settings {
+                total: Total::TooLarge,
+                ..Settings::new(0)
+            },
+        ),
+        (
+            "404 beyond",
+            Settings {
+                beyond: Beyond::NotFound,
+                ..Settings::new(0)
+            },
+        ),
+        (
+            "issues 10 a request",
+            Settings {
+                moves: Moves::Issues(10),
+                ..Settings::new(0)
+            },
+        ),
+    ];
+    println!(
+        "{:20} {:>6} {:>6} {:>6} {:>6}",
+        "certificates", 73, 230, 1000, 5000
+    );
+    let counts = [73, 230, 1000, 5000];
+    println!(
+        "{:20} {:>6} {:>6} {:>6} {:>6}",
+        "least possible", 2, 5, 20, 100
+    );
+    for (name, settings) in kinds {
+        let mut requests = Vec::new();
+        for count in counts {
+            let settings = Settings {
+                count,
+                ..settings.clone()
+            };
+            let took = read_completely(settings, StatusFilter::All).await;
+            let least = count.div_ceil(50);
+            if name == "well-behaved" {
+                assert!(took <= least + 1, "{took}");
+            }
+            assert!(took <= 4 * least + 20, "{name}: {took}");
+            requests.push(took);
+        }
+        let [a, b, c, d] = requests[..] else {
+            unreachable!()
+        };
+        println!("{name:20} {a:>6} {b:>6} {c:>6} {d:>6}");
+    }
+}

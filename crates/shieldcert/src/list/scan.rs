@@ -111,6 +111,8 @@ pub(super) struct Scan {
     place: u64,
     /// The last record of that response.
     tail: Option<u128>,
+    /// The range that they follow from, if it brought nothing new: it proves nothing by coming again.
+    repeated_range: Option<PageRange>,
     /// `place` and `tail` at the last checkpoint.
     checkpoint: (u64, Option<u128>),
     /// The first record of the list.
@@ -157,6 +159,12 @@ pub(super) struct Scan {
     /// The least that was left to be read, as far as totals show it, and when.
     least_left: u64,
     productive_at_least_left: u64,
+    /// The beginning is read again to see whether parameters are ignored.
+    is_doubted: bool,
+    /// Whether a page far behind is the last page again.
+    is_far: bool,
+    /// The first page was asked for with more than the smallest size.
+    is_widened: bool,
     /// Pages of a size that the service chooses did not work either.
     is_fixed_tried: bool,
     pub(super) ended: bool,
@@ -219,6 +227,7 @@ impl Scan {
             read_before: HashSet::new(),
             place: 0,
             tail: None,
+            repeated_range: None,
             checkpoint: (0, None),
             front: None,
             last_page: None,
@@ -245,6 +254,9 @@ impl Scan {
             rewinds: 0,
             least_left: u64::MAX,
             productive_at_least_left: 0,
+            is_doubted: false,
+            is_far: false,
+            is_widened: false,
             is_fixed_tried: false,
             ended: false,
         }
@@ -295,11 +307,14 @@ impl Scan {
     /// Returns the range that continues what was read.
     fn plan(&mut self) -> PageRange {
         match self.mode {
-            Mode::Fixed { size, page, .. } => PageRange {
-                start: (page - 1) * size,
-                size: size.clamp(MIN_SIZE, self.max_size),
-                by: Addressing::Page(page),
-            },
+            Mode::Fixed { size, page, .. } => {
+                let page = if self.is_far { page * 2 } else { page };
+                PageRange {
+                    start: (page - 1) * size,
+                    size: size.clamp(MIN_SIZE, self.query.page_size.into()),
+                    by: Addressing::Page(page),
+                }
+            }
             Mode::Pages { .. } => PageRange::page(self.place / self.size + 1, self.size),
             Mode::Overlap => self.plan_overlap(),
         }
@@ -311,18 +326,19 @@ impl Scan {
             return PageRange::page(2, MIN_SIZE + 1);
         }
         // Each time that the end shows, the overlap grows.
-        let place = self
-            .place
-            .saturating_sub(self.step_back)
-            .saturating_sub(self.ends_shown);
+        let place = self.place.saturating_sub(self.step_back);
         if place == 0 {
             return beginning;
         }
+        let place = place.saturating_sub(self.ends_shown).max(1);
         match self.parameters {
             // Nothing can overlap a single record and show that its response was not cut.
             Parameters::Offset if self.place == 1 => PageRange::offset(1, self.size),
             Parameters::Offset => PageRange::offset(place.max(2) - 1, self.size),
             // The second page of the smallest size starts here or behind.
+            Parameters::Page if self.place <= MIN_SIZE && self.is_widened && self.misses == 0 => {
+                PageRange::page(1, 2 * MIN_SIZE)
+            }
             Parameters::Page if self.place <= MIN_SIZE => PageRange::page(2, MIN_SIZE),
             Parameters::Page => {
                 // Before stepping back: a service that ignores the size may still show that the list ends.
@@ -517,7 +533,7 @@ impl Scan {
     ) -> Result<Step> {
         if let Some(probed) = self.probe.take() {
             if probed == keys.readable {
-                self.fix(keys.count);
+                self.fix(self.max_count);
             } else {
                 self.parameters = Parameters::Offset;
             }
@@ -549,9 +565,11 @@ impl Scan {
         }
         if !is_beginning && !keys.readable.iter().any(|key| self.is_anchor(key)) {
             if range.is_by_page() && self.place <= MIN_SIZE {
-                if self.place == MIN_SIZE && keys.count == MIN_SIZE {
+                if self.place == MIN_SIZE {
                     // Pages of the smallest size can't overlap.
-                    self.fix(MIN_SIZE);
+                    if std::mem::replace(&mut self.is_widened, true) {
+                        self.fix(MIN_SIZE);
+                    }
                 } else {
                     self.probe = Some(keys.readable);
                 }
@@ -563,11 +581,20 @@ impl Scan {
         let has_new = keys.readable.iter().any(|key| !self.is_anchor(key));
         let last = keys.readable.last().copied();
         let is_short = keys.count < range.size;
-        let is_exact = range.start + keys.count == self.place && last == self.tail;
+        let is_exact = range.start + keys.count == self.place
+            && last == self.tail
+            && Some(range) != self.repeated_range;
         if !has_new && !is_beginning && is_exact && is_short && keys.count < self.max_count {
             let mut step = self.use_records(response, false);
             step.continues = self.note_end(is_older).continues;
             return Ok(step);
+        }
+        if is_beginning && std::mem::take(&mut self.is_doubted) {
+            if !has_new && keys.readable.first().copied() == self.front {
+                return Err(self.fail(call, IGNORED));
+            }
+            self.misses = 0;
+            self.restarts_seen = 0;
         }
         let comes_again = !is_beginning && keys.readable.first().copied() == self.front;
         if !has_new && comes_again {
@@ -584,6 +611,7 @@ impl Scan {
         };
         let continues = self.place == range.end();
         self.tail = last;
+        self.repeated_range = (!has_new && !is_beginning).then_some(range);
         self.step_back = 0;
         self.ends_shown = 0;
         if is_beginning {
@@ -606,6 +634,7 @@ impl Scan {
             self.last_page = range.is_by_page().then_some(range).or(self.last_page);
         } else {
             self.useless += 1;
+            self.misses += 1;
         }
         self.was_short = is_short;
         for key in &keys.readable {
@@ -638,7 +667,8 @@ impl Scan {
         response: RecordPage,
         call: &Call,
     ) -> Result<Step> {
-        if keys.count == 0 {
+        let is_far = std::mem::take(&mut self.is_far);
+        if keys.count == 0 && !is_far {
             return self.end_fixed(call);
         }
         let has_new = keys
@@ -664,9 +694,22 @@ impl Scan {
             return Ok(Step::SKIP);
         }
         let is_front = keys.readable.first().copied() == self.front;
-        if !has_new && last == self.tail && page > 2 && !is_front {
-            // The last page again.
+        let is_tail = !has_new && last == self.tail && page > 2 && !is_front;
+        if is_tail && is_far {
+            // Whatever is behind the last page is the last page again.
             return self.end_fixed(call);
+        }
+        if is_tail || is_far {
+            self.useless += 1;
+            self.is_far = is_tail;
+            if is_far {
+                self.mode = Mode::Fixed {
+                    size,
+                    page: page + 1,
+                    short,
+                };
+            }
+            return Ok(Step::SKIP);
         }
         if !has_new && page > 1 && is_front {
             self.restarts_seen += 1;
@@ -739,7 +782,7 @@ impl Scan {
             self.last_cut = Some(count);
             self.size = count.clamp(MIN_SIZE, self.max_size);
         } else {
-            self.size = (self.size * 2).min(self.max_size);
+            self.size = self.max_size;
         }
     }
 
@@ -800,11 +843,18 @@ impl Scan {
         if !self.is_last_resort {
             self.switch_parameters();
         } else if is_ignored {
-            return Err(self.fail(call, IGNORED));
-        } else if !self.is_fixed_tried {
-            self.fix(self.max_count.max(1));
+            // Unless the list has moved just so: its beginning shows it.
+            self.is_doubted = true;
+            self.step_back = self.place;
+        } else if !self.is_fixed_tried && self.can_fix() {
+            self.fix(self.max_count);
         }
         Ok(())
+    }
+
+    /// Whether the service returns so few records that pages of the sizes left to ask for can't overlap everywhere.
+    fn can_fix(&self) -> bool {
+        self.max_size < self.query.page_size.into() && self.max_count > 0
     }
 
     fn switch_parameters(&mut self) {
@@ -823,7 +873,9 @@ impl Scan {
     pub(super) fn refuse(&mut self, range: PageRange, error: Error) -> Result<Step> {
         self.useless += 1;
         self.refusals += 1;
-        let agrees = self.was_short || self.total == Some(self.read());
+        let is_next =
+            range.start == self.read() || self.place <= MIN_SIZE && range.start <= MIN_SIZE;
+        let agrees = is_next && (self.was_short || self.total == Some(self.read()));
         match self.mode {
             Mode::Pages { .. } => {
                 self.leave_pages();
@@ -838,16 +890,24 @@ impl Scan {
                 if self.misses > 2 {
                     self.step_back = (self.step_back * 2).max(self.size / 2);
                 }
-                let is_final = !range.is_by_page() || self.refusals >= Self::MAX_REFUSALS;
-                if is_final && !self.is_last_resort {
+                if !range.is_by_page() {
                     self.refusals = 0;
                     self.switch_parameters();
-                } else if is_final && !self.is_fixed_tried && !range.is_by_page() {
+                } else if self.refusals >= Self::MAX_REFUSALS && !self.is_last_resort {
                     self.refusals = 0;
-                    self.fix(self.max_count.max(1));
+                    self.switch_parameters();
                 }
             }
-            Mode::Fixed { short, .. } => {
+            Mode::Fixed { size, page, short } => {
+                if std::mem::take(&mut self.is_far) {
+                    self.refusals = 0;
+                    self.mode = Mode::Fixed {
+                        size,
+                        page: page + 1,
+                        short,
+                    };
+                    return Ok(Step::SKIP);
+                }
                 if self.refusals >= 2 && (short || self.total == Some(self.read())) {
                     self.ended = true;
                     return Ok(Step::SKIP);
