@@ -702,15 +702,9 @@ async fn a_list_of_a_hostile_service_takes_a_bounded_number_of_requests() {
             },
         ),
     ];
-    println!(
-        "{:20} {:>6} {:>6} {:>6} {:>6}",
-        "certificates", 73, 230, 1000, 5000
-    );
-    let counts = [73, 230, 1000, 5000];
-    println!(
-        "{:20} {:>6} {:>6} {:>6} {:>6}",
-        "least possible", 2, 5, 20, 100
-    );
+    println!("{:20} {:>6} {:>6} {:>6}", "certificates", 73, 230, 1000);
+    let counts = [73, 230, 1000];
+    println!("{:20} {:>6} {:>6} {:>6}", "least possible", 2, 5, 20);
     for (name, settings) in kinds {
         let mut requests = Vec::new();
         for count in counts {
@@ -726,9 +720,9 @@ async fn a_list_of_a_hostile_service_takes_a_bounded_number_of_requests() {
             assert!(took <= 4 * least + 20, "{name}: {took}");
             requests.push(took);
         }
-        let [a, b, c, d] = requests[..] else {
+        let [a, b, c] = requests[..] else {
             unreachable!()
         };
-        println!("{name:20} {a:>6} {b:>6} {c:>6} {d:>6}");
+        println!("{name:20} {a:>6} {b:>6} {c:>6}");
     }
 }

@@ -121,6 +121,8 @@ pub(super) struct Scan {
     last_page: Option<PageRange>,
     /// The page that is asked for twice with different sizes, to see whether the service ignores them.
     probe: Option<Vec<u128>>,
+    /// The number, size and records of the last page without an anchor.
+    unanchored: Option<(u64, u64, Vec<u128>)>,
     /// The place behind the ranges that have been requested.
     requested_to: u64,
     /// Nothing is requested until the checkpoint in flight has arrived.
@@ -232,6 +234,7 @@ impl Scan {
             front: None,
             last_page: None,
             probe: None,
+            unanchored: None,
             requested_to: 0,
             is_at_checkpoint: false,
             used: 0,
@@ -296,7 +299,9 @@ impl Scan {
                     return None;
                 }
                 match self.parameters {
-                    Parameters::Page => PageRange::overlapping_page(self.requested_to, self.size),
+                    Parameters::Page => {
+                        PageRange::overlapping_page(self.requested_to, self.requested_to, self.size)
+                    }
                     Parameters::Offset => Some(PageRange::offset(self.requested_to - 1, self.size)),
                 }
             }
@@ -352,8 +357,12 @@ impl Scan {
                         return range;
                     }
                 }
-                PageRange::overlapping_page(place, self.size)
-                    .or_else(|| PageRange::overlapping_page(place, 2 * MIN_SIZE.max(self.size)))
+                let behind = self.place - self.step_back;
+                let page = |from, max| PageRange::overlapping_page(from, behind, max);
+                page(place, self.size)
+                    .or_else(|| page(place, 2 * self.size))
+                    .or_else(|| page(behind, self.size))
+                    .or_else(|| page(behind, 2 * self.size))
                     .unwrap_or(beginning)
             }
         }
@@ -576,6 +585,20 @@ impl Scan {
                 self.useless += 1;
                 return Ok(Step::SKIP);
             }
+            // The same page, whatever its size: the service ignores the size.
+            if let Addressing::Page(number) = range.by
+                && let Some((page, size, records)) = self.unanchored.take()
+                && (page, size) != (number, range.size)
+                && page == number
+                && records == keys.readable
+            {
+                self.useless += 1;
+                self.fix(self.max_count);
+                return Ok(Step::SKIP);
+            }
+            if let Addressing::Page(number) = range.by {
+                self.unanchored = Some((number, range.size, keys.readable));
+            }
             return self.miss(range, None, call);
         }
         let has_new = keys.readable.iter().any(|key| !self.is_anchor(key));
@@ -776,7 +799,8 @@ impl Scan {
     fn note_size(&mut self, range: PageRange, count: u64) {
         self.max_count = self.max_count.max(count);
         if count < range.size {
-            if self.last_cut == Some(count) && count < self.max_size {
+            let is_cap = self.cuts && self.last_cut == Some(count) && count == self.max_count;
+            if is_cap && count < self.max_size {
                 self.max_size = count.max(MIN_SIZE);
             }
             self.last_cut = Some(count);
