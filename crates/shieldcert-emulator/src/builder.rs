@@ -18,7 +18,7 @@ use crate::emulator::Emulator;
 use crate::error::Error;
 use crate::http::app::App;
 use crate::http::auth::{Access, Credentials};
-use crate::http::rate_limit::RateLimiter;
+use crate::http::network::Network;
 use crate::server::RunningEmulator;
 use crate::settings::{IdStyle, Order, RateLimit, Settings, TotalCount};
 
@@ -332,9 +332,7 @@ impl EmulatorBuilder {
         App::new(
             Arc::new(service),
             self.credentials,
-            self.rate_limit.map(RateLimiter::new),
-            self.chaos,
-            parts.chaos_random,
+            Network::shared(self.rate_limit, self.chaos, parts.chaos_seed),
             self.seed.is_some(),
         )
     }
@@ -359,7 +357,7 @@ impl EmulatorBuilder {
 /// What is made before the store is opened.
 struct Parts {
     random: Random,
-    chaos_random: Random,
+    chaos_seed: u64,
     clock: Arc<Clock>,
     ca: Ca,
 }
@@ -380,14 +378,12 @@ impl Parts {
         if builder.chaos != Chaos::default() || builder.settings.control {
             tracing::info!(chaos_seed, "faults are drawn from this seed");
         }
-        // Not the stream that ids are drawn from.
-        let chaos_random = Random::from_seed(chaos_seed ^ 0x6368_616f_7321);
         let random = random(builder.seed)?;
         let clock = Arc::new(clock(builder));
         let ca = Ca::new(random.uuid(), random.bytes(), clock.unix_seconds())?;
         Ok(Self {
             random,
-            chaos_random,
+            chaos_seed,
             clock,
             ca,
         })

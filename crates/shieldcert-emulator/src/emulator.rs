@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Router;
 
 use crate::chaos::{Chaos, Script, ScriptedFault};
+use crate::connection::Connection;
 use crate::error::Error;
 use crate::http::app::App;
 use crate::http::history::History;
@@ -97,24 +98,24 @@ impl Emulator {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn script(&self, rules: impl IntoIterator<Item = ScriptedFault>) {
-        self.app.append_script(rules);
+        self.app.network().append_script(rules);
     }
 
     /// The rules of the script that still have faults to inject, as if they were added now.
     ///
     /// A test can assert that this is empty: that every fault was injected.
     pub fn pending_script(&self) -> Script {
-        self.app.pending_script()
+        self.app.network().pending_script()
     }
 
     /// Removes the rules of the script.
     pub fn clear_script(&self) {
-        self.app.replace_script([]);
+        self.app.network().replace_script([]);
     }
 
     /// Sets the faults that are injected by chance, and restarts their draws from the seed.
     pub fn set_chaos(&self, chaos: Chaos) {
-        self.app.set_chaos(chaos);
+        self.app.network().set_chaos(chaos);
     }
 
     /// What time it is for the emulator.
@@ -150,6 +151,8 @@ impl Emulator {
     /// that were set first, with their draws. With a [seed](crate::EmulatorBuilder::seed), ids and serial numbers
     /// are drawn again too. The CA stays, so what clients trust stays valid. Requests in flight may still act.
     ///
+    /// [Connections](Self::connect) keep their faults and limits.
+    ///
     /// In a database it deletes every certificate, those of earlier runs and of other processes included.
     ///
     /// ```
@@ -183,6 +186,12 @@ impl Emulator {
     pub fn transport(&self) -> EmulatorTransport {
         EmulatorTransport {
             router: self.router(),
+            network: None,
         }
+    }
+
+    /// A connection for one client, with faults and a rate limit of its own.
+    pub fn connect(&self) -> Connection {
+        Connection::new(self.transport(), self.app.connect())
     }
 }

@@ -4,6 +4,7 @@
 pub mod assumptions;
 mod builder;
 mod chaos;
+mod connection;
 mod core;
 mod edge;
 mod emulator;
@@ -15,9 +16,11 @@ mod transport;
 
 pub use builder::EmulatorBuilder;
 pub use chaos::{CannedResponse, Chaos, Fault, Operation, Script, ScriptedFault, TimeRange};
+pub use connection::Connection;
 pub use emulator::Emulator;
 pub use error::{Error, ParseError};
 pub use http::history::{Event, History};
+pub use http::observe::{Moment, Observation};
 pub use server::RunningEmulator;
 pub use settings::{IdStyle, Order, RateLimit, TotalCount};
 pub use transport::EmulatorTransport;
@@ -28,6 +31,8 @@ const _: () = {
     assert_send_sync::<Emulator>();
     assert_send_sync::<EmulatorBuilder>();
     assert_send_sync::<EmulatorTransport>();
+    assert_send_sync::<Connection>();
+    assert_send_sync::<Observation<'static>>();
     assert_send_sync::<RunningEmulator>();
     assert_send_sync::<Error>();
     assert_send_sync::<ParseError>();

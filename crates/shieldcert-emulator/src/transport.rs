@@ -1,6 +1,7 @@
 //! The emulator as a client's transport, without a socket.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 use std::{fmt, io};
 
 use axum::Router;
@@ -9,6 +10,8 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use shieldcert_api::transport::{BoxFuture, Transport, TransportError, TransportErrorKind};
 use tower::ServiceExt;
+
+use crate::http::network::Network;
 
 /// Sends requests to an emulator in the same process, without a socket or a port.
 ///
@@ -20,6 +23,8 @@ use tower::ServiceExt;
 #[derive(Clone)]
 pub struct EmulatorTransport {
     pub(crate) router: Router,
+    /// None for the emulator's own.
+    pub(crate) network: Option<Arc<Network>>,
 }
 
 impl EmulatorTransport {
@@ -39,7 +44,11 @@ impl Transport for EmulatorTransport {
         request: http::Request<Bytes>,
     ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
         Box::pin(async move {
-            let response = match self.router.clone().oneshot(request.map(Body::from)).await {
+            let mut request = request.map(Body::from);
+            if let Some(network) = &self.network {
+                request.extensions_mut().insert(network.clone());
+            }
+            let response = match self.router.clone().oneshot(request).await {
                 Ok(response) => response,
                 Err(never) => match never {},
             };

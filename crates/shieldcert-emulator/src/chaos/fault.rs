@@ -56,6 +56,7 @@ pub(crate) enum Kind {
     Html,
     Truncate,
     RateLimit,
+    Block,
     Respond {
         acts: bool,
     },
@@ -102,7 +103,7 @@ const fn time(from: u64, to: u64) -> Parameter {
 }
 
 /// Every fault. The documentation and the help text are made from this table.
-pub(super) static FAULTS: [Row; 21] = [
+pub(super) static FAULTS: [Row; 22] = [
     row(
         "refuse-connection",
         Kind::RefuseConnection,
@@ -186,6 +187,12 @@ pub(super) static FAULTS: [Row; 21] = [
         Kind::RateLimit,
         time(1_000, 30_000),
         "The response is a 429 with that time as `Retry-After`, and the service does not act.",
+    ),
+    row(
+        "block",
+        Kind::Block,
+        time(1_000, 90_000),
+        "The rate limiter refuses this request and every other until that time is over.",
     ),
     row(
         "respond",
@@ -315,6 +322,13 @@ impl Fault {
     /// The response is a 429 with this time as `Retry-After`, and the service does not act.
     pub fn rate_limit(retry_after: impl Into<TimeRange>) -> Self {
         Self::timed(Kind::RateLimit, retry_after)
+    }
+
+    /// The rate limiter refuses this request and every other until this time is over, by the emulator's clock.
+    ///
+    /// It blocks the [`Connection`](crate::Connection) alone if the request came through one.
+    pub fn block(time: impl Into<TimeRange>) -> Self {
+        Self::timed(Kind::Block, time)
     }
 
     /// The response is this one, and the service does not act.

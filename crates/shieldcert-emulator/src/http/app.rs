@@ -1,14 +1,13 @@
 //! What the handlers share: the service, and what is in front of it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::auth::Credentials;
 use super::history::HistoryLog;
-use super::rate_limit::RateLimiter;
-use crate::chaos::{Chaos, Fault, Operation, Queue, Script, ScriptedFault};
+use super::network::Network;
+use crate::chaos::Chaos;
 use crate::core::populate::populate;
-use crate::core::random::Random;
 use crate::core::service::Service;
 use crate::core::store::ZoneId;
 use crate::error::Error;
@@ -17,11 +16,11 @@ use crate::error::Error;
 pub(crate) struct App {
     pub(crate) service: Arc<Service>,
     credentials: Credentials,
-    limiter: Option<RateLimiter>,
     history: HistoryLog,
-    faults: Mutex<Faults>,
-    /// Faults are drawn from a source of their own, so that they change no id.
-    chaos_random: Random,
+    /// The network of every client that has no connection of its own.
+    network: Arc<Network>,
+    /// How many connections were made.
+    connections: AtomicU64,
     /// How often the emulator was reset.
     generation: AtomicU64,
     initial: Initial,
@@ -36,29 +35,19 @@ struct Initial {
     random_position: Option<u64>,
 }
 
-struct Faults {
-    script: Queue,
-    chaos: Chaos,
-}
-
 impl App {
     pub(crate) fn new(
         service: Arc<Service>,
         credentials: Credentials,
-        limiter: Option<RateLimiter>,
-        chaos: Chaos,
-        chaos_random: Random,
+        network: Network,
         is_seeded: bool,
     ) -> Self {
+        let chaos = network.chaos();
         Self {
             credentials,
-            limiter,
             history: HistoryLog::default(),
-            faults: Mutex::new(Faults {
-                script: Queue::default(),
-                chaos: chaos.clone(),
-            }),
-            chaos_random,
+            network: Arc::new(network),
+            connections: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             initial: Initial {
                 chaos,
@@ -81,51 +70,18 @@ impl App {
         &self.credentials
     }
 
-    pub(crate) fn limiter(&self) -> Option<&RateLimiter> {
-        self.limiter.as_ref()
-    }
-
     pub(crate) fn history(&self) -> &HistoryLog {
         &self.history
     }
 
-    /// The fault of a request for this operation. The script goes before chance.
-    pub(crate) fn next_fault(&self, requested: Option<Operation>) -> Option<Fault> {
-        let mut faults = self.lock();
-        match faults.script.take(requested) {
-            Some(fault) => Some(fault),
-            None => faults.chaos.draw(&self.chaos_random),
-        }
+    pub(crate) fn network(&self) -> &Arc<Network> {
+        &self.network
     }
 
-    /// A random number from 0 to 1, from the source of faults.
-    pub(crate) fn draw_fraction(&self) -> f64 {
-        self.chaos_random.fraction()
-    }
-
-    pub(crate) fn chaos(&self) -> Chaos {
-        self.lock().chaos.clone()
-    }
-
-    /// Sets the faults by chance, and restarts their draws.
-    pub(crate) fn set_chaos(&self, chaos: Chaos) {
-        let mut faults = self.lock();
-        self.chaos_random.rewind(0);
-        faults.chaos = chaos;
-    }
-
-    pub(crate) fn append_script(&self, rules: impl IntoIterator<Item = ScriptedFault>) {
-        self.lock().script.append(rules);
-    }
-
-    pub(crate) fn replace_script(&self, rules: impl IntoIterator<Item = ScriptedFault>) {
-        let mut faults = self.lock();
-        faults.script.clear();
-        faults.script.append(rules);
-    }
-
-    pub(crate) fn pending_script(&self) -> Script {
-        self.lock().script.pending()
+    /// A new client's network.
+    pub(crate) fn connect(&self) -> Arc<Network> {
+        let id = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        Arc::new(Network::connect(&self.network, id))
     }
 
     /// How often the emulator was reset: work for an earlier generation is not done anymore.
@@ -135,12 +91,10 @@ impl App {
 
     pub(crate) async fn reset(&self) -> Result<(), Error> {
         self.generation.fetch_add(1, Ordering::Relaxed);
-        self.replace_script([]);
-        self.set_chaos(self.initial.chaos.clone());
+        self.network.replace_script([]);
+        self.network.set_chaos(self.initial.chaos.clone());
         self.service.clock.reset();
-        if let Some(limiter) = &self.limiter {
-            limiter.reset();
-        }
+        self.network.limiter().reset();
         self.service.store.clear().await.map_err(Error::Reset)?;
         if let Some(position) = self.initial.random_position {
             self.service.random.rewind(position);
@@ -151,9 +105,5 @@ impl App {
         }
         self.history.clear();
         Ok(())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Faults> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

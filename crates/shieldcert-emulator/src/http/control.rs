@@ -34,32 +34,34 @@ pub(super) fn router() -> Router<Arc<App>> {
 }
 
 async fn chaos(State(app): Shared) -> String {
-    app.chaos().to_string()
+    app.network().chaos().to_string()
 }
 
 async fn set_chaos(State(app): Shared, body: String) -> Result<String, Response> {
     let chaos: Chaos = body.parse().map_err(bad_request)?;
     let text = chaos.to_string();
-    app.set_chaos(chaos);
+    app.network().set_chaos(chaos);
     Ok(text)
 }
 
 async fn script(State(app): Shared) -> String {
-    app.pending_script().to_string()
+    app.network().pending_script().to_string()
 }
 
 async fn replace_script(State(app): Shared, body: String) -> Result<String, Response> {
-    app.replace_script(body.parse::<Script>().map_err(bad_request)?);
-    Ok(app.pending_script().to_string())
+    app.network()
+        .replace_script(body.parse::<Script>().map_err(bad_request)?);
+    Ok(app.network().pending_script().to_string())
 }
 
 async fn append_script(State(app): Shared, body: String) -> Result<String, Response> {
-    app.append_script(body.parse::<Script>().map_err(bad_request)?);
-    Ok(app.pending_script().to_string())
+    app.network()
+        .append_script(body.parse::<Script>().map_err(bad_request)?);
+    Ok(app.network().pending_script().to_string())
 }
 
 async fn clear_script(State(app): Shared) -> StatusCode {
-    app.replace_script([]);
+    app.network().replace_script([]);
     StatusCode::NO_CONTENT
 }
 

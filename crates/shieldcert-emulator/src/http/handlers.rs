@@ -15,7 +15,7 @@ use super::extract::{
     CertificatePath, FullBody, ReadAccess, WriteAccess, ZonePath, invalid_identifier,
 };
 use super::query::ListQuery;
-use crate::settings::BASE_PATH;
+use super::rate_limit::Counted;
 
 type Shared = State<Arc<App>>;
 
@@ -89,20 +89,20 @@ pub(super) async fn no_method(method: Method) -> Failure {
     Failure::MethodNotAllowed(method)
 }
 
-/// Counts the request, gives every response its ray and what is left of the limit, and logs it.
+/// Refuses what the rate limit refuses, gives every response its ray and what is left of the limit, and logs it.
 pub(super) async fn respond(State(app): Shared, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let limiter = app.limiter().filter(|_| path.starts_with(BASE_PATH));
-    let counted = limiter.map(|limiter| (limiter, limiter.count(app.service.clock.elapsed())));
-    let refused_for = counted.and_then(|(_, counted)| counted.refused_for);
+    // Requests that are not the API's are not counted.
+    let counted = request.extensions().get::<Counted>().copied();
+    let refused_for = counted.and_then(|counted| counted.refused_for);
     let mut response = match refused_for {
         None => next.run(request).await,
         Some(_) => Failure::RateLimited.into_response(),
     };
     let headers = response.headers_mut();
-    if let Some((limiter, counted)) = counted {
-        headers.insert("ratelimit", header_value(counted.header()));
-        headers.insert("ratelimit-policy", header_value(limiter.policy()));
+    if let Some(left) = counted.and_then(|counted| counted.left) {
+        headers.insert("ratelimit", header_value(left.header()));
+        headers.insert("ratelimit-policy", header_value(left.policy()));
     }
     if let Some(seconds) = refused_for {
         headers.insert(RETRY_AFTER, seconds.into());

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -28,6 +27,10 @@ pub struct Event {
     pub status: Option<u16>,
     /// The name of the fault that was injected.
     pub fault: Option<&'static str>,
+    /// The number of the [`Connection`](crate::Connection). 0 if the request came without one.
+    pub connection: u64,
+    /// Whether the rate limiter counted the request past the quota, which begins a block.
+    pub over_quota: bool,
 }
 
 /// The last 10,000 requests to an emulator, oldest first.
@@ -88,25 +91,5 @@ impl HistoryLog {
     pub(crate) fn clear(&self) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         events.clear();
-    }
-}
-
-impl Event {
-    pub(crate) fn new(
-        at: Duration,
-        method: &http::Method,
-        path: &str,
-        operation: Option<Operation>,
-        status: Option<u16>,
-        fault: Option<&'static str>,
-    ) -> Self {
-        Self {
-            at: at.as_secs_f64(),
-            method: method.to_string(),
-            path: path.to_owned(),
-            operation,
-            status,
-            fault,
-        }
     }
 }

@@ -17,6 +17,9 @@ use hyper::body::Frame;
 use super::app::App;
 use super::envelope::{Failure, injected};
 use super::history::Event;
+use super::network::Network;
+use super::observe::{Moment, Observation};
+use super::rate_limit::Counted;
 use crate::chaos::{self, CannedResponse, Fault, Kind, Operation};
 use crate::settings::{BASE_PATH, round_up_to_seconds};
 
@@ -42,8 +45,10 @@ fn date(app: &App) -> HeaderValue {
 
 async fn deliver(app: &Arc<App>, request: Request, next: Next) -> Response {
     let uri = request.uri();
+    let network = request.extensions().get::<Arc<Network>>();
     let exchange = Exchange {
-        app,
+        app: app.clone(),
+        network: network.unwrap_or_else(|| app.network()).clone(),
         operation: Operation::of_request(request.method(), uri.path()),
         method: request.method().clone(),
         path: uri
@@ -56,36 +61,83 @@ async fn deliver(app: &Arc<App>, request: Request, next: Next) -> Response {
     if !latency.is_zero() {
         app.service.clock.sleep(latency).await;
     }
-    match app.next_fault(exchange.operation) {
-        None => exchange.act(request, next, None).await,
+    match exchange.network.next_fault(exchange.operation) {
+        None => {
+            exchange.observe(Moment::Sent {
+                fault: None,
+                time: Duration::ZERO,
+            });
+            exchange.act(request, next, None).await
+        }
         Some(fault) => exchange.inject(&fault, request, next).await,
     }
 }
 
-/// A request, as the history has it.
-struct Exchange<'a> {
-    app: &'a Arc<App>,
+/// A request, as the history and the observer have it.
+struct Exchange {
+    app: Arc<App>,
+    network: Arc<Network>,
     operation: Option<Operation>,
     method: Method,
     path: String,
 }
 
-impl Exchange<'_> {
-    fn note(&self, status: Option<StatusCode>, fault: Option<&Fault>) {
-        self.app.history().add(Event::new(
-            self.app.service.clock.elapsed(),
-            &self.method,
-            &self.path,
-            self.operation,
-            status.map(|status| status.as_u16()),
-            fault.map(Fault::name),
-        ));
+impl Exchange {
+    fn observe(&self, moment: Moment<'_>) {
+        if let Some(observer) = self.network.observer() {
+            observer(&Observation {
+                at: self.app.service.clock.elapsed(),
+                connection: self.network.id(),
+                method: &self.method,
+                path: &self.path,
+                operation: self.operation,
+                moment,
+            });
+        }
+    }
+
+    fn note(&self, status: Option<StatusCode>, fault: Option<&Fault>, over_quota: bool) {
+        self.app.history().add(Event {
+            at: self.app.service.clock.elapsed().as_secs_f64(),
+            method: self.method.to_string(),
+            path: self.path.clone(),
+            operation: self.operation,
+            status: status.map(|status| status.as_u16()),
+            fault: fault.map(Fault::name),
+            connection: self.network.id(),
+            over_quota,
+        });
+    }
+
+    /// Has the rate limiter count the request.
+    fn count(&self) -> Counted {
+        let now = self.app.service.clock.elapsed();
+        let counted = self.network.limiter().count(now);
+        if counted.is_over_quota {
+            self.observe(Moment::OverQuota);
+        }
+        counted
     }
 
     async fn act(&self, request: Request, next: Next, fault: Option<&Fault>) -> Response {
-        let response = next.run(request).await;
-        self.note(Some(response.status()), fault);
+        let counted = self.count();
+        let response = self.serve(request, next, counted).await;
+        self.note(Some(response.status()), fault, counted.is_over_quota);
         response
+    }
+
+    async fn serve(&self, mut request: Request, next: Next, counted: Counted) -> Response {
+        request.extensions_mut().insert(counted);
+        let response = next.run(request).await;
+        if self.network.observer().is_none() {
+            return response;
+        }
+        let (parts, body) = collect(response).await;
+        self.observe(Moment::Responded {
+            status: parts.status.as_u16(),
+            body: &body,
+        });
+        rebuild(parts, body)
     }
 
     /// Lets the service act, if the fault says so.
@@ -93,18 +145,46 @@ impl Exchange<'_> {
         if acts {
             self.act(request, next, Some(fault)).await;
         } else {
-            self.note(None, Some(fault));
+            self.note(None, Some(fault), false);
         }
     }
 
-    async fn inject(&self, fault: &Fault, request: Request, next: Next) -> Response {
+    /// Has the service act later, though the requester may be gone by then. A reset cancels it.
+    ///
+    /// The request is counted now: it has arrived.
+    async fn act_later(self, time: Duration, request: Request, next: Next, fault: &Fault) {
+        let counted = self.count();
+        self.note(None, Some(fault), counted.is_over_quota);
+        if counted.refused_for.is_some() {
+            return;
+        }
+        let (parts, body) = request.into_parts();
+        // The rest of an incomplete body never comes.
+        let Ok(body) = body.collect().await else {
+            return;
+        };
+        let request = Request::from_parts(parts, Body::from(body.to_bytes()));
+        let generation = self.app.generation();
+        tokio::spawn(async move {
+            self.app.service.clock.sleep(time).await;
+            if self.app.generation() == generation {
+                self.serve(request, next, counted).await;
+            }
+        });
+    }
+
+    async fn inject(self, fault: &Fault, request: Request, next: Next) -> Response {
         let (method, path) = (&self.method, &self.path);
         tracing::info!(fault = fault.name(), %method, path, "fault injected");
-        let clock = &self.app.service.clock;
-        let time = fault.time(|| self.app.draw_fraction());
+        let clock = self.app.service.clock.clone();
+        let time = fault.time(|| self.network.draw_fraction());
+        self.observe(Moment::Sent {
+            fault: Some(fault),
+            time,
+        });
         match fault.kind() {
             Kind::RefuseConnection => {
-                self.note(None, Some(fault));
+                self.note(None, Some(fault), false);
                 fail(io::ErrorKind::ConnectionRefused)
             }
             Kind::Lose { acts } => {
@@ -120,8 +200,7 @@ impl Exchange<'_> {
                 page(StatusCode::BAD_GATEWAY)
             }
             Kind::Late { responds } => {
-                self.note(None, Some(fault));
-                act_later(self.app.clone(), time, request, next).await;
+                self.act_later(time, request, next, fault).await;
                 match responds {
                     true => page(StatusCode::GATEWAY_TIMEOUT),
                     false => std::future::pending().await,
@@ -134,7 +213,7 @@ impl Exchange<'_> {
             }
             Kind::Slow => {
                 let response = self.act(request, next, Some(fault)).await;
-                slow_down(response, self.app.clone(), time).await
+                slow_down(response, self.app, time).await
             }
             Kind::Html => {
                 self.act(request, next, Some(fault)).await;
@@ -146,11 +225,15 @@ impl Exchange<'_> {
                 rebuild(parts, body.slice(..body.len() / 2))
             }
             Kind::RateLimit => {
-                self.note(None, Some(fault));
+                self.note(None, Some(fault), false);
                 let mut response = Failure::RateLimited.into_response();
                 let seconds = round_up_to_seconds(time);
                 response.headers_mut().insert(RETRY_AFTER, seconds.into());
                 response
+            }
+            Kind::Block => {
+                self.network.limiter().block(clock.elapsed(), time);
+                self.act(request, next, Some(fault)).await
             }
             Kind::Respond { acts } => {
                 self.act_if(acts, request, next, fault).await;
@@ -166,23 +249,6 @@ impl Exchange<'_> {
             }
         }
     }
-}
-
-/// Has the service act later, though the requester may be gone by then. A reset cancels it.
-async fn act_later(app: Arc<App>, time: Duration, request: Request, next: Next) {
-    let (parts, body) = request.into_parts();
-    // The rest of an incomplete body never comes.
-    let Ok(body) = body.collect().await else {
-        return;
-    };
-    let request = Request::from_parts(parts, Body::from(body.to_bytes()));
-    let generation = app.generation();
-    tokio::spawn(async move {
-        app.service.clock.sleep(time).await;
-        if app.generation() == generation {
-            next.run(request).await;
-        }
-    });
 }
 
 fn build(canned: &CannedResponse) -> Response {

@@ -9,6 +9,8 @@ mod extract;
 mod handlers;
 pub(crate) mod history;
 mod inject;
+pub(crate) mod network;
+pub(crate) mod observe;
 mod query;
 pub(crate) mod rate_limit;
 

@@ -4,6 +4,7 @@
 mod certificates;
 mod chaos;
 mod common;
+mod connections;
 #[cfg(feature = "sqlite")]
 mod database;
 mod http;
