@@ -14,31 +14,50 @@ const GATEWAY: &[&str] = &["503 retry-after=1", "403", "404", "522"];
 /// What the service itself may refuse with, when it does not act.
 const REFUSALS: &[&str] = &["403 code=1445", "200 code=1445", "500 code=1000"];
 
-/// Returns the table: its names, each with its parameters. A fault that is added to the emulator is in it.
+/// A row of the emulator's table.
+pub(super) struct Row {
+    pub(super) name: String,
+    /// Parameters that stand for the rest. Not empty; "" for no parameter.
+    pub(super) arguments: Vec<&'static str>,
+}
+
+/// Returns the emulator's table. So a fault that is added there is in it.
 ///
 /// # Panics
 /// If the emulator has a kind of parameter that this does not know.
-pub(super) fn faults() -> Vec<Fault> {
+pub(super) fn rows() -> Vec<Row> {
     let help = Fault::help();
     let rows = help.lines().take_while(|line| !line.is_empty());
-    let mut faults = Vec::new();
-    for row in rows {
+    rows.map(|row| {
         let usage = row.split_whitespace().next().expect("a row has a name");
-        let (name, kind) = usage.split_once('=').unwrap_or((usage, ""));
-        for argument in arguments(name, kind) {
-            let text = match argument {
-                "" => name.to_owned(),
-                argument => format!("{name}={argument}"),
-            };
-            let fault = text.parse();
-            faults.push(fault.unwrap_or_else(|error| panic!("{text}: {error}")));
+        let (name, parameter) = usage.split_once('=').unwrap_or((usage, ""));
+        Row {
+            name: name.to_owned(),
+            arguments: arguments(name, parameter),
         }
-    }
-    faults
+    })
+    .collect()
 }
 
-fn arguments(name: &str, kind: &str) -> Vec<&'static str> {
-    match (name, kind) {
+/// Returns every fault of the table.
+pub(super) fn faults() -> Vec<Fault> {
+    let texts = rows().into_iter().flat_map(|row| {
+        let text = move |argument| match argument {
+            "" => row.name.clone(),
+            argument => format!("{}={argument}", row.name),
+        };
+        row.arguments.into_iter().map(text)
+    });
+    texts
+        .map(|text| {
+            text.parse()
+                .unwrap_or_else(|error| panic!("{text}: {error}"))
+        })
+        .collect()
+}
+
+fn arguments(name: &str, parameter: &str) -> Vec<&'static str> {
+    match (name, parameter) {
         (_, "") => vec![""],
         // Between any two bytes.
         ("slow", _) => vec!["10ms"],
@@ -47,6 +66,6 @@ fn arguments(name: &str, kind: &str) -> Vec<&'static str> {
         ("respond", _) => [GATEWAY, REFUSALS].concat(),
         // A refusal of the API after it acted would be a lie that nobody can notice.
         ("respond-after", _) => GATEWAY.to_vec(),
-        _ => panic!("choose parameters that stand for {name}={kind}"),
+        _ => panic!("choose parameters that stand for {name}={parameter}"),
     }
 }

@@ -7,15 +7,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
-use shieldcert::{CertificateId, Csr, Error, Status, Zone};
-use shieldcert_emulator::{Emulator, Fault, Operation, ScriptedFault};
+use shieldcert::{CertificateId, Csr, Error, Status};
+use shieldcert_emulator::{Connection, Emulator, Event, Fault, Operation, ScriptedFault};
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::parallel::for_each;
-use super::service::Service;
+use super::service::{Service, plain};
 use super::world::{MAX_DURATION, csr, start, zone_through};
 use super::{catalogue, secrets};
 
@@ -64,7 +65,8 @@ impl FromStr for Sequence {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let problem = || format!("{text:?} is no sequence; write one as issue: lose-response; -; html");
+        let problem =
+            || format!("{text:?} is no sequence; write one as issue: lose-response; -; html");
         let (name, faults) = text.split_once(':').ok_or_else(problem)?;
         let scenario = SCENARIOS
             .into_iter()
@@ -114,27 +116,33 @@ pub fn play_all(
         let mut digit = || {
             let fault = rest % choices;
             rest /= choices;
-            fault.checked_sub(1).map(|index| faults[index as usize].clone())
+            fault
+                .checked_sub(1)
+                .map(|index| faults[index as usize].clone())
         };
         Sequence {
             scenario: SCENARIOS[(number / each) as usize],
             faults: (0..length).map(|_| digit()).collect(),
         }
     };
-    let report = std::sync::Mutex::new(Report::default());
-    for_each(0..each * SCENARIOS.len() as u64, Stage::default, |stage, number| {
-        let sequence = sequence(number);
-        let played = stage.play(&sequence);
-        let control = visit(&sequence, &played);
-        let mut report = report.lock().expect("not poisoned");
-        report.sequences += 1;
-        let end = format!("{}: {}", sequence.scenario, played.end);
-        *report.ends.entry(end).or_default() += 1;
-        if !played.broken.is_empty() {
-            report.failed.push((sequence, played.broken));
-        }
-        control
-    });
+    let report = Mutex::new(Report::default());
+    for_each(
+        0..each * SCENARIOS.len() as u64,
+        Stage::default,
+        |stage, number| {
+            let sequence = sequence(number);
+            let played = stage.play(&sequence);
+            let control = visit(&sequence, &played);
+            let mut report = report.lock().expect("not poisoned");
+            report.sequences += 1;
+            let end = format!("{}: {}", sequence.scenario, played.end);
+            *report.ends.entry(end).or_default() += 1;
+            if !played.broken.is_empty() {
+                report.failed.push((sequence, played.broken));
+            }
+            control
+        },
+    );
     report.into_inner().expect("not poisoned")
 }
 
@@ -227,56 +235,65 @@ impl Scene {
         // What the client draws itself, for example jitter.
         fastrand::seed(0);
         secrets::watch();
-        let seen = self.emulator.history().len();
+        let connection = self.emulator.connect();
+        let id = connection.id();
+        let rules = (1..)
+            .zip(&sequence.faults)
+            .filter_map(|(n, fault)| Some(ScriptedFault::nth(Operation::Any, n, fault.clone()?)));
+        connection.script(rules);
+        let connection = Arc::new(connection);
         let played = self.runtime.block_on(async {
             let playing = async {
                 match sequence.scenario {
-                    Scenario::Issue => self.issue(sequence).await,
-                    Scenario::List => self.list(sequence).await,
-                    Scenario::Wait => self.wait(sequence).await,
+                    Scenario::Issue => self.issue(connection).await,
+                    Scenario::List => self.list(connection).await,
+                    Scenario::Wait => self.wait(connection).await,
                 }
             };
-            let played = timeout(MAX_DURATION, playing).await;
-            self.emulator.clear_script();
-            played
+            timeout(MAX_DURATION, playing).await
         });
         let (end, mut broken) = match played {
             Ok(played) => played,
             Err(_) => ("endless", vec!["an operation does not end".to_owned()]),
         };
         broken.extend(secrets::found());
-        let events = self.emulator.history();
-        let describe = |event: &shieldcert_emulator::Event| {
-            let status = event.status.map_or("-".to_owned(), |status| status.to_string());
-            let fault = event.fault.unwrap_or("no fault");
-            format!("{:12.3}  {} {} → {status}, {fault}", event.at, event.method, event.path)
+        let history = match &*broken {
+            [] => Vec::new(),
+            _ => self.history(id),
         };
-        // The history keeps the last requests alone.
-        let new = events.iter().skip(seen.min(events.len())).map(describe);
         Played {
             end,
-            history: if broken.is_empty() { Vec::new() } else { new.collect() },
             broken,
+            history,
         }
     }
 
-    /// A client whose requests meet the sequence.
-    fn client(&self, sequence: &Sequence, zone: &str) -> Zone {
-        let rules = (1..).zip(&sequence.faults).filter_map(|(n, fault)| {
-            let fault = fault.clone()?;
-            Some(ScriptedFault::nth(Operation::Any, n, fault))
-        });
-        self.emulator.script(rules);
-        zone_through(self.emulator.transport(), zone)
+    /// What a connection sent, and what happened to it.
+    fn history(&self, connection: u64) -> Vec<String> {
+        let history = self.emulator.history();
+        let events = history
+            .iter()
+            .filter(|event| event.connection == connection);
+        let describe = |event: &Event| {
+            let status = event
+                .status
+                .map_or("-".to_owned(), |status| status.to_string());
+            let fault = event.fault.unwrap_or("no fault");
+            let (method, path) = (&event.method, &event.path);
+            format!("{:12.3}  {method} {path} → {status}, {fault}", event.at)
+        };
+        events.map(describe).collect()
     }
 
-    async fn issue(&self, sequence: &Sequence) -> (&'static str, Vec<String>) {
+    async fn issue(&self, connection: Arc<Connection>) -> (&'static str, Vec<String>) {
         let zone = format!("{:032x}", 0x3000_0000 + u64::from(self.left));
         let service = Service::new(self.emulator.transport(), &zone);
         service.issue(&csr(0).to_pem(), 30).await;
         let csr: Csr = csr(ISSUED);
-        let outcome = self.client(sequence, &zone).issue(&csr).validity_days(30).await;
-        self.emulator.clear_script();
+        let outcome = zone_through(connection, &zone)
+            .issue(&csr)
+            .validity_days(30)
+            .await;
         sleep(SETTLED).await;
         let name = csr.common_name().unwrap_or_default();
         let held = service.list().await;
@@ -297,16 +314,22 @@ impl Scene {
             }
             Err(error) => {
                 let any = !active.is_empty();
-                ("clean failure", any.then(|| format!("it failed cleanly: {error}")))
+                (
+                    "clean failure",
+                    any.then(|| format!("it failed cleanly: {error}")),
+                )
             }
         };
-        let broken = expected.map(|expected| format!("promise 1: active are {active:?}, but {expected}"));
+        let broken =
+            expected.map(|expected| format!("promise 1: active are {active:?}, but {expected}"));
         (end, broken.into_iter().collect())
     }
 
-    async fn list(&self, sequence: &Sequence) -> (&'static str, Vec<String>) {
+    async fn list(&self, connection: Arc<Connection>) -> (&'static str, Vec<String>) {
         let (_, expected) = &self.list;
-        let list = self.client(sequence, LIST_ZONE).list().page_size(PAGE_SIZE);
+        let list = zone_through(connection, LIST_ZONE)
+            .list()
+            .page_size(PAGE_SIZE);
         match list.await {
             Err(_) => ("failed", Vec::new()),
             Ok(listed) => {
@@ -324,16 +347,21 @@ impl Scene {
         }
     }
 
-    async fn wait(&self, sequence: &Sequence) -> (&'static str, Vec<String>) {
+    async fn wait(&self, connection: Arc<Connection>) -> (&'static str, Vec<String>) {
         let (service, id) = &self.wait;
         let mut broken = Vec::new();
-        let client = self.client(sequence, WAIT_ZONE);
+        let client = zone_through(connection, WAIT_ZONE);
         let started = Instant::now();
-        let outcome = client.revoke(id).until_settled().timeout(WAIT_TIMEOUT).await;
+        let outcome = client
+            .revoke(id)
+            .until_settled()
+            .timeout(WAIT_TIMEOUT)
+            .await;
         let waited = started.elapsed();
-        self.emulator.clear_script();
         if waited > WAIT_TIMEOUT + Duration::from_secs(1) {
-            broken.push(format!("promise 4: a wait for {WAIT_TIMEOUT:?} ended after {waited:?}"));
+            broken.push(format!(
+                "promise 4: a wait for {WAIT_TIMEOUT:?} ended after {waited:?}"
+            ));
         }
         let end = match outcome {
             Ok(certificate) => {
@@ -356,9 +384,4 @@ impl Scene {
         sleep(SETTLED).await;
         (end, broken)
     }
-}
-
-/// The id without hyphens: the service writes it in either style.
-fn plain(id: &str) -> String {
-    id.replace('-', "")
 }

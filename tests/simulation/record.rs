@@ -1,8 +1,10 @@
 //! The outcomes of operations and of a seed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
-use shieldcert::{CertificateId, Csr, StatusFilter};
+use shieldcert::{Error, Issued, StatusFilter};
+
+use super::service::plain;
 
 /// The outcome of a seed.
 pub struct Outcome {
@@ -16,26 +18,52 @@ pub struct Outcome {
 
 /// The outcome of an issue.
 pub(super) struct Issuing {
-    pub(super) csr: Csr,
+    /// The CSR's, which no other has.
+    pub(super) common_name: String,
     pub(super) end: IssuingEnd,
 }
 
 #[derive(Debug)]
 pub(super) enum IssuingEnd {
-    Issued(CertificateId),
+    Issued {
+        id: String,
+    },
     /// An error that says that nothing was issued.
     CleanFailure(String),
-    /// An error that says that it is not known.
+    /// An error that says that it is not known, or that a wrong certificate was issued.
     Unknown,
     Dropped,
+}
+
+impl IssuingEnd {
+    pub(super) fn of(outcome: Result<Issued, Error>) -> Self {
+        match outcome {
+            Ok(issued) => Self::Issued {
+                id: plain(issued.certificate.id().as_str()),
+            },
+            Err(Error::OutcomeUnknown { .. } | Error::WrongCertificate { .. }) => Self::Unknown,
+            Err(error) => Self::CleanFailure(error.to_string()),
+        }
+    }
+
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Issued { .. } => "issued",
+            Self::CleanFailure(_) => "clean failure",
+            Self::Unknown => "unknown",
+            Self::Dropped => "dropped",
+        }
+    }
 }
 
 /// The outcome of a list.
 pub(super) struct Listing {
     pub(super) filter: StatusFilter,
     /// What was there and matched the whole time.
-    pub(super) lasting: HashSet<CertificateId>,
-    pub(super) listed: Vec<CertificateId>,
+    pub(super) lasting: BTreeSet<String>,
+    pub(super) listed: Vec<String>,
+    /// The listed ones whose status does not match the filter.
+    pub(super) foreign: usize,
 }
 
 /// The outcomes, as the clients know them.

@@ -94,3 +94,8 @@ impl Service {
         serde_json::from_slice(response.body()).expect("the emulator responds in JSON")
     }
 }
+
+/// The id without hyphens: the service writes it in either style.
+pub(super) fn plain(id: &str) -> String {
+    id.replace('-', "")
+}

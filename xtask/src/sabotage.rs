@@ -94,7 +94,10 @@ fn load(folder: &Path) -> Result<Vec<Sabotage>> {
     let mut sabotages = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "patch") {
+        if path
+            .extension()
+            .is_none_or(|extension| extension != "patch")
+        {
             continue;
         }
         let name = path.file_stem().unwrap_or_default();
@@ -124,10 +127,7 @@ fn select(all: Vec<Sabotage>, names: &[String]) -> Result<Vec<Sabotage>> {
         .find(|name| all.iter().all(|sabotage| sabotage.name != **name))
     {
         let known: Vec<_> = all.iter().map(|sabotage| sabotage.name.as_str()).collect();
-        bail!(
-            "{unknown} is no sabotage; give one of {}",
-            known.join(", ")
-        );
+        bail!("{unknown} is no sabotage; give one of {}", known.join(", "));
     }
     let is_selected = |sabotage: &Sabotage| names.is_empty() || names.contains(&sabotage.name);
     Ok(all.into_iter().filter(is_selected).collect())
@@ -171,7 +171,13 @@ impl<'a> SourceCopy<'a> {
     /// The files that git tracks or would add.
     fn source_files(&self) -> Result<BTreeSet<PathBuf>> {
         let listed = Command::new("git")
-            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+            .args([
+                "ls-files",
+                "-z",
+                "--cached",
+                "--others",
+                "--exclude-standard",
+            ])
             .current_dir(self.root)
             .output()
             .context("can't run git")?;
