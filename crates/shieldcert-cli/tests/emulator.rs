@@ -179,6 +179,8 @@ fn invalid_arguments_are_usage_errors() {
         ["--chaos", "html=1%, html=2%"],
         ["--chaos", "quake=5%"],
         ["--chaos-seed", "x"],
+        ["--quirks", "cap=0"],
+        ["--quirks", "odd"],
         ["--rate-limit", "fast"],
         ["--quota", "few"],
     ] {
@@ -198,6 +200,20 @@ fn help_texts_are_reviewed() {
     let (code, faults, err) = run(&["--chaos", "help"]);
     assert_eq!((code, err.as_str()), (Some(0), ""));
     insta::assert_snapshot!("chaos_help", faults);
+    let (code, quirks, err) = run(&["--quirks", "help"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    insta::assert_snapshot!("quirks_help", quirks);
+}
+
+#[test]
+fn quirks_change_the_service() {
+    let running = Running::start(&["--populate", "30", "--quirks", "cap=7, total=text"]);
+    let listed = call(&running.address, "t", "GET", "?per_page=50", "");
+    let (status, body) = listed.expect("a response");
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(body["result"].as_array().map(Vec::len), Some(7));
+    assert_eq!(body["result_info"]["total_count"], "30");
+    assert_eq!(running.list("id").len(), 30);
 }
 
 #[test]

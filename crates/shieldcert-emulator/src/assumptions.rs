@@ -31,6 +31,8 @@ pub const INVALID_VALIDITY: i64 = 1403;
 pub const INVALID_EDIT: i64 = 1404;
 /// The code for reactivating a revoked certificate where a setting forbids it (HTTP 409).
 pub const REACTIVATION_REFUSED: i64 = 1405;
+/// The code for asking for the status that a certificate has, where a quirk forbids it (HTTP 409).
+pub const REPEAT_REFUSED: i64 = 1406;
 /// The code for a body that is not JSON, is not an object, or lacks a field (HTTP 400).
 pub const INVALID_BODY: i64 = 6007;
 /// The code for a body larger than [`MAX_BODY_BYTES`] (HTTP 413).

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::chaos::Chaos;
+use crate::chaos::{Chaos, Quirks};
 use crate::core::ca::Ca;
 use crate::core::clock::Clock;
 use crate::core::random::Random;
@@ -46,6 +46,7 @@ pub struct EmulatorBuilder {
     /// Zones, and how many certificates each is populated with.
     populations: Vec<(String, usize)>,
     chaos: Chaos,
+    quirks: Quirks,
     chaos_seed: Option<u64>,
     settings: Settings,
 }
@@ -64,6 +65,7 @@ impl Default for EmulatorBuilder {
             db: None,
             populations: Vec::new(),
             chaos: Chaos::default(),
+            quirks: Quirks::default(),
             chaos_seed: None,
             settings: Settings::default(),
         }
@@ -186,6 +188,14 @@ impl EmulatorBuilder {
         self
     }
 
+    /// Sets how this service differs from a well-behaved one. It does not by default.
+    ///
+    /// Some quirks need the store in memory; [`Quirks`] says which.
+    pub fn quirks(mut self, quirks: Quirks) -> Self {
+        self.quirks = quirks;
+        self
+    }
+
     /// Draws faults from this seed, so that the same requests in the same order meet the same ones.
     ///
     /// The default is [`seed`](Self::seed), or else a random seed, which is logged.
@@ -206,6 +216,7 @@ impl EmulatorBuilder {
     /// | `POST /script` | appends rules to the script |
     /// | `DELETE /script` | empties the script |
     /// | `GET /chaos`, `PUT /chaos` | returns and sets the faults by chance: `lose-response=5%, html=1%` |
+    /// | `GET /quirks`, `PUT /quirks` | returns and sets the quirks: `cap=25, total=missing` |
     /// | `GET /history` | returns the last 10,000 requests and their faults, in JSON |
     /// | `POST /reset` | does what [`Emulator::reset`] does |
     /// | `GET /clock` | returns the emulator's time, in RFC 3339 |
@@ -295,6 +306,7 @@ impl EmulatorBuilder {
         let parts = Parts::new(&self)?;
         #[cfg(feature = "sqlite")]
         if let Some(path) = &self.db {
+            self.check_memory()?;
             let mut parts = parts;
             let failed = |cause| Error::Database {
                 path: path.clone(),
@@ -320,6 +332,16 @@ impl EmulatorBuilder {
         Ok(self.assemble(parts, None))
     }
 
+    /// Refuses settings that need the store in memory.
+    #[cfg(feature = "sqlite")]
+    fn check_memory(&self) -> Result<(), Error> {
+        if self.settings.order.needs_memory() {
+            return Err(Error::NeedsMemory("this order of lists"));
+        }
+        let quirk = self.quirks.needs_memory();
+        quirk.map_or(Ok(()), |name| Err(Error::NeedsMemory(name)))
+    }
+
     /// Puts the parts together, with a store in memory unless one is given.
     fn assemble(self, parts: Parts, store: Option<Store>) -> App {
         let service = Service {
@@ -332,7 +354,7 @@ impl EmulatorBuilder {
         App::new(
             Arc::new(service),
             self.credentials,
-            Network::shared(self.rate_limit, self.chaos, parts.chaos_seed),
+            Network::shared(self.rate_limit, self.chaos, self.quirks, parts.chaos_seed),
             self.seed.is_some(),
         )
     }
@@ -375,7 +397,8 @@ impl Parts {
             Some(seed) => seed,
             None => u64::from(u32::from_be_bytes(random(None)?.bytes())),
         };
-        if builder.chaos != Chaos::default() || builder.settings.control {
+        let has_faults = builder.chaos != Chaos::default() || !builder.quirks.is_empty();
+        if has_faults || builder.settings.control {
             tracing::info!(chaos_seed, "faults are drawn from this seed");
         }
         let random = random(builder.seed)?;

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shieldcert_api::transport::{BoxFuture, Transport, TransportError};
 
-use crate::chaos::{Chaos, Script, ScriptedFault};
+use crate::chaos::{Chaos, Quirks, Script, ScriptedFault};
 use crate::http::network::Network;
 use crate::http::observe::Observation;
 use crate::settings::RateLimit;
 use crate::transport::EmulatorTransport;
 
-/// A transport with faults and a rate limit of its own. Clones share them.
+/// A transport with faults, quirks and a rate limit of its own. Clones share them.
 ///
-/// [`Emulator::connect`](crate::Emulator::connect) makes one. Without settings it has the emulator's faults by chance,
-/// drawn for itself, and no rate limit. [`EmulatorTransport`] says how it sends requests.
+/// [`Emulator::connect`](crate::Emulator::connect) makes one. Without settings it has the emulator's faults by chance
+/// and its quirks, drawn for itself, and no rate limit. [`EmulatorTransport`] says how it sends requests.
 ///
 /// ```
 /// use std::time::Duration;
@@ -64,6 +64,12 @@ impl Connection {
         self
     }
 
+    /// Sets how the service behaves towards this client. The default is the emulator's quirks.
+    pub fn quirks(self, quirks: Quirks) -> Self {
+        self.set_quirks(quirks);
+        self
+    }
+
     /// Draws faults from this seed. The default is drawn from the emulator's seed and the connection's number.
     pub fn seed(self, seed: u64) -> Self {
         self.network.set_seed(seed);
@@ -87,6 +93,11 @@ impl Connection {
     /// Sets the faults that are injected by chance from now on, and restarts their draws from the seed.
     pub fn set_chaos(&self, chaos: Chaos) {
         self.network.set_chaos(chaos);
+    }
+
+    /// Sets how the service behaves towards this client from now on.
+    pub fn set_quirks(&self, quirks: Quirks) {
+        self.network.set_quirks(quirks);
     }
 
     /// Appends rules to the connection's script.

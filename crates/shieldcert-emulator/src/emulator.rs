@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 
-use crate::chaos::{Chaos, Script, ScriptedFault};
+use crate::chaos::{Chaos, Quirks, Script, ScriptedFault};
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::http::app::App;
@@ -118,6 +118,21 @@ impl Emulator {
         self.app.network().set_chaos(chaos);
     }
 
+    /// Sets how the service differs from a well-behaved one from now on.
+    ///
+    /// With a database, requests fail while there is a quirk that needs the store in memory.
+    ///
+    /// ```
+    /// use shieldcert_emulator::Emulator;
+    ///
+    /// let emulator = Emulator::builder().build()?;
+    /// emulator.set_quirks("cap=25, total=missing".parse()?);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_quirks(&self, quirks: Quirks) {
+        self.app.network().set_quirks(quirks);
+    }
+
     /// What time it is for the emulator.
     pub fn now(&self) -> SystemTime {
         let now = UNIX_EPOCH.checked_add(self.app.service.clock.now());
@@ -148,7 +163,7 @@ impl Emulator {
     ///
     /// Deletes every certificate and populates the zones again, empties script and history, ends the window of the
     /// rate limit, cancels late commits, undoes every [`advance`](Self::advance), and restores the faults by chance
-    /// that were set first, with their draws. With a [seed](crate::EmulatorBuilder::seed), ids and serial numbers
+    /// and the quirks that were set first, with their draws. With a [seed](crate::EmulatorBuilder::seed), ids and serial numbers
     /// are drawn again too. The CA stays, so what clients trust stays valid. Requests in flight may still act.
     ///
     /// [Connections](Self::connect) keep their faults and limits.

@@ -50,6 +50,9 @@ pub enum Error {
     /// A setting needs [`open`](crate::EmulatorBuilder::open) or [`start`](crate::EmulatorBuilder::start).
     #[error("{0} can't be set up by `build`; call `open` or `start`")]
     NeedsAsync(&'static str),
+    /// A setting that the database does not have.
+    #[error("{0}: it needs the store in memory; leave it out, or the database")]
+    NeedsMemory(&'static str),
     /// The text is not a zone id.
     #[error("{0:?} is not a zone id; write 32 hex digits")]
     Zone(String),

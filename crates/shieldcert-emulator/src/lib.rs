@@ -15,7 +15,9 @@ mod settings;
 mod transport;
 
 pub use builder::EmulatorBuilder;
-pub use chaos::{CannedResponse, Chaos, Fault, Operation, Script, ScriptedFault, TimeRange};
+pub use chaos::{
+    CannedResponse, Chaos, Fault, Operation, Quirks, Script, ScriptedFault, TimeRange,
+};
 pub use connection::Connection;
 pub use emulator::Emulator;
 pub use error::{Error, ParseError};
@@ -39,6 +41,7 @@ const _: () = {
     assert_send_sync::<Event>();
     assert_send_sync::<History>();
     assert_send_sync::<Chaos>();
+    assert_send_sync::<Quirks>();
     assert_send_sync::<Fault>();
     assert_send_sync::<CannedResponse>();
     assert_send_sync::<Operation>();

@@ -12,7 +12,7 @@ use crate::error::ParseError;
 pub(crate) const BASE_PATH: &str = "/client/v4";
 
 /// The order of a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Order {
     /// The certificate issued last comes first.
@@ -22,6 +22,17 @@ pub enum Order {
     OldestFirst,
     /// By id, which says nothing about when a certificate was issued.
     ById,
+    /// By common name. Needs the store in memory.
+    ByName,
+    /// By the time when a certificate expires. Needs the store in memory.
+    ByExpiry,
+}
+
+impl Order {
+    /// Whether only the store in memory has this order.
+    pub(crate) fn needs_memory(self) -> bool {
+        matches!(self, Self::ByName | Self::ByExpiry)
+    }
 }
 
 /// What `total_count` counts in the response to a list with a status filter.

@@ -7,6 +7,8 @@ use std::{fmt, io};
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
+use http::HeaderValue;
+use http::header::DATE;
 use http_body_util::BodyExt;
 use shieldcert_api::transport::{BoxFuture, Transport, TransportError, TransportErrorKind};
 use tower::ServiceExt;
@@ -52,7 +54,11 @@ impl Transport for EmulatorTransport {
                 Ok(response) => response,
                 Err(never) => match never {},
             };
-            let (parts, body) = response.into_parts();
+            let (mut parts, body) = response.into_parts();
+            // A quirk: there is none. It is empty for servers, which would add one.
+            if parts.headers.get(DATE).is_some_and(HeaderValue::is_empty) {
+                parts.headers.remove(DATE);
+            }
             let body = body.collect().await.map_err(|error| {
                 let kind = match is_refused(&error) {
                     true => TransportErrorKind::NotConnected,

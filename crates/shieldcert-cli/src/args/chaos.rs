@@ -1,26 +1,6 @@
-//! Faults by chance.
+//! Faults by chance, and quirks.
 
-use std::str::FromStr;
-
-use shieldcert_emulator::{Chaos, Fault, ParseError};
-
-/// Faults, or a request for the list of them.
-#[derive(Debug, Clone)]
-pub(crate) enum ChaosArg {
-    Help,
-    Faults(Chaos),
-}
-
-impl FromStr for ChaosArg {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        match text {
-            "help" => Ok(Self::Help),
-            faults => faults.parse().map(Self::Faults),
-        }
-    }
-}
+use shieldcert_emulator::{Fault, Quirks};
 
 /// What `--chaos help` prints.
 pub(crate) fn help() -> String {
@@ -28,5 +8,15 @@ pub(crate) fn help() -> String {
         "Faults are written NAME=PERCENT%, separated by commas. A parameter follows the percentage:\n\
          --chaos \"lose-response=5%, late=2%:1s..60s, respond=1%:503 retry-after=30\"\n\n{}",
         Fault::help()
+    )
+}
+
+/// What `--quirks help` prints.
+pub(crate) fn quirks_help() -> String {
+    format!(
+        "Quirks are written NAME or NAME=PARAMETER, separated by commas. All of them hold at once. After @ is the\n\
+         share of the requests, or of the records, that a quirk changes:\n\
+         --quirks \"cap=25, total=missing, lag=30s@10%, odd-id@1%\"\n\n{}",
+        Quirks::help()
     )
 }

@@ -7,14 +7,14 @@ use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
-use shieldcert_emulator::EmulatorBuilder;
+use shieldcert_emulator::{Chaos, EmulatorBuilder, Quirks};
 
 use super::Result;
-use crate::args::chaos::{self, ChaosArg};
+use crate::args::or_help::OrHelp;
 use crate::args::rate_limit::RateLimitArg;
 use crate::args::token::{Token, TokenParser};
 use crate::args::usage::exit_with_usage_error;
-use crate::args::{address, duration, number, zone};
+use crate::args::{address, chaos, duration, number, zone};
 
 /// Run the service on this machine, for tests in any language
 ///
@@ -75,13 +75,22 @@ pub(crate) struct Emulator {
         default_value = "",
         hide_default_value = true
     )]
-    chaos: ChaosArg,
+    chaos: OrHelp<Chaos>,
 
     /// Draw the faults from this seed, so that the same requests meet the same faults [default: random, logged]
     #[arg(long, value_name = "SEED", value_parser = number::parse::<u64>, allow_hyphen_values = true)]
     chaos_seed: Option<u64>,
 
-    /// Serve the control endpoints at /__shieldcert/: chaos, script, history, reset and clock
+    /// Differ from a well-behaved service, such as "cap=25, total=missing"; `help` lists the quirks
+    #[arg(
+        long,
+        value_name = "QUIRKS",
+        default_value = "",
+        hide_default_value = true
+    )]
+    quirks: OrHelp<Quirks>,
+
+    /// Serve the control endpoints at /__shieldcert/: chaos, quirks, script, history, reset and clock
     #[arg(long)]
     control: bool,
 }
@@ -93,8 +102,11 @@ impl Emulator {
                 "--listen and --edge have the same address; give them different ports",
             );
         }
-        if let ChaosArg::Help = self.chaos {
+        if let OrHelp::Help = self.chaos {
             return print(&chaos::help());
+        }
+        if let OrHelp::Help = self.quirks {
+            return print(&chaos::quirks_help());
         }
         // Before the emulator is ready: a signal right after that must stop it cleanly.
         let stop = stop_signal().map_err(|error| format!("can't listen for signals: {error}"))?;
@@ -131,8 +143,11 @@ impl Emulator {
         if let Some(certificates) = self.quota {
             builder = builder.quota(certificates);
         }
-        if let ChaosArg::Faults(chaos) = self.chaos {
+        if let OrHelp::Value(chaos) = self.chaos {
             builder = builder.chaos(chaos);
+        }
+        if let OrHelp::Value(quirks) = self.quirks {
+            builder = builder.quirks(quirks);
         }
         if let Some(seed) = self.chaos_seed {
             builder = builder.chaos_seed(seed);

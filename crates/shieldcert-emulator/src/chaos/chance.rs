@@ -73,9 +73,6 @@ impl FromStr for Chaos {
                 ParseError::new(format!("{item:?} has no percentage; write {item}=5%"))
             })?;
             let row = parse::find(name.trim())?;
-            if faults.iter().any(|(other, _)| other.name() == row.name) {
-                return Err(ParseError::new(format!("{} is given twice", row.name)));
-            }
             let (share, argument) = match share.split_once(':') {
                 None => (share, None),
                 Some((share, argument)) => (share, Some(argument)),
@@ -91,7 +88,11 @@ impl FromStr for Chaos {
                         row.name
                     ))
                 })?;
-            faults.push((parse::build(row, argument)?, percent));
+            let fault = parse::build(row, argument)?;
+            if faults.iter().any(|(other, _)| *other == fault) {
+                return Err(ParseError::new(format!("{} is given twice", row.name)));
+            }
+            faults.push((fault, percent));
         }
         if faults.iter().map(|(_, percent)| percent).sum::<f64>() > 100.0 + 1e-7 {
             return Err(ParseError::new(

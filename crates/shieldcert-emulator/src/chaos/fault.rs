@@ -3,7 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::alter::Alteration;
+use super::quirk::Quirk;
 use super::response::CannedResponse;
 use super::time_range::TimeRange;
 
@@ -60,8 +63,30 @@ pub(crate) enum Kind {
     Respond {
         acts: bool,
     },
+    /// The response is this one, as a [`CannedResponse`] is written.
+    Preset {
+        acts: bool,
+        response: &'static str,
+    },
+    /// The response is an error page of the gateway, 520 to 526.
+    OriginError {
+        acts: bool,
+    },
+    /// A byte of the body is another one.
+    BadByte(Corruption),
     /// The response says something else.
     Alter(Alteration),
+    /// The service has a quirk for this request.
+    Quirk,
+}
+
+/// How a byte of a body becomes another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Corruption {
+    /// It is no text.
+    Utf8,
+    /// It is text, and not JSON.
+    Json,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +95,7 @@ pub(super) enum Argument {
     Time(TimeRange),
     // Boxed: most faults have none.
     Response(Box<CannedResponse>),
+    Quirk(Box<Quirk>),
 }
 
 /// The parameter of a fault.
@@ -79,6 +105,7 @@ pub(super) enum Parameter {
     /// A time, with its default.
     Time(TimeRange),
     Response,
+    Quirk,
 }
 
 /// A row of the table of faults.
@@ -103,7 +130,7 @@ const fn time(from: u64, to: u64) -> Parameter {
 }
 
 /// Every fault. The documentation and the help text are made from this table.
-pub(super) static FAULTS: [Row; 22] = [
+pub(super) static FAULTS: [Row; 35] = [
     row(
         "refuse-connection",
         Kind::RefuseConnection,
@@ -207,6 +234,110 @@ pub(super) static FAULTS: [Row; 22] = [
         "The service acts, and the response is the given one.",
     ),
     row(
+        "empty-object",
+        Kind::Preset {
+            acts: true,
+            response: "200 {}",
+        },
+        Parameter::None,
+        "The service acts, and the response is `{}` with status 200.",
+    ),
+    row(
+        "null-result",
+        Kind::Preset {
+            acts: true,
+            response: r#"200 {"success":true%2C"errors":[]%2C"messages":[]%2C"result":null}"#,
+        },
+        Parameter::None,
+        "The service acts, and the response is a success with a null `result`.",
+    ),
+    row(
+        "maintenance",
+        Kind::Preset {
+            acts: false,
+            response: r#"200 {"message":"maintenance"}"#,
+        },
+        Parameter::None,
+        "The response is `{\"message\":\"maintenance\"}` with status 200, and the service does not act.",
+    ),
+    row(
+        "challenge",
+        Kind::Preset {
+            acts: false,
+            response: "403 [cf-mitigated: challenge] <!DOCTYPE html><html><head><title>Just a moment...</title>\
+                       </head><body>Enable JavaScript and cookies to continue</body></html>",
+        },
+        Parameter::None,
+        "The response is a challenge for browsers, an HTML page with status 403, and the service does not act.",
+    ),
+    row(
+        "1015",
+        Kind::Preset {
+            acts: false,
+            response: "429 <!DOCTYPE html><html><head><title>Access denied | Error 1015</title></head>\
+                       <body>You are being rate limited</body></html>",
+        },
+        Parameter::None,
+        "The response is the gateway's own 429, an HTML page without `Retry-After`, and the service does not act.",
+    ),
+    row(
+        "52x",
+        Kind::OriginError { acts: false },
+        Parameter::None,
+        "The response is the gateway's page for 520 to 526, drawn, and the service does not act.",
+    ),
+    row(
+        "52x-after",
+        Kind::OriginError { acts: true },
+        Parameter::None,
+        "The service acts, and the response is the gateway's page for 520 to 526, drawn.",
+    ),
+    row(
+        "not-found",
+        Kind::Preset {
+            acts: false,
+            response: "404 code=1401",
+        },
+        Parameter::None,
+        "The response says that there is no such certificate, and the service does not act.",
+    ),
+    row(
+        "quota",
+        Kind::Preset {
+            acts: false,
+            response: "400 code=1445",
+        },
+        Parameter::None,
+        "The response says that the quota is reached, and the service does not act.",
+    ),
+    row(
+        "quota-with-200",
+        Kind::Preset {
+            acts: false,
+            response: "200 code=1445",
+        },
+        Parameter::None,
+        "The same with status 200.",
+    ),
+    row(
+        "bad-byte",
+        Kind::BadByte(Corruption::Utf8),
+        Parameter::None,
+        "The service acts, and a byte in the middle of the body is no UTF-8.",
+    ),
+    row(
+        "bad-json",
+        Kind::BadByte(Corruption::Json),
+        Parameter::None,
+        "The service acts, and a colon in the middle of the body is a `#`.",
+    ),
+    row(
+        "quirk",
+        Kind::Quirk,
+        Parameter::Quirk,
+        "The service has this quirk for one request.",
+    ),
+    row(
         "unknown-status",
         Kind::Alter(Alteration::UnknownStatus),
         Parameter::None,
@@ -237,6 +368,25 @@ pub(super) static FAULTS: [Row; 22] = [
         "A list is in reverse order.",
     ),
 ];
+
+impl Corruption {
+    /// Replaces a byte in the middle of a body.
+    pub(crate) fn corrupt(self, body: Bytes) -> Bytes {
+        let mut body = Vec::from(body);
+        let middle = body.len() / 2;
+        let (place, byte) = match self {
+            Self::Utf8 => (middle, 0xff),
+            Self::Json => {
+                let colon = body[..middle].iter().rposition(|byte| *byte == b':');
+                (colon.unwrap_or_default(), b'#')
+            }
+        };
+        if let Some(place) = body.get_mut(place) {
+            *place = byte;
+        }
+        body.into()
+    }
+}
 
 impl Fault {
     fn plain(kind: Kind) -> Self {
@@ -376,6 +526,17 @@ impl Fault {
         Self::plain(Kind::Alter(Alteration::Reorder))
     }
 
+    /// The fault with this name in the [table](Self), such as `maintenance`.
+    ///
+    /// # Panics
+    /// If there is none, or it needs a parameter. For text from outside use `str::parse`.
+    pub fn named(name: &str) -> Self {
+        match name.parse() {
+            Ok(fault) => fault,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     /// The fault's name, as it is written in a script and reported in the history.
     pub fn name(&self) -> &'static str {
         FAULTS
@@ -397,6 +558,14 @@ impl Fault {
         }
     }
 
+    /// The quirk that the service has for the request.
+    pub(crate) fn quirk(&self) -> Option<&Quirk> {
+        match &self.argument {
+            Argument::Quirk(quirk) => Some(quirk),
+            _ => None,
+        }
+    }
+
     pub(crate) fn response(&self) -> Option<&CannedResponse> {
         match &self.argument {
             Argument::Response(response) => Some(response),
@@ -410,6 +579,7 @@ impl Fault {
             Argument::None => None,
             Argument::Time(range) => Some(range),
             Argument::Response(response) => Some(response),
+            Argument::Quirk(quirk) => Some(quirk),
         }
     }
 
@@ -419,6 +589,7 @@ impl Fault {
             Parameter::None => row.name.to_owned(),
             Parameter::Time(_) => format!("{}=TIME", row.name),
             Parameter::Response => format!("{}=RESPONSE", row.name),
+            Parameter::Quirk => format!("{}=QUIRK", row.name),
         };
         let width = FAULTS.iter().map(|row| usage(row).len()).max();
         let width = width.unwrap_or_default();
@@ -435,7 +606,8 @@ impl Fault {
         help.push_str(
             "\nTIME is 5s, 20ms..500ms or 1s..1m.\n\
              RESPONSE is a status, and then, all of them optional, code=1445, retry-after=30, headers as \
-             [name: value], and a body.\n",
+             [name: value], and a body.\n\
+             QUIRK is written as for --quirks, such as cap=25.\n",
         );
         help
     }
@@ -464,6 +636,7 @@ mod tests {
                 Parameter::None => String::new(),
                 Parameter::Time(default) => format!(" a time; default `{default}`"),
                 Parameter::Response => " a response".to_owned(),
+                Parameter::Quirk => " a [quirk](crate::Quirks)".to_owned(),
             };
             writeln!(table, "| `{}` |{parameter} | {} |", row.name, row.effect).expect("text");
         }

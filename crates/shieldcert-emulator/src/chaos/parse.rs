@@ -44,6 +44,12 @@ pub(super) fn build(row: &Row, argument: Option<&str>) -> Result<Fault, ParseErr
             )));
         }
         (Parameter::Response, Some(text)) => Argument::Response(Box::new(text.parse()?)),
+        (Parameter::Quirk, None) => {
+            return Err(ParseError::new(
+                "quirk needs a quirk; add one, such as cap=25",
+            ));
+        }
+        (Parameter::Quirk, Some(text)) => Argument::Quirk(Box::new(text.parse()?)),
     };
     Ok(Fault::new(row.kind, argument))
 }
@@ -224,6 +230,7 @@ mod tests {
                 Parameter::None => row.name.to_owned(),
                 Parameter::Time(_) => format!("{}=5s", row.name),
                 Parameter::Response => format!("{}=503", row.name),
+                Parameter::Quirk => format!("{}=cap=25@10%", row.name),
             };
             let fault: Fault = text.parse().expect(&text);
             assert_eq!(fault.to_string(), text);

@@ -15,6 +15,10 @@ pub(crate) enum Refusal {
     QuotaReached,
     /// A setting forbids to reactivate what is settled as revoked.
     Revoked,
+    /// A quirk forbids to ask for the status that the certificate has.
+    Repeated,
+    /// A quirk asks for what only the store in memory can show.
+    NeedsMemory,
     /// The store failed.
     StoreFailed,
     /// The CA could not sign.

@@ -1,6 +1,7 @@
 //! The five operations: what each does, and when it refuses.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use shieldcert_api::types::{ClientCertificate, Identifier};
 use uuid::Uuid;
@@ -11,10 +12,10 @@ use super::csr::Csr;
 use super::random::Random;
 use super::refusal::Refusal;
 use super::status::{Change, Status};
-use super::store::{Found, Selection, Store, ZoneId};
+use super::store::{Found, Selection, Store, View, ZoneId};
 use crate::assumptions::MAX_VALIDITY_DAYS;
 use crate::error::BoxError;
-use crate::settings::{Settings, TotalCount};
+use crate::settings::{Order, Settings, TotalCount};
 
 /// The service behind the handlers.
 pub(crate) struct Service {
@@ -29,6 +30,32 @@ pub(crate) struct Service {
 pub(crate) struct Listed {
     pub(crate) certificates: Vec<ClientCertificate>,
     pub(crate) total_count: usize,
+    /// How many certificates the whole list has.
+    pub(crate) matching: usize,
+}
+
+/// What the CA makes of a validity.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Signing {
+    /// How long ago it signs. The time is then rounded down to the minute.
+    pub(crate) backdate: Duration,
+    /// The most days.
+    pub(crate) max_validity: Option<i64>,
+    /// Days that nobody asked for.
+    pub(crate) extra_validity: i64,
+}
+
+impl Signing {
+    /// From when and for how many days a certificate is valid that is asked for now.
+    fn validity(self, now: i64, days: i64) -> (i64, i64) {
+        let from = match i64::try_from(self.backdate.as_secs()) {
+            Ok(0) => now,
+            Ok(seconds) => (now - seconds).div_euclid(60) * 60,
+            Err(_) => 0,
+        };
+        let days = self.max_validity.map_or(days, |max| days.min(max));
+        (from, days + self.extra_validity)
+    }
 }
 
 impl Service {
@@ -36,10 +63,15 @@ impl Service {
         &self,
         zone: ZoneId,
         selection: &Selection,
+        view: View,
     ) -> Result<Listed, Refusal> {
-        let page = self.store.list(zone, selection, self.settings.order).await;
+        if !self.store.can_show(view) {
+            return Err(Refusal::NeedsMemory);
+        }
+        let page = self.store.list(zone, selection, view).await;
         let page = page.map_err(store_failed)?;
         Ok(Listed {
+            matching: page.matching,
             total_count: match self.settings.total_count {
                 TotalCount::Unfiltered => page.all,
                 TotalCount::Filtered => page.matching,
@@ -48,9 +80,28 @@ impl Service {
         })
     }
 
-    pub(crate) async fn get(&self, zone: ZoneId, id: Uuid) -> Result<ClientCertificate, Refusal> {
-        let found = self.store.get(zone, id).await.map_err(store_failed)?;
+    /// Returns a certificate, as it was at `as_of` since 1970, or as it is now.
+    pub(crate) async fn get(
+        &self,
+        zone: ZoneId,
+        id: Uuid,
+        as_of: Option<Duration>,
+    ) -> Result<ClientCertificate, Refusal> {
+        let view = View {
+            order: Order::default(),
+            as_of,
+        };
+        if !self.store.can_show(view) {
+            return Err(Refusal::NeedsMemory);
+        }
+        let found = self.store.get(zone, id, as_of).await;
+        let found = found.map_err(store_failed)?;
         found.map(with_status).ok_or(Refusal::NotFound)
+    }
+
+    /// How many certificates of the zone are or will be active.
+    pub(crate) async fn active(&self, zone: ZoneId) -> Result<usize, Refusal> {
+        self.store.active(zone).await.map_err(store_failed)
     }
 
     pub(crate) async fn create(
@@ -58,13 +109,14 @@ impl Service {
         zone: ZoneId,
         csr: String,
         validity_days: i64,
+        signing: Signing,
     ) -> Result<ClientCertificate, Refusal> {
         if !(1..=MAX_VALIDITY_DAYS).contains(&validity_days) {
             return Err(Refusal::InvalidValidity);
         }
         // Saves a signature. The quota is enforced when the certificate is stored.
         let quota = self.settings.quota;
-        let active = self.store.active(zone).await.map_err(store_failed)?;
+        let active = self.active(zone).await?;
         if quota.is_some_and(|quota| active >= quota) {
             return Err(Refusal::QuotaReached);
         }
@@ -74,7 +126,8 @@ impl Service {
         let sign = move || {
             let csr = Csr::parse(&csr).map_err(Refusal::InvalidCsr)?;
             let now = service.clock.unix_seconds();
-            let signed = service.ca.issue(&csr, serial, now, validity_days);
+            let (from, days) = signing.validity(now, validity_days);
+            let signed = service.ca.issue(&csr, serial, from, days);
             signed.map_err(signing_failed)
         };
         let mut certificate = if self.settings.sign_inline {
@@ -97,8 +150,10 @@ impl Service {
         &self,
         zone: ZoneId,
         id: Uuid,
+        repeatable: bool,
     ) -> Result<ClientCertificate, Refusal> {
         let reactivate = Change::Reactivate {
+            repeatable,
             allow_revoked: self.settings.reactivate_revoked,
             quota: self.settings.quota,
         };
@@ -109,8 +164,9 @@ impl Service {
         &self,
         zone: ZoneId,
         id: Uuid,
+        repeatable: bool,
     ) -> Result<ClientCertificate, Refusal> {
-        self.change(zone, id, Change::Revoke).await
+        self.change(zone, id, Change::Revoke { repeatable }).await
     }
 
     async fn change(

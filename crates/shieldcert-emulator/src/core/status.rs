@@ -63,8 +63,13 @@ pub(crate) enum Target {
 /// A requested change of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    Revoke,
+    Revoke {
+        /// Whether a certificate that is, or will be, revoked may be revoked again.
+        repeatable: bool,
+    },
     Reactivate {
+        /// Whether a certificate that is, or will be, active may be reactivated again.
+        repeatable: bool,
         /// Whether a certificate that is settled as revoked may be reactivated.
         allow_revoked: bool,
         /// The most certificates of the zone that may be active.
@@ -75,21 +80,29 @@ pub(crate) enum Change {
 impl Change {
     pub(crate) fn target(self) -> Target {
         match self {
-            Self::Revoke => Target::Revoked,
+            Self::Revoke { .. } => Target::Revoked,
             Self::Reactivate { .. } => Target::Active,
         }
     }
 
     /// Refuses the change of a certificate with this status, in a zone with `active` active ones, if a rule forbids it.
     pub(crate) fn check(self, status: Status, active: usize) -> Result<(), Refusal> {
+        let has_slot = matches!(status, Status::Active | Status::PendingReactivation);
+        let is_repeated = match self {
+            Self::Revoke { repeatable } => !repeatable && !has_slot,
+            Self::Reactivate { repeatable, .. } => !repeatable && has_slot,
+        };
+        if is_repeated {
+            return Err(Refusal::Repeated);
+        }
         let Self::Reactivate {
             allow_revoked,
             quota,
+            ..
         } = self
         else {
             return Ok(());
         };
-        let has_slot = matches!(status, Status::Active | Status::PendingReactivation);
         if !has_slot && quota.is_some_and(|quota| active >= quota) {
             return Err(Refusal::QuotaReached);
         }
@@ -144,14 +157,16 @@ impl Transition {
         self.target == Target::Active
     }
 
-    /// Changes the target. A certificate that has it already keeps its time to settle.
-    pub(crate) fn change(&mut self, target: Target, now: Duration, delay: Duration) {
-        if self.target != target {
+    /// Changes the target. Returns false for a certificate that has it already: it keeps its time to settle.
+    pub(crate) fn change(&mut self, target: Target, now: Duration, delay: Duration) -> bool {
+        let changes = self.target != target;
+        if changes {
             *self = Self {
                 target,
                 settles_at: Some(now.saturating_add(delay)),
             };
         }
+        changes
     }
 }
 

@@ -182,6 +182,7 @@ mod tests {
 
     use super::*;
     use crate::Emulator;
+    use crate::core::service::Signing;
     use crate::core::store::ZoneId;
 
     const DAY: Duration = Duration::from_secs(86_400);
@@ -197,7 +198,10 @@ mod tests {
             .expect("a CSR");
         let zone = ZoneId::parse("023e105f4ecef8ad9ca31a8372d0c353").expect("an id");
         let csr = request.pem().expect("PEM");
-        let created = service_of(emulator).clone().create(zone, csr, days).await;
+        let created = service_of(emulator)
+            .clone()
+            .create(zone, csr, days, Signing::default())
+            .await;
         let certificate = created.expect("is issued");
         let pem = certificate.certificate.expect("has a PEM");
         pem::parse(pem).expect("PEM").into_contents()

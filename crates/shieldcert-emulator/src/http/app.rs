@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::auth::Credentials;
 use super::history::HistoryLog;
 use super::network::Network;
-use crate::chaos::Chaos;
+use crate::chaos::{Chaos, Quirks};
 use crate::core::populate::populate;
 use crate::core::service::Service;
 use crate::core::store::ZoneId;
@@ -29,6 +29,7 @@ pub(crate) struct App {
 /// What a reset goes back to.
 struct Initial {
     chaos: Chaos,
+    quirks: Quirks,
     /// How many certificates each zone is populated with.
     populations: Vec<(ZoneId, usize)>,
     /// Where the draws of ids and serial numbers begin, if they come from a seed.
@@ -42,7 +43,7 @@ impl App {
         network: Network,
         is_seeded: bool,
     ) -> Self {
-        let chaos = network.chaos();
+        let (chaos, quirks) = (network.chaos(), network.quirks());
         Self {
             credentials,
             history: HistoryLog::default(),
@@ -51,6 +52,7 @@ impl App {
             generation: AtomicU64::new(0),
             initial: Initial {
                 chaos,
+                quirks,
                 populations: Vec::new(),
                 random_position: is_seeded.then(|| service.random.position()),
             },
@@ -93,6 +95,7 @@ impl App {
         self.generation.fetch_add(1, Ordering::Relaxed);
         self.network.replace_script([]);
         self.network.set_chaos(self.initial.chaos.clone());
+        self.network.set_quirks(self.initial.quirks.clone());
         self.service.clock.reset();
         self.network.limiter().reset();
         self.service.store.clear().await.map_err(Error::Reset)?;

@@ -1,5 +1,9 @@
-//! Request bodies.
+//! Bodies of requests, and of responses.
 
+use axum::body::{Body, Bytes};
+use axum::response::Response;
+use http::header::CONTENT_LENGTH;
+use http_body_util::BodyExt;
 use serde_json::{Map, Number, Value};
 
 use super::envelope::Failure;
@@ -53,4 +57,22 @@ fn whole_number(number: &Number) -> Option<i64> {
 
 fn invalid_field(name: &str, problem: &str) -> Failure {
     Failure::InvalidBody(format!("Invalid request body: `{name}` {problem}"))
+}
+
+/// Reads a response of the service's.
+pub(super) async fn collect(response: Response) -> (http::response::Parts, Bytes) {
+    let (parts, body) = response.into_parts();
+    // The service's bodies are in memory and never fail.
+    let body = body
+        .collect()
+        .await
+        .map(|body| body.to_bytes())
+        .unwrap_or_default();
+    (parts, body)
+}
+
+/// Puts a response together again, with another body.
+pub(super) fn rebuild(mut parts: http::response::Parts, body: Bytes) -> Response {
+    parts.headers.remove(CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(body))
 }

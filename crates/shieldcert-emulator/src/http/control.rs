@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::app::App;
 use super::handlers::no_method;
-use crate::chaos::{Chaos, Script};
+use crate::chaos::{Chaos, Quirks, Script};
 use crate::error::ParseError;
 
 type Shared = State<Arc<App>>;
@@ -26,6 +26,7 @@ pub(super) fn router() -> Router<Arc<App>> {
         .delete(clear_script);
     Router::new()
         .route("/__shieldcert/chaos", get(chaos).put(set_chaos))
+        .route("/__shieldcert/quirks", get(quirks).put(set_quirks))
         .route("/__shieldcert/script", script)
         .route("/__shieldcert/history", get(history))
         .route("/__shieldcert/reset", post(reset))
@@ -41,6 +42,17 @@ async fn set_chaos(State(app): Shared, body: String) -> Result<String, Response>
     let chaos: Chaos = body.parse().map_err(bad_request)?;
     let text = chaos.to_string();
     app.network().set_chaos(chaos);
+    Ok(text)
+}
+
+async fn quirks(State(app): Shared) -> String {
+    app.network().quirks().to_string()
+}
+
+async fn set_quirks(State(app): Shared, body: String) -> Result<String, Response> {
+    let quirks: Quirks = body.parse().map_err(bad_request)?;
+    let text = quirks.to_string();
+    app.network().set_quirks(quirks);
     Ok(text)
 }
 

@@ -11,7 +11,7 @@ use shieldcert_api::{codes, types};
 use crate::assumptions::{
     BODY_TOO_LARGE, CERTIFICATE_NOT_FOUND, INTERNAL, INVALID_BODY, INVALID_CSR, INVALID_EDIT,
     INVALID_QUERY, INVALID_VALIDITY, MAX_BODY_BYTES, MAX_VALIDITY_DAYS, METHOD_NOT_ALLOWED,
-    QUOTA_STATUS, RATE_LIMITED, REACTIVATION_REFUSED,
+    QUOTA_STATUS, RATE_LIMITED, REACTIVATION_REFUSED, REPEAT_REFUSED,
 };
 use crate::core::refusal::Refusal;
 
@@ -40,6 +40,8 @@ pub(crate) enum Failure {
     /// An edit that changes nothing.
     InvalidEdit,
     RateLimited,
+    /// A quirk: the list has no such page.
+    BeyondEnd(StatusCode),
 }
 
 /// A header that holds a credential.
@@ -127,6 +129,7 @@ impl Failure {
                 RATE_LIMITED,
                 "Rate limited".into(),
             ),
+            Self::BeyondEnd(status) => (status, INVALID_QUERY, "The list has no such page".into()),
         };
         ApiError {
             status,
@@ -163,6 +166,17 @@ fn describe(refusal: Refusal) -> (StatusCode, i64, Cow<'static, str>) {
             StatusCode::CONFLICT,
             REACTIVATION_REFUSED,
             "A revoked certificate can't be reactivated".into(),
+        ),
+        Refusal::Repeated => (
+            StatusCode::CONFLICT,
+            REPEAT_REFUSED,
+            "The certificate has, or will have, the status that is asked for".into(),
+        ),
+        Refusal::NeedsMemory => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            INTERNAL,
+            "A quirk, or the order of lists, needs the store in memory; start the emulator without a database"
+                .into(),
         ),
         Refusal::StoreFailed => (
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -305,6 +319,8 @@ mod tests {
             Refusal::InvalidValidity.into(),
             Refusal::QuotaReached.into(),
             Refusal::Revoked.into(),
+            Refusal::Repeated.into(),
+            Refusal::NeedsMemory.into(),
             Refusal::StoreFailed.into(),
             Refusal::SigningFailed.into(),
             Failure::NoRoute,
@@ -318,6 +334,7 @@ mod tests {
             Failure::BodyTooLarge,
             Failure::InvalidEdit,
             Failure::RateLimited,
+            Failure::BeyondEnd(StatusCode::NOT_FOUND),
         ];
         let lines = failures.map(|failure| {
             let error = failure.into_error();

@@ -13,6 +13,7 @@ use super::app::App;
 use super::auth::Access;
 use super::envelope::Failure;
 use crate::assumptions::MAX_BODY_BYTES;
+use crate::chaos::quirk::parse_odd_id;
 use crate::core::store::ZoneId;
 use crate::settings::BASE_PATH;
 
@@ -45,6 +46,7 @@ impl FromRequestParts<Arc<App>> for CertificatePath {
         let id = Uuid::try_parse(&id)
             .ok()
             .filter(|_| matches!(id.len(), 32 | 36))
+            .or_else(|| parse_odd_id(&id))
             .ok_or_else(|| invalid_identifier(&parts.uri))?;
         Ok(Self(zone, id))
     }

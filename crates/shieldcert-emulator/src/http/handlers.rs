@@ -15,7 +15,9 @@ use super::extract::{
     CertificatePath, FullBody, ReadAccess, WriteAccess, ZonePath, invalid_identifier,
 };
 use super::query::ListQuery;
+use super::quirk::{self, Quirked};
 use super::rate_limit::Counted;
+use crate::chaos::quirk::Kind;
 
 type Shared = State<Arc<App>>;
 
@@ -28,51 +30,69 @@ pub(super) async fn list(
     State(app): Shared,
     ZonePath(zone): ZonePath,
     _: ReadAccess,
+    Quirked(quirks): Quirked,
     uri: Uri,
 ) -> Result<Response, Failure> {
-    let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(&uri)
+    let Query(mut query) = Query::<Vec<(String, String)>>::try_from_uri(&uri)
         .map_err(|error| Failure::InvalidQuery(error.to_string()))?;
-    let query = ListQuery::parse(&query)?;
-    let listed = app.service.list(zone, &query.selection).await?;
+    quirk::ignore_parameters(&quirks, &mut query);
+    let mut query = ListQuery::parse(&query)?;
+    if let Some(records) = quirks.cap() {
+        query.cap(records);
+    }
+    if quirks.has(Kind::RepeatPage) {
+        query.go_back();
+    }
+    let service = &app.service;
+    let listed = quirk::list(&quirks, service, zone, &mut query.selection).await?;
     let info = query.result_info(listed.certificates.len(), listed.total_count);
-    Ok(collection(listed.certificates, info))
+    let response = collection(listed.certificates, info);
+    quirk::alter_total(&quirks, service, zone, &query.selection, response).await
 }
 
 pub(super) async fn create(
     State(app): Shared,
     ZonePath(zone): ZonePath,
     _: WriteAccess,
+    Quirked(quirks): Quirked,
     FullBody(body): FullBody,
 ) -> Result<Response, Failure> {
     let (csr, validity_days) = parse_create(&body)?;
     let service = app.service.clone();
-    Ok(single(service.create(zone, csr, validity_days).await?))
+    let created = service.create(zone, csr, validity_days, quirk::signing(&quirks));
+    Ok(single(created.await?))
 }
 
 pub(super) async fn details(
     State(app): Shared,
     CertificatePath(zone, id): CertificatePath,
     _: ReadAccess,
+    Quirked(quirks): Quirked,
 ) -> Result<Response, Failure> {
-    Ok(single(app.service.get(zone, id).await?))
+    let as_of = quirk::as_of(&quirks, &app.service);
+    Ok(single(app.service.get(zone, id, as_of).await?))
 }
 
 pub(super) async fn edit(
     State(app): Shared,
     CertificatePath(zone, id): CertificatePath,
     _: WriteAccess,
+    Quirked(quirks): Quirked,
     FullBody(body): FullBody,
 ) -> Result<Response, Failure> {
     parse_edit(&body)?;
-    Ok(single(app.service.reactivate(zone, id).await?))
+    let repeatable = !quirks.has(Kind::RefuseRepeats);
+    Ok(single(app.service.reactivate(zone, id, repeatable).await?))
 }
 
 pub(super) async fn revoke(
     State(app): Shared,
     CertificatePath(zone, id): CertificatePath,
     _: WriteAccess,
+    Quirked(quirks): Quirked,
 ) -> Result<Response, Failure> {
-    Ok(single(app.service.revoke(zone, id).await?))
+    let repeatable = !quirks.has(Kind::RefuseRepeats);
+    Ok(single(app.service.revoke(zone, id, repeatable).await?))
 }
 
 pub(super) async fn no_route(uri: Uri) -> Failure {

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -15,11 +15,14 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 
 use super::app::App;
+use super::body::{collect, rebuild};
 use super::envelope::{Failure, injected};
 use super::history::Event;
 use super::network::Network;
 use super::observe::{Moment, Observation};
+use super::quirk::{alter_head, http_date};
 use super::rate_limit::Counted;
+use crate::chaos::quirk::Applied;
 use crate::chaos::{self, CannedResponse, Fault, Kind, Operation};
 use crate::settings::{BASE_PATH, round_up_to_seconds};
 
@@ -31,24 +34,20 @@ pub(super) async fn inject(State(app): State<Arc<App>>, request: Request, next: 
         false => next.run(request).await,
     };
     if !response.headers().contains_key(DATE) {
-        response.headers_mut().insert(DATE, date(&app));
+        let now = http_date(app.service.clock.now());
+        response.headers_mut().insert(DATE, now);
     }
     response
-}
-
-fn date(app: &App) -> HeaderValue {
-    // The format has four digits for the year.
-    const LAST: Duration = Duration::from_secs(253_402_300_799);
-    let now = UNIX_EPOCH + app.service.clock.now().min(LAST);
-    HeaderValue::try_from(httpdate::fmt_http_date(now)).expect("a date is visible ASCII")
 }
 
 async fn deliver(app: &Arc<App>, request: Request, next: Next) -> Response {
     let uri = request.uri();
     let network = request.extensions().get::<Arc<Network>>();
-    let exchange = Exchange {
+    let network = network.unwrap_or_else(|| app.network()).clone();
+    let mut exchange = Exchange {
         app: app.clone(),
-        network: network.unwrap_or_else(|| app.network()).clone(),
+        quirks: Arc::default(),
+        network: network.clone(),
         operation: Operation::of_request(request.method(), uri.path()),
         method: request.method().clone(),
         path: uri
@@ -61,7 +60,10 @@ async fn deliver(app: &Arc<App>, request: Request, next: Next) -> Response {
     if !latency.is_zero() {
         app.service.clock.sleep(latency).await;
     }
-    match exchange.network.next_fault(exchange.operation) {
+    let fault = network.next_fault(exchange.operation);
+    let quirks = Arc::new(network.draw_quirks(fault.as_ref()));
+    exchange.quirks = quirks.clone();
+    let mut response = match fault {
         None => {
             exchange.observe(Moment::Sent {
                 fault: None,
@@ -70,13 +72,17 @@ async fn deliver(app: &Arc<App>, request: Request, next: Next) -> Response {
             exchange.act(request, next, None).await
         }
         Some(fault) => exchange.inject(&fault, request, next).await,
-    }
+    };
+    alter_head(&quirks, &app.service.clock, &mut response);
+    response
 }
 
 /// A request, as the history and the observer have it.
 struct Exchange {
     app: Arc<App>,
     network: Arc<Network>,
+    /// Drawn for this request.
+    quirks: Arc<Applied>,
     operation: Option<Operation>,
     method: Method,
     path: String,
@@ -128,11 +134,20 @@ impl Exchange {
 
     async fn serve(&self, mut request: Request, next: Next, counted: Counted) -> Response {
         request.extensions_mut().insert(counted);
+        let has_quirks = !self.quirks.is_empty();
+        if has_quirks {
+            request.extensions_mut().insert(self.quirks.clone());
+        }
         let response = next.run(request).await;
-        if self.network.observer().is_none() {
+        if self.network.observer().is_none() && !has_quirks {
             return response;
         }
         let (parts, body) = collect(response).await;
+        let ca_pem = || self.app.service.ca.pem();
+        let altered = self
+            .operation
+            .and_then(|operation| self.quirks.alter(operation, ca_pem, &body));
+        let body = altered.map_or(body, Bytes::from);
         self.observe(Moment::Responded {
             status: parts.status.as_u16(),
             body: &body,
@@ -241,6 +256,23 @@ impl Exchange {
                     .response()
                     .map_or_else(|| page(StatusCode::BAD_GATEWAY), build)
             }
+            Kind::Preset { acts, response } => {
+                self.act_if(acts, request, next, fault).await;
+                let response = response.parse::<CannedResponse>();
+                response.map_or_else(|_| page(StatusCode::BAD_GATEWAY), |canned| build(&canned))
+            }
+            Kind::OriginError { acts } => {
+                self.act_if(acts, request, next, fault).await;
+                // The fraction is below 1.
+                let status = 520 + (self.network.draw_fraction() * 7.0) as u16;
+                page(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY))
+            }
+            Kind::BadByte(corruption) => {
+                let response = self.act(request, next, Some(fault)).await;
+                let (parts, body) = collect(response).await;
+                rebuild(parts, corruption.corrupt(body))
+            }
+            Kind::Quirk => self.act(request, next, Some(fault)).await,
             Kind::Alter(alteration) => {
                 let response = self.act(request, next, Some(fault)).await;
                 let (parts, body) = collect(response).await;
@@ -295,22 +327,6 @@ fn fail(kind: io::ErrorKind) -> Response {
     let error = Err::<Frame<Bytes>, _>(io::Error::from(kind));
     let failure = futures_util::stream::once(std::future::ready(error));
     Response::new(Body::new(StreamBody::new(failure)))
-}
-
-async fn collect(response: Response) -> (http::response::Parts, Bytes) {
-    let (parts, body) = response.into_parts();
-    // The service's bodies are in memory and never fail.
-    let body = body
-        .collect()
-        .await
-        .map(|body| body.to_bytes())
-        .unwrap_or_default();
-    (parts, body)
-}
-
-fn rebuild(mut parts: http::response::Parts, body: Bytes) -> Response {
-    parts.headers.remove(CONTENT_LENGTH);
-    Response::from_parts(parts, Body::from(body))
 }
 
 async fn slow_down(response: Response, app: Arc<App>, between: Duration) -> Response {

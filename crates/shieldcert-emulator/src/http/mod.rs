@@ -12,6 +12,7 @@ mod inject;
 pub(crate) mod network;
 pub(crate) mod observe;
 mod query;
+mod quirk;
 pub(crate) mod rate_limit;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::observe::Observation;
 use super::rate_limit::RateLimiter;
+use crate::chaos::quirk::{Applied, Quirks};
 use crate::chaos::{Chaos, Fault, Operation, Queue, Script, ScriptedFault};
 use crate::core::random::Random;
 use crate::settings::RateLimit;
@@ -28,6 +29,8 @@ struct State {
     script: Queue,
     /// None for the parent's.
     chaos: Option<Chaos>,
+    /// None for the parent's.
+    quirks: Option<Quirks>,
     seed: u64,
     /// Faults are drawn from a source of their own, so that they change no id.
     random: Random,
@@ -42,8 +45,15 @@ impl fmt::Debug for Network {
 
 impl Network {
     /// The network of every client that has none of its own.
-    pub(crate) fn shared(limit: Option<RateLimit>, chaos: Chaos, seed: u64) -> Self {
-        Self::new(0, None, limit, Some(chaos), seed)
+    pub(crate) fn shared(
+        limit: Option<RateLimit>,
+        chaos: Chaos,
+        quirks: Quirks,
+        seed: u64,
+    ) -> Self {
+        let network = Self::new(0, None, limit, Some(chaos), seed);
+        network.set_quirks(quirks);
+        network
     }
 
     /// The network of one client, without a limit.
@@ -67,6 +77,7 @@ impl Network {
             state: Mutex::new(State {
                 script: Queue::default(),
                 chaos,
+                quirks: None,
                 seed,
                 random: Random::from_seed(seed ^ FAULT_STREAM),
                 observer: None,
@@ -99,6 +110,24 @@ impl Network {
         }
     }
 
+    /// Draws the quirks of a request, which a fault may add one to.
+    pub(crate) fn draw_quirks(&self, fault: Option<&Fault>) -> Applied {
+        let state = self.lock();
+        let mut applied = match (&state.quirks, self.parent.as_deref()) {
+            (Some(quirks), _) => quirks.draw(&state.random),
+            (None, Some(parent)) => match &parent.lock().quirks {
+                Some(quirks) => quirks.draw(&state.random),
+                None => Applied::default(),
+            },
+            (None, None) => Applied::default(),
+        };
+        if let Some(quirk) = fault.and_then(Fault::quirk) {
+            // The number of no other quirk.
+            quirk.add_to(&mut applied, u64::MAX, &state.random);
+        }
+        applied
+    }
+
     /// A random number from 0 to 1, from the source of faults.
     pub(crate) fn draw_fraction(&self) -> f64 {
         self.lock().random.fraction()
@@ -113,6 +142,14 @@ impl Network {
         let mut state = self.lock();
         state.random.rewind(0);
         state.chaos = Some(chaos);
+    }
+
+    pub(crate) fn quirks(&self) -> Quirks {
+        self.lock().quirks.clone().unwrap_or_default()
+    }
+
+    pub(crate) fn set_quirks(&self, quirks: Quirks) {
+        self.lock().quirks = Some(quirks);
     }
 
     pub(crate) fn set_seed(&self, seed: u64) {

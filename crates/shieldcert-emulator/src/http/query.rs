@@ -19,6 +19,8 @@ pub(crate) struct ListQuery {
     pub(crate) selection: Selection,
     /// The number of the page, from 1.
     page: u64,
+    /// Whether the page is given by `offset` or `limit`.
+    is_by_offset: bool,
 }
 
 impl ListQuery {
@@ -37,7 +39,8 @@ impl ListQuery {
         let per_page = number(query, "per_page", PER_PAGE)?.unwrap_or(DEFAULT_PER_PAGE);
         let limit = number(query, "limit", 1..=MAX_LIMIT)?;
         let offset = number(query, "offset", 0..=MAX_NUMBER)?;
-        let (offset, limit, page) = if limit.is_some() || offset.is_some() {
+        let is_by_offset = limit.is_some() || offset.is_some();
+        let (offset, limit, page) = if is_by_offset {
             let (limit, offset) = (limit.unwrap_or(per_page), offset.unwrap_or(0));
             (offset, limit, offset / limit + 1)
         } else {
@@ -50,7 +53,23 @@ impl ListQuery {
                 limit,
             },
             page,
+            is_by_offset,
         })
+    }
+
+    /// Asks for at most this many records, as if the request did.
+    pub(crate) fn cap(&mut self, records: u64) {
+        let limit = &mut self.selection.limit;
+        *limit = (*limit).min(records);
+        if !self.is_by_offset {
+            self.selection.offset = (self.page - 1).saturating_mul(*limit);
+        }
+    }
+
+    /// Asks for the page before, if there is one.
+    pub(crate) fn go_back(&mut self) {
+        let Selection { offset, limit, .. } = self.selection;
+        self.selection.offset = offset.saturating_sub(limit);
     }
 
     /// The `result_info` of a page with `count` certificates out of `total`.

@@ -10,6 +10,7 @@ mod database;
 mod http;
 mod limits;
 mod lists;
+mod quirks;
 mod requests;
 mod reset;
 mod script;

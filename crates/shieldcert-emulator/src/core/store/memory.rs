@@ -8,7 +8,7 @@ use shieldcert_api::types::ClientCertificate;
 use uuid::Uuid;
 
 use super::record::{Found, NewCertificate, Page, ZoneId};
-use super::selection::Selection;
+use super::selection::{Selection, View};
 use crate::core::clock::Clock;
 use crate::core::refusal::Refusal;
 use crate::core::status::{Change, Status, Transition};
@@ -33,8 +33,8 @@ struct Zone {
     records: Vec<Record>,
     /// Where each id is in `records`.
     places: HashMap<Uuid, usize>,
-    /// Places in `records`, sorted by id. Updated when a list in that order is asked for, which is rare.
-    by_id: Vec<usize>,
+    /// Places in `records` in other orders. Updated when a list in that order is asked for, which is rare.
+    sorted: HashMap<Order, Vec<usize>>,
     /// How many are or will be active.
     active: usize,
 }
@@ -46,6 +46,7 @@ impl Held {
         id: Uuid,
         certificate: Arc<ClientCertificate>,
         transition: Transition,
+        stored_at: Duration,
     ) {
         let zone = self.zones.entry(zone_id).or_default();
         let place = zone.records.len();
@@ -59,6 +60,8 @@ impl Held {
             id,
             certificate,
             transition,
+            stored_at,
+            past: Vec::new(),
         });
     }
 }
@@ -67,11 +70,44 @@ struct Record {
     id: Uuid,
     certificate: Arc<ClientCertificate>,
     transition: Transition,
+    stored_at: Duration,
+    /// Earlier transitions, oldest first, and when each was replaced.
+    past: Vec<(Duration, Transition)>,
 }
 
 impl Record {
-    fn found(&self, now: Duration) -> Found {
-        (self.certificate.clone(), self.transition.status(now))
+    fn status(&self, at: Duration) -> Status {
+        let past = self.past.iter().find(|(until, _)| at < *until);
+        let transition = past.map_or(self.transition, |(_, transition)| *transition);
+        transition.status(at)
+    }
+
+    fn found(&self, at: Duration) -> Found {
+        (self.certificate.clone(), self.status(at))
+    }
+}
+
+impl Zone {
+    /// Brings the places in this order up to date.
+    fn sort(&mut self, order: Order) {
+        let records = &self.records;
+        let places = self.sorted.entry(order).or_default();
+        if places.len() == records.len() {
+            return;
+        }
+        places.extend(places.len()..records.len());
+        match order {
+            // The order of the records, or its reverse.
+            Order::NewestFirst | Order::OldestFirst => {}
+            Order::ById => places.sort_by_key(|place| records[*place].id),
+            Order::ByName => {
+                places.sort_by_key(|place| (&records[*place].certificate.common_name, *place));
+            }
+            // They are in RFC 3339, in UTC: the order of the texts is that of the times.
+            Order::ByExpiry => {
+                places.sort_by_key(|place| (&records[*place].certificate.expires_on, *place));
+            }
+        }
     }
 }
 
@@ -99,7 +135,8 @@ impl Memory {
         if quota.is_some_and(|quota| active >= quota) {
             return false;
         }
-        held.insert(zone, id, certificate, Transition::issued());
+        let now = self.clock.now();
+        held.insert(zone, id, certificate, Transition::issued(), now);
         true
     }
 
@@ -117,7 +154,9 @@ impl Memory {
         let now = self.clock.now();
         for new in certificates {
             let transition = Transition::with_status(new.status, now, delay);
-            held.insert(zone, new.id, new.certificate.clone(), transition);
+            // Lagging replicas show them too, as if they had been there for years.
+            let stored_at = Duration::ZERO;
+            held.insert(zone, new.id, new.certificate.clone(), transition, stored_at);
         }
         true
     }
@@ -138,11 +177,12 @@ impl Memory {
         Some(record.transition.status(self.clock.now()))
     }
 
-    pub(super) fn get(&self, zone: ZoneId, id: Uuid) -> Option<Found> {
+    pub(super) fn get(&self, zone: ZoneId, id: Uuid, as_of: Option<Duration>) -> Option<Found> {
         let held = self.lock();
         let zone = held.zones.get(&zone)?;
-        let place = *zone.places.get(&id)?;
-        Some(zone.records[place].found(self.clock.now()))
+        let record = &zone.records[*zone.places.get(&id)?];
+        let at = as_of.unwrap_or_else(|| self.clock.now());
+        (record.stored_at <= at).then(|| record.found(at))
     }
 
     pub(super) fn change(
@@ -161,7 +201,10 @@ impl Memory {
         if let Err(refusal) = change.check(record.transition.status(now), zone.active) {
             return Some(Err(refusal));
         }
-        record.transition.change(change.target(), now, delay);
+        let past = record.transition;
+        if record.transition.change(change.target(), now, delay) {
+            record.past.push((now, past));
+        }
         match (before, record.transition.holds_slot()) {
             (true, false) => zone.active -= 1,
             (false, true) => zone.active += 1,
@@ -171,23 +214,41 @@ impl Memory {
     }
 
     /// Without a status filter, the cost is that of the page alone, wherever it is.
-    pub(super) fn list(&self, zone: ZoneId, selection: &Selection, order: Order) -> Page {
+    pub(super) fn list(&self, zone: ZoneId, selection: &Selection, view: View) -> Page {
         let mut held = self.lock();
-        let now = self.clock.now();
+        let now = view.as_of.unwrap_or_else(|| self.clock.now());
         let Some(zone) = held.zones.get_mut(&zone) else {
             return Page::default();
         };
-        let all = zone.records.len();
-        if order == Order::ById && zone.by_id.len() < all {
-            zone.by_id.extend(zone.by_id.len()..all);
-            zone.by_id.sort_by_key(|place| zone.records[*place].id);
+        let is_by_age = matches!(view.order, Order::NewestFirst | Order::OldestFirst);
+        if !is_by_age {
+            zone.sort(view.order);
         }
         let zone = &*zone;
+        // They are in the order in which they were stored.
+        let all = match view.as_of {
+            None => zone.records.len(),
+            Some(at) => zone
+                .records
+                .partition_point(|record| record.stored_at <= at),
+        };
+        let sorted = zone.sorted.get(&view.order).map_or(&[][..], Vec::as_slice);
+        let visible: Vec<usize>;
+        let sorted = if is_by_age || all == sorted.len() {
+            sorted
+        } else {
+            visible = sorted
+                .iter()
+                .copied()
+                .filter(|place| *place < all)
+                .collect();
+            &visible
+        };
         let record = |index: usize| {
-            let place = match order {
+            let place = match view.order {
                 Order::NewestFirst => all - 1 - index,
                 Order::OldestFirst => index,
-                Order::ById => zone.by_id[index],
+                Order::ById | Order::ByName | Order::ByExpiry => sorted[index],
             };
             &zone.records[place]
         };
@@ -203,7 +264,7 @@ impl Memory {
         };
         let mut matches = (0..all)
             .map(record)
-            .filter(|record| record.transition.status(now) == status);
+            .filter(|record| record.status(now) == status);
         let skipped = matches.by_ref().take(offset).count();
         let certificates: Vec<_> = matches
             .by_ref()

@@ -17,13 +17,12 @@ use uuid::Uuid;
 use self::memory::Memory;
 use self::record::Outcome;
 pub(crate) use self::record::{Found, NewCertificate, Page, ZoneId};
-pub(crate) use self::selection::Selection;
+pub(crate) use self::selection::{Selection, View};
 #[cfg(feature = "sqlite")]
 use self::sqlite::Sqlite;
 use super::clock::Clock;
 use super::refusal::Refusal;
 use super::status::{Change, Status};
-use crate::settings::Order;
 
 /// Where certificates are kept.
 pub(crate) enum Store {
@@ -110,10 +109,24 @@ impl Store {
         }
     }
 
-    /// The certificate with this id, if the zone has it.
-    pub(crate) async fn get(&self, zone: ZoneId, id: Uuid) -> Outcome<Option<Found>> {
+    /// Whether the store can show this.
+    pub(crate) fn can_show(&self, view: View) -> bool {
         match self {
-            Self::Memory(memory) => Ok(memory.get(zone, id)),
+            Self::Memory(_) => true,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => view.as_of.is_none() && !view.order.needs_memory(),
+        }
+    }
+
+    /// The certificate with this id, if the zone has it, or had it at `as_of`.
+    pub(crate) async fn get(
+        &self,
+        zone: ZoneId,
+        id: Uuid,
+        as_of: Option<Duration>,
+    ) -> Outcome<Option<Found>> {
+        match self {
+            Self::Memory(memory) => Ok(memory.get(zone, id, as_of)),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(sqlite) => sqlite.get(zone, id).await,
         }
@@ -143,17 +156,17 @@ impl Store {
         }
     }
 
-    /// A page of the zone's list.
+    /// A page of the zone's list, which the store [can show](Self::can_show).
     pub(crate) async fn list(
         &self,
         zone: ZoneId,
         selection: &Selection,
-        order: Order,
+        view: View,
     ) -> Outcome<Page> {
         match self {
-            Self::Memory(memory) => Ok(memory.list(zone, selection, order)),
+            Self::Memory(memory) => Ok(memory.list(zone, selection, view)),
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(sqlite) => sqlite.list(zone, selection, order).await,
+            Self::Sqlite(sqlite) => sqlite.list(zone, selection, view.order).await,
         }
     }
 }

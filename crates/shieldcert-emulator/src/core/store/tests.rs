@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::core::random::Random;
+use crate::settings::Order;
 
 const ZONES: [ZoneId; 2] = [ZoneId::from_number(1), ZoneId::from_number(2)];
 const ORDERS: [Order; 3] = [Order::NewestFirst, Order::OldestFirst, Order::ById];
@@ -45,8 +46,8 @@ impl Both {
     }
 
     async fn assert_page(&self, zone: ZoneId, order: Order, selection: &Selection) {
-        let memory = self.memory.list(zone, selection, order).await;
-        let sqlite = self.sqlite.list(zone, selection, order).await;
+        let memory = self.memory.list(zone, selection, order.into()).await;
+        let sqlite = self.sqlite.list(zone, selection, order.into()).await;
         let (memory, sqlite) = (memory.expect("a list"), sqlite.expect("a list"));
         let fields = |page: &Page| {
             let found = page.certificates.iter();
@@ -129,10 +130,11 @@ async fn memory_and_sqlite_agree() {
             } else {
                 let id = ids[below(ids.len())];
                 let reactivate = Change::Reactivate {
+                    repeatable: true,
                     allow_revoked: below(2) == 0,
                     quota,
                 };
-                let change = [Change::Revoke, reactivate][below(2)];
+                let change = [Change::Revoke { repeatable: true }, reactivate][below(2)];
                 let memory = both.memory.change(zone, id, change, delay).await;
                 let sqlite = both.sqlite.change(zone, id, change, delay).await;
                 let status = |changed: Outcome<Option<Result<Found, Refusal>>>| {
@@ -141,8 +143,8 @@ async fn memory_and_sqlite_agree() {
                         .map(|found| found.map(|(_, status)| status))
                 };
                 assert_eq!(status(memory), status(sqlite), "{step} of {seed}");
-                let memory = both.memory.get(zone, id).await.expect("no error");
-                let sqlite = both.sqlite.get(zone, id).await.expect("no error");
+                let memory = both.memory.get(zone, id, None).await.expect("no error");
+                let sqlite = both.sqlite.get(zone, id, None).await.expect("no error");
                 assert_eq!(
                     memory.map(|(_, status)| status),
                     sqlite.map(|(_, status)| status)
@@ -212,7 +214,9 @@ async fn transitions_settle_by_the_clock() {
     for store in [&both.memory, &both.sqlite] {
         let stored = store.insert(zone, id, certificate(id), None).await;
         assert!(stored.expect("no error"));
-        let changed = store.change(zone, id, Change::Revoke, delay).await;
+        let changed = store
+            .change(zone, id, Change::Revoke { repeatable: true }, delay)
+            .await;
         let (_, status) = changed.expect("no error").expect("there").expect("allowed");
         assert_eq!(status, Status::PendingRevocation);
     }
@@ -226,9 +230,13 @@ async fn transitions_settle_by_the_clock() {
         limit: 10,
     };
     for store in [&both.memory, &both.sqlite] {
-        let found = store.get(zone, id).await.expect("no error").expect("there");
+        let found = store
+            .get(zone, id, None)
+            .await
+            .expect("no error")
+            .expect("there");
         assert_eq!(found.1, Status::Revoked);
-        let page = store.list(zone, &revoked, Order::NewestFirst).await;
+        let page = store.list(zone, &revoked, Order::NewestFirst.into()).await;
         assert_eq!(page.expect("no error").matching, 1);
     }
 }

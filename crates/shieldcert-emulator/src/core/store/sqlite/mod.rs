@@ -262,7 +262,8 @@ impl Sqlite {
             Order::ById => {
                 query::page_by_id(&mut transaction, &zone, selection.status, offset, limit).await?
             }
-            Order::OldestFirst => {
+            // The others need memory: see `Store::can_show`.
+            Order::OldestFirst | Order::ByName | Order::ByExpiry => {
                 query::page_by_place(&mut transaction, &zone, selection.status, offset, limit)
                     .await?
             }
