@@ -1,14 +1,13 @@
 //! Reads certificates from the envelopes of responses.
 
-use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use shieldcert_api::types;
 
 use super::ClientCertificate;
-use crate::error::Error;
-use crate::error::call::Call;
+use super::id::CertificateId;
+use super::unreadable::UnreadableRecord;
 use crate::transport::response::{Envelope, Members, present};
 
 /// One page of a list as the service sent it.
@@ -18,19 +17,6 @@ pub(crate) struct RecordPage {
     pub(crate) records: Vec<Result<ClientCertificate, UnreadableRecord>>,
     /// As the service counts, with or without the filter.
     pub(crate) total_count: Option<u64>,
-}
-
-/// A record that is not a certificate with an id.
-#[derive(Debug)]
-pub(crate) struct UnreadableRecord {
-    problem: String,
-    json: Bytes,
-}
-
-impl UnreadableRecord {
-    pub(crate) fn into_error(self, call: &Call) -> Error {
-        Error::invalid_response(call.clone(), self.problem, self.json)
-    }
 }
 
 const NO_CERTIFICATE: &str = "the response holds no certificate";
@@ -51,7 +37,7 @@ impl Envelope for types::ClientCertificateResponseSingle {
 
     fn read_leniently(envelope: &Members<'_>) -> Result<ClientCertificate, String> {
         let raw = present(envelope, "result").ok_or(NO_CERTIFICATE)?;
-        read_record(raw).map_err(|unreadable| unreadable.problem)
+        read_record(raw).map_err(|unreadable| unreadable.problem().to_owned())
     }
 }
 
@@ -67,11 +53,15 @@ impl Envelope for types::ClientCertificateResponseCollection {
             .result_info
             .and_then(|info| info.total_count?.try_into().ok());
         let records = self.result.unwrap_or_default().into_iter().map(|record| {
-            // Serialized before it is consumed, for the rare record without an id.
-            let json = record.id.is_none().then(|| serde_json::to_vec(&record));
-            ClientCertificate::from_record(record).map_err(|_| UnreadableRecord {
-                problem: NO_USABLE_ID.to_owned(),
-                json: json.and_then(Result::ok).unwrap_or_default().into(),
+            // Serialized before it is consumed, for the rare record without a usable id.
+            let is_odd = record
+                .id
+                .as_deref()
+                .is_none_or(|id| id.parse::<CertificateId>().is_err());
+            let json = is_odd.then(|| serde_json::to_vec(&record));
+            ClientCertificate::from_record(record).map_err(|_| {
+                let json = json.and_then(Result::ok).unwrap_or_default();
+                UnreadableRecord::new(NO_USABLE_ID, json)
             })
         });
         Ok(RecordPage {
@@ -105,12 +95,9 @@ impl Envelope for types::ClientCertificateResponseCollection {
 /// A scalar of an unexpected type is converted to text, or from the text of a number. What still does not fit is kept
 /// as an unknown member.
 fn read_record(raw: &RawValue) -> Result<ClientCertificate, UnreadableRecord> {
-    let unreadable = |problem: String| UnreadableRecord {
-        problem,
-        json: Bytes::copy_from_slice(raw.get().as_bytes()),
-    };
+    let unreadable = |problem: &str| UnreadableRecord::new(problem, raw.get().as_bytes().to_vec());
     let members: Members<'_> = serde_json::from_str(raw.get())
-        .map_err(|_| unreadable("a record of the list is not an object".to_owned()))?;
+        .map_err(|_| unreadable("a record of the list is not an object"))?;
     let mut fitting = Vec::new();
     let mut odd = Vec::new();
     for (name, value) in members {
@@ -127,13 +114,13 @@ fn read_record(raw: &RawValue) -> Result<ClientCertificate, UnreadableRecord> {
         }
     }
     let mut record: types::ClientCertificate = parse(&format!("{{{}}}", fitting.join(",")))
-        .ok_or_else(|| unreadable("a record of the list can't be read".to_owned()))?;
+        .ok_or_else(|| unreadable("a record of the list can't be read"))?;
     for (name, value) in odd {
         record
             .extra
             .insert(name, parse(value.get()).unwrap_or_default());
     }
-    ClientCertificate::from_record(record).map_err(|_| unreadable(NO_USABLE_ID.to_owned()))
+    ClientCertificate::from_record(record).map_err(|_| unreadable(NO_USABLE_ID))
 }
 
 /// Returns the member as JSON that the generated type accepts.

@@ -4,6 +4,7 @@ pub(crate) mod envelope;
 pub(crate) mod filter;
 pub(crate) mod id;
 pub(crate) mod status;
+pub(crate) mod unreadable;
 
 use std::time::Duration;
 

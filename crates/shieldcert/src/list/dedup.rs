@@ -1,4 +1,4 @@
-//! Keys that tell certificate ids apart in 16 bytes each.
+//! Keys that tell records apart in 16 bytes each.
 
 use ring::digest::{SHA256, digest};
 
@@ -20,11 +20,14 @@ pub(super) fn key(id: &CertificateId) -> u128 {
     if digits == 32 {
         return number;
     }
-    let hash = digest(&SHA256, text.as_bytes());
-    hash.as_ref()
-        .iter()
-        .take(16)
-        .fold(0, |number, byte| number << 8 | u128::from(*byte))
+    hash(text.as_bytes())
+}
+
+/// Returns the start of a cryptographic hash.
+pub(super) fn hash(bytes: &[u8]) -> u128 {
+    let digest = digest(&SHA256, bytes);
+    let start = digest.as_ref().iter().take(16);
+    start.fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
 #[cfg(test)]

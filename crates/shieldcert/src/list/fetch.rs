@@ -2,18 +2,14 @@
 
 use shieldcert_api::types;
 
+use super::range::{Addressing, MAX_PAGE_SIZE, MIN_PAGE_SIZE, PageRange};
 use crate::certificate::envelope::RecordPage;
 use crate::certificate::filter::StatusFilter;
 use crate::context::Context;
-use crate::error::Result;
 use crate::error::call::Call;
 use crate::error::input::InvalidInput;
+use crate::error::{Error, Result};
 use crate::observe::trace;
-
-/// The smallest page that the service accepts.
-pub(super) const MIN_PAGE_SIZE: u32 = 5;
-/// The largest page that the service accepts.
-pub(super) const MAX_PAGE_SIZE: u32 = 50;
 
 /// The settings of a list.
 #[derive(Clone, Debug)]
@@ -39,28 +35,6 @@ impl Query {
     }
 }
 
-/// A range of the list, as one request asks for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PageRange {
-    pub(super) start: u64,
-    pub(super) size: u64,
-    pub(super) by: Addressing,
-}
-
-impl PageRange {
-    pub(super) fn end(self) -> u64 {
-        self.start + self.size
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Addressing {
-    /// `page` and `per_page`.
-    Page,
-    /// `offset` and `limit`.
-    Offset,
-}
-
 /// Fetches a range. `filter` is what the service filters by, which may be less than what the list asks for.
 pub(super) async fn fetch(
     query: Query,
@@ -71,7 +45,24 @@ pub(super) async fn fetch(
         "shieldcert.list",
         zone = %query.context.zone_id, status = %filter, start = range.start, size = range.size
     );
-    trace(span, fetch_inner(query, filter, range)).await
+    let fetched = trace(span, fetch_inner(query, filter, range)).await;
+    fetched.map_err(|error| name_page(error, range))
+}
+
+/// Adds the page to the path in an error, unless it is the first one.
+fn name_page(mut error: Error, range: PageRange) -> Error {
+    let parameters = match range.by {
+        Addressing::Page(1) => return error,
+        Addressing::Page(number) => format!("?page={number}&per_page={}", range.size),
+        Addressing::Offset => format!("?offset={}&limit={}", range.start, range.size),
+    };
+    if let Error::Api { call, .. }
+    | Error::InvalidResponse { call, .. }
+    | Error::Transport { call, .. } = &mut error
+    {
+        call.path.push_str(&parameters);
+    }
+    error
 }
 
 async fn fetch_inner(
@@ -87,9 +78,7 @@ async fn fetch_inner(
                 .zone_id(query.context.zone())
                 .status(wire_filter(filter));
             let request = match range.by {
-                Addressing::Page => request
-                    .page(range.start / range.size + 1)
-                    .per_page(range.size as i64),
+                Addressing::Page(number) => request.page(number).per_page(range.size as i64),
                 // With the page size too, for a service that ignores the limit.
                 Addressing::Offset => request
                     .offset(range.start as i64)

@@ -3,10 +3,13 @@
 mod dedup;
 mod fetch;
 pub(crate) mod page;
+mod range;
 mod scan;
 pub(crate) mod stream;
 
-use self::fetch::{Addressing, MAX_PAGE_SIZE, MIN_PAGE_SIZE, PageRange, Query, fetch};
+use self::fetch::{Query, fetch};
+use self::page::CertificateList;
+use self::range::{MAX_PAGE_SIZE, MIN_PAGE_SIZE, PageRange};
 use self::stream::{CertificateStream, PageStream};
 use crate::certificate::ClientCertificate;
 use crate::certificate::filter::StatusFilter;
@@ -111,21 +114,18 @@ impl List {
     /// Collects all certificates. The same as `.await`, for where a plain future is needed.
     ///
     /// # Errors
-    /// See [`List`]. A record that can't be read is an error, too.
-    pub fn send(self) -> BoxFuture<'static, Result<Vec<ClientCertificate>>> {
+    /// See [`List`]. A record that can't be read is no error: see [`CertificateList::unreadable`].
+    pub fn send(self) -> BoxFuture<'static, Result<CertificateList>> {
         Box::pin(self.collect())
     }
 
-    async fn collect(self) -> Result<Vec<ClientCertificate>> {
+    async fn collect(self) -> Result<CertificateList> {
         let mut pages = self.pages();
-        let mut all = Vec::new();
+        let mut list = CertificateList::default();
         while let Some(page) = pages.try_next().await? {
-            if let Some(error) = page.unreadable.into_iter().next() {
-                return Err(error);
-            }
-            all.extend(page.certificates);
+            list.extend(page);
         }
-        Ok(all)
+        Ok(list)
     }
 
     /// Fetches one page by its number from 1, with the service's total, and without a promise about the other pages.
@@ -133,12 +133,7 @@ impl List {
         self,
         number: u64,
     ) -> Result<(Vec<ClientCertificate>, Option<u64>)> {
-        let size = u64::from(self.query.page_size);
-        let range = PageRange {
-            start: (number - 1) * size,
-            size,
-            by: Addressing::Page,
-        };
+        let range = PageRange::page(number, self.query.page_size.into());
         let filter = self.query.filter;
         let (response, _) = fetch(self.query, filter, range).await?;
         let certificates = response.records.into_iter().flatten().collect();
@@ -147,7 +142,7 @@ impl List {
 }
 
 impl IntoFuture for List {
-    type Output = Result<Vec<ClientCertificate>>;
+    type Output = Result<CertificateList>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {

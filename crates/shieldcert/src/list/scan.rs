@@ -1,51 +1,66 @@
-//! Reads a list that others change, and misses nothing.
+//! Reads a list that others change, through a service that may not do what it is asked to, and misses nothing.
 //!
 //! # What is promised
 //!
 //! A list yields every certificate that was there, and matched the filter, the whole time of the listing exactly once,
-//! whatever others issue, revoke and reactivate meanwhile, and whether the service orders by age or by id. A
-//! certificate that was added, removed or changed its status meanwhile may be in it, at most once.
+//! or it ends in an error. A certificate that was added, or changed its status, meanwhile may be in it, at most once.
 //!
-//! This rests on two properties of the service: it never removes a certificate from a zone, and it keeps certificates
-//! in an order that does not change (by time of issue, or by id).
+//! Three things are assumed of the service. It never removes a certificate from a zone. It keeps certificates in an
+//! order that does not change, whichever that is. A response shows consecutive records of one state of the list, and
+//! may break off early. Nothing else is believed: `page`, `per_page`, `offset`, `limit`, `status` and `total_count` may
+//! all be ignored, capped or wrong.
 //!
-//! # Without a filter
+//! # Overlap
 //!
-//! Certificates are only ever added to such a list, so an existing certificate can only move to a later place. The
-//! pages are read forward, each in a state of the list that is no older than the page before it. That misses none: for
-//! a certificate to move from an unread page to a read one, it would have to move to an earlier place. A certificate
-//! that moved to a later page is met twice, and skipped by its id.
+//! Each request overlaps what was read by at least one record, and its response is used only if it holds a record that
+//! was read, an *anchor*. Assume that everything up to the anchor has been read. A response has no gaps, so with it
+//! everything up to its last record has been read. The beginning of the list is an anchor too. By induction everything
+//! is read, whatever the order of the states that the responses show. A response without an anchor is dropped, and the
+//! next request starts further back, up to the beginning.
 //!
-//! Pages are prefetched, several at once, so a response may show an older state than the one before it. `total_count`
-//! shows which is older: the list only grows, so equal totals mean the same list, and a smaller total an older one. A
-//! page from an older state than the page before it is fetched again. If there is no `total_count`, pages are fetched
-//! one after the other.
+//! **The end** is shown by a response that holds nothing but the records that the request was to overlap: nothing is
+//! behind them. Such a request never asks for what is beyond the end, so it does not matter what the service does
+//! there. A constant cap can't have cut the response, because it has fewer records than another one. Where the service
+//! was seen to cut responses, or an unfiltered total says that there is more, the end must show again, with a larger
+//! overlap. A total by itself proves nothing, and neither does a short page.
 //!
-//! # With a filter
+//! Without a filter there is a second proof, for services whose pages can't overlap. The list only grows, so a state
+//! with at most as many records as were read holds those and no others. An empty page that starts at exactly the number
+//! of records read shows such a state.
 //!
-//! Certificates also leave such a list, and those behind them move to earlier places, across a page boundary and past
-//! the reader. So each request overlaps the one before it by one certificate (`offset` and `limit`), and its response
-//! is used only if it holds a certificate that has been read, an *anchor*. Assume that everything up to the anchor has
-//! been read (of what stayed the whole time). A response has no gaps in the service's order, so with it everything up
-//! to its last certificate has been read. The first request starts at the beginning and the last one reaches the end,
-//! so by induction everything is read, whatever the order of the responses. A response without an anchor shows that the
-//! list moved by more than the overlap. It is dropped, and the reader steps back, further each time, until it finds an
-//! anchor. The beginning of the list always is one.
+//! # Pages
 //!
-//! Whether the service supports `offset` at all shows in the first overlap, which must be at the start of the response.
-//! If it is not, three times, the list is read without the filter, as above, and filtered here.
+//! A well-behaved list without a filter is read faster: page by page, without an overlap, several pages at once. This
+//! needs one more assumption: a response is not older than one that had arrived before its request was sent. It is
+//! checked at *checkpoints*, pages that are requested with nothing else in flight: every 64th, and the one that the
+//! total says is the last. In such a list a record only moves to later places. So it is missed only if a page shows a
+//! newer state than the next page. A checkpoint shows a state that is no older than both. By then the records moved, so
+//! pages overlap, or the total changed. At the first repeated record, short page or other total, the list is read with
+//! overlaps from the last checkpoint on. Every list ends with an overlap.
+//!
+//! # Pages of a size that the service chooses
+//!
+//! Where a service ignores the size, pages can't overlap. The list is then read without the filter, page by page, one
+//! request at a time. Each response is no older than the one before it, and records only move to later places, so none
+//! is missed.
+//!
+//! # Bounds
+//!
+//! Responses that bring nothing new are at most 50 more than those that do. Then the list ends in an error. So it does
+//! as soon as the service is seen to ignore both `page` and `offset`.
 //!
 //! # Cost
 //!
-//! Without a filter, the fewest requests possible. With one, a certificate of each page is fetched twice, and where
-//! `total_count` counts what the filter leaves out, up to as many requests as are prefetched may find nothing at the
-//! end. Memory holds the prefetched pages, and 16 bytes for each certificate's id in a hash set.
+//! A well-behaved list takes one request more than the fewest possible if it is not filtered and nobody issues, and
+//! otherwise one record of each page, or a few, twice. Memory holds the prefetched pages, and 16 bytes for each
+//! certificate's id in a hash set.
 
 use std::collections::HashSet;
 
-use super::dedup::key;
-use super::fetch::{Addressing, PageRange, Query};
+use super::dedup::{hash, key};
+use super::fetch::Query;
 use super::page::Page;
+use super::range::{Addressing, MIN_SIZE, PageRange};
 use crate::certificate::envelope::RecordPage;
 use crate::certificate::filter::StatusFilter;
 use crate::error::call::Call;
@@ -53,110 +68,283 @@ use crate::error::{Error, Result};
 
 /// How the list is read; see the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
-    /// Page by page of a list that only grows.
-    Growing,
-    /// Overlapping ranges of a list that certificates also leave.
-    Moving,
+enum Mode {
+    /// Pages of a list that only grows and whose total is this.
+    Pages { total: u64 },
+    /// Ranges that overlap.
+    Overlap,
+    /// Pages of a size that the service chooses.
+    Fixed {
+        size: u64,
+        /// The number of the next page.
+        page: u64,
+        /// The last page had fewer records than the others.
+        short: bool,
+    },
+}
+
+/// How ranges that overlap are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Parameters {
+    Page,
+    Offset,
 }
 
 /// The state of a listing: what has been read, and what to fetch next.
 pub(super) struct Scan {
     pub(super) query: Query,
-    pub(super) mode: Mode,
+    /// What the service filters by. Nothing if the list is filtered here alone.
+    pub(super) service_filter: StatusFilter,
+    mode: Mode,
+    parameters: Parameters,
+    /// The other parameters did not work.
+    is_last_resort: bool,
     /// The keys of the ids that have been read.
     seen: HashSet<u128>,
-    /// The last certificate of the last response that was used.
-    last: Option<u128>,
-    /// The service has shown that it supports `offset`.
-    offset_supported: bool,
-    /// How often it could have shown that and did not.
-    offset_misses: u32,
-    /// The end of the ranges that have been requested.
-    pub(super) requested_to: u64,
-    /// The total of the last response that was used.
-    pub(super) total: Option<u64>,
-    /// How many responses were used since the reader last stepped back.
-    pub(super) used: u64,
-    /// How many responses in a row held nothing new.
-    repeats: u32,
-    /// How far to step back if an anchor is missing.
+    /// Those of them that have been read since the last checkpoint: no anchors.
+    unverified: HashSet<u128>,
+    /// The keys of the records that can't be read. They are no anchors either: they may look alike.
+    unreadable: HashSet<u128>,
+    /// The keys of the ids that were read before the reading began anew.
+    read_before: HashSet<u128>,
+    /// The place behind the last record of the last response that was used.
+    place: u64,
+    /// The last record of that response.
+    tail: Option<u128>,
+    /// `place` and `tail` at the last checkpoint.
+    checkpoint: (u64, Option<u128>),
+    /// The first record of the list.
+    front: Option<u128>,
+    /// The last page that brought something new.
+    last_page: Option<PageRange>,
+    /// The page that is asked for twice with different sizes, to see whether the service ignores them.
+    probe: Option<Vec<u128>>,
+    /// The place behind the ranges that have been requested.
+    requested_to: u64,
+    /// Nothing is requested until the checkpoint in flight has arrived.
+    is_at_checkpoint: bool,
+    /// How many responses were used since something odd was seen.
+    used: u64,
+    /// The total of the last response, and the largest one.
+    total: Option<u64>,
+    max_total: u64,
+    /// A response held more records than its total.
+    is_total_wrong: bool,
+    /// The most records in a response.
+    max_count: u64,
+    /// How many records to ask for at most: no more than the service has shown to return.
+    size: u64,
+    max_size: u64,
+    /// How many records the last response held that had fewer than asked for.
+    last_cut: Option<u64>,
+    /// The last response that was used had fewer records than asked for.
+    was_short: bool,
+    /// A response broke off although there was more.
+    cuts: bool,
+    /// How far to step back, because anchors are missing.
     step_back: u64,
+    /// How often the end showed in a row.
+    ends_shown: u64,
+    /// How often in a row nothing new came, and how often that was the beginning of the list again.
+    misses: u32,
+    restarts_seen: u32,
+    /// How often in a row the service refused a page as not there.
+    refusals: u32,
+    productive: u64,
+    useless: u64,
     pub(super) ended: bool,
 }
 
 /// What a response leads to.
-pub(super) enum Step {
-    Page(Page),
-    /// The response can't be used. Fetch this range, and nothing behind it yet.
-    Retry(PageRange),
-    /// The response can't be used. Start from the beginning; what was read stays read.
-    Restart,
+pub(super) struct Step {
+    pub(super) page: Option<Page>,
+    /// What is in flight continues where this response ended.
+    pub(super) continues: bool,
+}
+
+impl Step {
+    const SKIP: Self = Self {
+        page: None,
+        continues: false,
+    };
+}
+
+/// The keys of a response.
+struct Keys {
+    readable: Vec<u128>,
+    count: u64,
 }
 
 impl Scan {
-    /// A list that keeps repeating itself can't be read to its end.
-    const MAX_REPEATS: u32 = 1000;
-
-    /// A list may move just when the first overlap is fetched, so one miss proves nothing.
-    const MAX_OFFSET_MISSES: u32 = 3;
+    /// Every so many pages nothing is prefetched, to see whether the list has moved.
+    const CHECKPOINT: u64 = 64;
+    /// How many more responses may bring nothing new than something new.
+    const MAX_USELESS: u64 = 50;
+    /// How often in a row nothing new may come before other parameters are tried.
+    const MAX_MISSES: u32 = 8;
+    /// A list may move just so that its beginning comes again, so once proves nothing.
+    const MAX_RESTARTS_SEEN: u32 = 2;
+    /// How often in a row a page may be refused.
+    const MAX_REFUSALS: u32 = 3;
 
     pub(super) fn new(query: Query) -> Self {
-        let mode = match query.filter {
-            StatusFilter::All => Mode::Growing,
-            _ => Mode::Moving,
-        };
+        let is_filtered = query.filter != StatusFilter::All;
+        let size = u64::from(query.page_size);
         Self {
+            service_filter: query.filter,
             query,
-            mode,
+            mode: Mode::Overlap,
+            parameters: if is_filtered {
+                Parameters::Offset
+            } else {
+                Parameters::Page
+            },
+            is_last_resort: false,
             seen: HashSet::new(),
-            last: None,
-            offset_supported: false,
-            offset_misses: 0,
+            unverified: HashSet::new(),
+            unreadable: HashSet::new(),
+            read_before: HashSet::new(),
+            place: 0,
+            tail: None,
+            checkpoint: (0, None),
+            front: None,
+            last_page: None,
+            probe: None,
             requested_to: 0,
-            total: None,
+            is_at_checkpoint: false,
             used: 0,
-            repeats: 0,
+            total: None,
+            max_total: 0,
+            is_total_wrong: false,
+            max_count: 0,
+            size,
+            max_size: size,
+            last_cut: None,
+            was_short: false,
+            cuts: false,
             step_back: 0,
+            ends_shown: 0,
+            misses: 0,
+            restarts_seen: 0,
+            refusals: 0,
+            productive: 0,
+            useless: 0,
             ended: false,
         }
     }
 
-    /// Returns the range behind those that were requested. `None` if a range in flight may be the last.
-    pub(super) fn prefetch(&self, in_flight: usize) -> Option<PageRange> {
-        if in_flight > 0 {
-            let total = self.total?;
-            let max = match self.mode {
-                Mode::Growing => u64::from(self.query.prefetch),
-                // The total may count far beyond the end of the list: prefetch no further than the list has shown to
-                // reach.
-                Mode::Moving => self.used.min(u64::from(self.query.prefetch)),
-            };
-            if self.requested_to >= total || in_flight as u64 >= max {
-                return None;
+    /// Returns the range to request next. `None` if what is in flight must arrive first.
+    pub(super) fn next(&mut self, in_flight: usize) -> Option<PageRange> {
+        let range = if in_flight == 0 {
+            self.is_at_checkpoint = false;
+            self.plan()
+        } else {
+            self.prefetch(in_flight as u64)?
+        };
+        self.requested_to = range.end();
+        if let Mode::Pages { total } = self.mode {
+            self.is_at_checkpoint = is_checkpoint(range, total);
+        }
+        Some(range)
+    }
+
+    /// Returns the range behind those in flight, if it may be requested before they arrive.
+    fn prefetch(&self, in_flight: u64) -> Option<PageRange> {
+        // The first pages show whether the service does what it is asked to.
+        if in_flight >= self.used.min(u64::from(self.query.prefetch)) {
+            return None;
+        }
+        match self.mode {
+            Mode::Pages { total } => {
+                let range = PageRange::page(self.requested_to / self.size + 1, self.size);
+                let waits = self.is_at_checkpoint || is_checkpoint(range, total);
+                (!waits && self.requested_to < total).then_some(range)
+            }
+            Mode::Overlap => {
+                let is_odd = self.step_back + self.ends_shown + u64::from(self.misses) > 0;
+                let total = self.total.filter(|_| !self.is_total_wrong)?;
+                if is_odd || self.was_short || self.requested_to >= total {
+                    return None;
+                }
+                match self.parameters {
+                    Parameters::Page => PageRange::overlapping_page(self.requested_to, self.size),
+                    Parameters::Offset => Some(PageRange::offset(self.requested_to - 1, self.size)),
+                }
+            }
+            Mode::Fixed { .. } => None,
+        }
+    }
+
+    /// Returns the range that continues what was read.
+    fn plan(&mut self) -> PageRange {
+        match self.mode {
+            Mode::Fixed { size, page, .. } => PageRange {
+                start: (page - 1) * size,
+                size: size.clamp(MIN_SIZE, self.max_size),
+                by: Addressing::Page(page),
+            },
+            Mode::Pages { .. } => PageRange::page(self.place / self.size + 1, self.size),
+            Mode::Overlap => self.plan_overlap(),
+        }
+    }
+
+    fn plan_overlap(&mut self) -> PageRange {
+        let beginning = PageRange::page(1, self.size);
+        if self.probe.is_some() {
+            return PageRange::page(2, MIN_SIZE + 1);
+        }
+        // Each time that the end shows, the overlap grows.
+        let place = self
+            .place
+            .saturating_sub(self.step_back)
+            .saturating_sub(self.ends_shown);
+        if place == 0 {
+            return beginning;
+        }
+        match self.parameters {
+            // Nothing can overlap a single record and show that its response was not cut.
+            Parameters::Offset if self.place == 1 => PageRange::offset(1, self.size),
+            Parameters::Offset => PageRange::offset(place.max(2) - 1, self.size),
+            // The second page of the smallest size starts here or behind.
+            Parameters::Page if self.place <= MIN_SIZE => PageRange::page(2, MIN_SIZE),
+            Parameters::Page => {
+                // Before stepping back: a service that ignores the size may still show that the list ends.
+                if self.grows() && self.step_back == 0 && self.ends_shown == 0 {
+                    let odd = match self.misses {
+                        1 => PageRange::page_at(self.read(), self.size),
+                        2 => self.last_page,
+                        _ => None,
+                    };
+                    if let Some(range) = odd.filter(|range| range.start > 0) {
+                        return range;
+                    }
+                }
+                PageRange::overlapping_page(place, self.size)
+                    .or_else(|| PageRange::overlapping_page(place, 2 * MIN_SIZE.max(self.size)))
+                    .unwrap_or(beginning)
             }
         }
-        Some(self.range_from(self.requested_to))
     }
 
-    fn range_from(&self, start: u64) -> PageRange {
-        let size = u64::from(self.query.page_size);
-        match self.mode {
-            Mode::Moving if start > 0 => PageRange {
-                start: start - 1,
-                size,
-                by: Addressing::Offset,
-            },
-            _ => PageRange {
-                start,
-                size,
-                by: Addressing::Page,
-            },
-        }
+    /// Whether records never leave the list that the service shows.
+    fn grows(&self) -> bool {
+        self.service_filter == StatusFilter::All
     }
 
-    /// Takes the response for the next range in order. `is_fresh` says that it was requested after every earlier
-    /// response was used.
+    /// How many different records have been read.
+    fn read(&self) -> u64 {
+        (self.seen.len() + self.unreadable.len()) as u64
+    }
+
+    fn verified(&self) -> u64 {
+        self.read() - self.unverified.len() as u64
+    }
+
+    fn is_anchor(&self, key: &u128) -> bool {
+        self.seen.contains(key) && !self.unverified.contains(key)
+    }
+
+    /// Takes the response for the next range in order. `is_fresh` says that it was requested with nothing in flight.
     pub(super) fn advance(
         &mut self,
         range: PageRange,
@@ -164,88 +352,502 @@ impl Scan {
         response: RecordPage,
         call: &Call,
     ) -> Result<Step> {
-        let count = response.records.len() as u64;
-        match self.mode {
-            Mode::Growing => {
-                let is_older = matches!((response.total_count, self.total), (Some(now), Some(before)) if now < before);
-                let is_unknown = response.total_count.is_none() || self.total.is_none();
-                if !is_fresh && (is_older || is_unknown) {
-                    return Ok(Step::Retry(range));
-                }
-            }
-            Mode::Moving if range.start > 0 => {
-                let certificates = || response.records.iter().flatten();
-                let keys = || certificates().map(|certificate| key(certificate.id()));
-                if !self.offset_supported {
-                    // The overlap is at the start of a response that supports the offset, give or take what the list
-                    // moved; and at the end of one that repeats the beginning.
-                    let overlap = keys().position(|key| Some(key) == self.last);
-                    if overlap.is_none_or(|place| place as u64 > range.size / 2) {
-                        self.offset_misses += 1;
-                        if self.offset_misses >= Self::MAX_OFFSET_MISSES {
-                            self.mode = Mode::Growing;
-                        }
-                        return Ok(Step::Restart);
-                    }
-                    self.offset_supported = true;
-                }
-                if !keys().any(|key| self.seen.contains(&key)) {
-                    self.step_back = (self.step_back * 2).max(range.size / 2);
-                    let start = (range.start + 1).saturating_sub(self.step_back);
-                    tracing::debug!(start, "the list moved; stepping back");
-                    return Ok(Step::Retry(self.range_from(start)));
-                }
-            }
-            Mode::Moving => {}
-        }
-        let page = self.read(response, call);
-        self.step_back = 0;
-        self.used += 1;
-        self.total = page.total_count;
-        let reached = range.start + count;
-        self.ended = count < range.size || page.total_count.is_some_and(|total| reached >= total);
-        self.repeats = if page.certificates.is_empty() {
-            self.repeats + 1
-        } else {
-            0
+        let readable = response.records.iter().flatten();
+        let keys = Keys {
+            readable: readable.map(|record| key(record.id())).collect(),
+            count: response.records.len() as u64,
         };
-        if self.repeats >= Self::MAX_REPEATS && !self.ended {
-            let problem = "the list does not end: its pages repeat what earlier ones held";
-            return Err(Error::invalid_response(call.clone(), problem, ""));
+        self.refusals = 0;
+        let is_older = self.note_total(range, &keys, response.total_count);
+        let step = if keys.count == 0 && range.start == 0 {
+            self.take_empty_list(response, call)
+        } else {
+            match self.mode {
+                Mode::Pages { total } => Ok(self.take_page(range, is_fresh, total, keys, response)),
+                Mode::Overlap => self.take_overlap(range, is_older, keys, response, call),
+                Mode::Fixed { size, page, short } => {
+                    self.take_fixed(size, page, short, keys, response, call)
+                }
+            }
+        };
+        if self.useless > self.productive + Self::MAX_USELESS && !self.ended {
+            return Err(self.fail(
+                call,
+                "it changes faster than it can be read, or the service repeats itself; try again later",
+            ));
         }
-        Ok(Step::Page(page))
+        step
     }
 
-    fn read(&mut self, response: RecordPage, call: &Call) -> Page {
+    /// Returns whether the response shows an older state than another one, as far as its total can be believed.
+    fn note_total(&mut self, range: PageRange, keys: &Keys, total: Option<u64>) -> bool {
+        self.total = total;
+        let Some(total) = total.filter(|_| self.grows()) else {
+            return false;
+        };
+        self.is_total_wrong |= keys.count > 0 && total < range.start + keys.count;
+        let is_older = !self.is_total_wrong && total < self.max_total;
+        self.max_total = self.max_total.max(total);
+        is_older
+    }
+
+    fn take_empty_list(&mut self, response: RecordPage, call: &Call) -> Result<Step> {
+        let is_contradicted = self.grows()
+            && (self.read() > 0 || response.total_count.is_some_and(|total| total > 0));
+        if !is_contradicted {
+            self.ended = true;
+            return Ok(self.use_records(response, false));
+        }
+        self.useless += 1;
+        self.misses += 1;
+        if self.misses < 2 {
+            return Ok(Step::SKIP);
+        }
+        let total = response.total_count.unwrap_or(0);
+        let read = self.read();
+        Err(self.fail(
+            call,
+            &format!(
+                "its first page is empty, although there are {} certificates; try again later",
+                total.max(read)
+            ),
+        ))
+    }
+
+    /// A page of a well-behaved list.
+    fn take_page(
+        &mut self,
+        range: PageRange,
+        is_fresh: bool,
+        total: u64,
+        keys: Keys,
+        response: RecordPage,
+    ) -> Step {
+        let mut new = HashSet::new();
+        let is_regular = response.total_count == Some(total)
+            && keys.count > 0
+            && keys.count <= range.size
+            && (keys.count == range.size || is_fresh)
+            && keys
+                .readable
+                .iter()
+                .all(|key| !self.seen.contains(key) && new.insert(*key));
+        if !is_regular {
+            self.useless += 1;
+            self.leave_pages();
+            return Step::SKIP;
+        }
+        self.productive += 1;
+        self.used += 1;
+        self.place = range.start + keys.count;
+        self.tail = keys.readable.last().copied();
+        self.last_page = Some(range);
+        self.was_short = keys.count < range.size;
+        let step = self.use_records(response, true);
+        if is_fresh {
+            self.unverified.clear();
+            self.checkpoint = (self.place, self.tail);
+            if self.was_short || self.place >= total {
+                self.mode = Mode::Overlap;
+                self.note_size(range, keys.count);
+            }
+        } else {
+            self.unverified.extend(keys.readable);
+        }
+        step
+    }
+
+    /// Goes on with overlaps behind the last checkpoint.
+    fn leave_pages(&mut self) {
+        tracing::debug!(start = self.checkpoint.0, "the list moved; stepping back");
+        self.mode = Mode::Overlap;
+        (self.place, self.tail) = self.checkpoint;
+        self.used = 0;
+        self.was_short = false;
+    }
+
+    fn take_overlap(
+        &mut self,
+        range: PageRange,
+        is_older: bool,
+        keys: Keys,
+        response: RecordPage,
+        call: &Call,
+    ) -> Result<Step> {
+        if let Some(probed) = self.probe.take() {
+            if probed == keys.readable {
+                self.fix(keys.count);
+            } else {
+                self.parameters = Parameters::Offset;
+            }
+            self.useless += 1;
+            return Ok(Step::SKIP);
+        }
+        let is_beginning = range.start == 0;
+        if range.is_by_page() && keys.count > range.size {
+            if !(is_beginning && !self.grows()) {
+                if is_beginning {
+                    // Read it again, as the first of the pages of this size.
+                    self.fix(keys.count);
+                    return Ok(Step::SKIP);
+                }
+                self.useless += 1;
+                self.fix(keys.count);
+                return Ok(Step::SKIP);
+            }
+        }
+        if keys.count == 0 {
+            let is_behind_few =
+                self.place <= MIN_SIZE && range.start >= self.place && range.start <= MIN_SIZE;
+            let is_counted = self.grows() && range.start == self.read();
+            return if is_behind_few || is_counted {
+                Ok(self.note_end(is_older))
+            } else {
+                self.miss(range, None, call)
+            };
+        }
+        if !is_beginning && !keys.readable.iter().any(|key| self.is_anchor(key)) {
+            if range.is_by_page() && self.place <= MIN_SIZE {
+                if self.place == MIN_SIZE && keys.count == MIN_SIZE {
+                    // Pages of the smallest size can't overlap.
+                    self.fix(MIN_SIZE);
+                } else {
+                    self.probe = Some(keys.readable);
+                }
+                self.useless += 1;
+                return Ok(Step::SKIP);
+            }
+            return self.miss(range, None, call);
+        }
+        let has_new = keys.readable.iter().any(|key| !self.is_anchor(key));
+        let last = keys.readable.last().copied();
+        let is_short = keys.count < range.size;
+        let is_exact = range.start + keys.count == self.place && last == self.tail;
+        if !has_new && !is_beginning && is_exact && is_short && keys.count < self.max_count {
+            let mut step = self.use_records(response, false);
+            step.continues = self.note_end(is_older).continues;
+            return Ok(step);
+        }
+        let comes_again = !is_beginning && keys.readable.first().copied() == self.front;
+        if !has_new && comes_again {
+            return self.miss(range, Some(keys.count), call);
+        }
+        // A short response may start elsewhere than asked: its place follows from the last record that was read.
+        let known = self.tail.filter(|_| is_short && !is_beginning);
+        let known = known.and_then(|tail| keys.readable.iter().position(|key| *key == tail));
+        self.place = match known {
+            Some(index) if keys.readable.len() as u64 == keys.count => {
+                self.place + keys.count - 1 - index as u64
+            }
+            _ => range.start + keys.count,
+        };
+        let continues = self.place == range.end();
+        self.tail = last;
+        self.step_back = 0;
+        self.ends_shown = 0;
+        if is_beginning {
+            self.front = keys.readable.first().copied();
+        }
+        self.note_size(range, keys.count);
+        if !has_new && !is_beginning {
+            self.useless += 1;
+            self.misses += 1;
+            self.switch_if_stuck(call)?;
+            return Ok(Step::SKIP);
+        }
+        if has_new {
+            self.cuts |= self.was_short;
+            self.productive += 1;
+            self.used += 1;
+            self.misses = 0;
+            self.restarts_seen = 0;
+            self.last_page = range.is_by_page().then_some(range).or(self.last_page);
+        } else {
+            self.useless += 1;
+        }
+        self.was_short = is_short;
+        for key in &keys.readable {
+            self.unverified.remove(key);
+        }
+        let is_first = self.productive == 1;
+        let mut step = self.use_records(response, is_first);
+        step.continues = continues;
+        self.checkpoint = (self.place, self.tail);
+        if is_first
+            && is_beginning
+            && self.grows()
+            && let Some(total) = self.total
+            && !self.is_total_wrong
+            && !is_short
+            && total > self.place
+        {
+            self.mode = Mode::Pages { total };
+        }
+        Ok(step)
+    }
+
+    /// A page of a size that the service chooses.
+    fn take_fixed(
+        &mut self,
+        size: u64,
+        page: u64,
+        short: bool,
+        keys: Keys,
+        response: RecordPage,
+        call: &Call,
+    ) -> Result<Step> {
+        if keys.count == 0 {
+            self.ended = true;
+            return Ok(Step::SKIP);
+        }
+        let has_new = keys
+            .readable
+            .iter()
+            .any(|key| !self.seen.contains(key) || self.unverified.contains(key));
+        let last = keys.readable.last().copied();
+        if has_new && short {
+            // The page before was cut: read it again.
+            self.useless += 1;
+            self.misses += 1;
+            if self.misses >= 2 * Self::MAX_REFUSALS {
+                return Err(self.fail(
+                    call,
+                    "the service returns pages of changing sizes, with gaps between them",
+                ));
+            }
+            self.mode = Mode::Fixed {
+                size,
+                page: page - 1,
+                short: false,
+            };
+            return Ok(Step::SKIP);
+        }
+        if !has_new && last == self.tail && page > 2 {
+            // The last page again.
+            self.ended = true;
+            return Ok(Step::SKIP);
+        }
+        if !has_new && page > 1 && keys.readable.first().copied() == self.front {
+            self.restarts_seen += 1;
+            if self.restarts_seen >= Self::MAX_RESTARTS_SEEN {
+                return Err(self.fail(call, IGNORED));
+            }
+        }
+        if keys.count > size {
+            return Err(self.fail(call, "the service returns pages of changing sizes"));
+        }
+        if has_new {
+            self.productive += 1;
+        } else {
+            self.useless += 1;
+        }
+        if page == 1 {
+            self.front = keys.readable.first().copied();
+        }
+        self.place = (page - 1) * size + keys.count;
+        self.tail = last;
+        for key in &keys.readable {
+            self.unverified.remove(key);
+        }
+        self.mode = Mode::Fixed {
+            size,
+            page: page + 1,
+            short: keys.count < size,
+        };
+        Ok(self.use_records(response, page == 1))
+    }
+
+    /// Goes on with pages of a size that the service chooses.
+    fn fix(&mut self, size: u64) {
+        tracing::debug!(filter = %self.service_filter, "reading the list from its beginning");
+        if !self.grows() {
+            self.service_filter = StatusFilter::All;
+            self.total = None;
+            self.read_before.extend(self.seen.drain());
+            self.unverified.clear();
+        }
+        self.misses = 0;
+        self.restarts_seen = 0;
+        self.mode = Mode::Fixed {
+            size,
+            page: self.verified() / size + 1,
+            short: false,
+        };
+    }
+
+    /// Asks for no more than the service has shown to return.
+    fn note_size(&mut self, range: PageRange, count: u64) {
+        self.max_count = self.max_count.max(count);
+        if count < range.size {
+            if self.last_cut == Some(count) && count < self.max_size {
+                self.max_size = count.max(MIN_SIZE);
+            }
+            self.last_cut = Some(count);
+            self.size = count.clamp(MIN_SIZE, self.max_size);
+        } else {
+            self.size = (self.size * 2).min(self.max_size);
+        }
+    }
+
+    /// The end has shown.
+    fn note_end(&mut self, is_older: bool) -> Step {
+        self.ends_shown += 1;
+        let says_more = self.grows() && self.total.is_some_and(|total| total > self.read());
+        let mut needed = 1;
+        if self.cuts {
+            needed += 1;
+        }
+        if says_more {
+            needed += 1;
+        }
+        if is_older {
+            // Either the response is an old one, or totals can't be believed.
+            needed += 4;
+        }
+        self.ended = self.ends_shown >= needed;
+        if self.place <= MIN_SIZE && !self.is_last_resort {
+            self.parameters = Parameters::Offset;
+        }
+        Step::SKIP
+    }
+
+    /// The response can't be used, or is the beginning of the list again.
+    fn miss(&mut self, range: PageRange, again: Option<u64>, call: &Call) -> Result<Step> {
+        self.useless += 1;
+        self.misses += 1;
+        self.used = 0;
+        self.ends_shown = 0;
+        if let Some(count) = again {
+            self.restarts_seen += 1;
+            // Up to five records whose page comes again are a list that ends, if the total agrees.
+            if self.place <= MIN_SIZE && count == self.place && self.total == Some(count) {
+                self.ended = true;
+                return Ok(Step::SKIP);
+            }
+        }
+        let is_odd_page = range.is_by_page() && self.grows() && self.misses <= 2;
+        if again.is_none() && !is_odd_page {
+            self.step_back = (self.step_back * 2).max(self.size / 2);
+            tracing::debug!(
+                start = self.place.saturating_sub(self.step_back),
+                "the list moved; stepping back"
+            );
+        }
+        self.switch_if_stuck(call)?;
+        Ok(Step::SKIP)
+    }
+
+    /// Tries other parameters where these lead nowhere.
+    fn switch_if_stuck(&mut self, call: &Call) -> Result<()> {
+        let is_ignored = self.restarts_seen >= Self::MAX_RESTARTS_SEEN;
+        if !is_ignored && self.misses < Self::MAX_MISSES {
+            return Ok(());
+        }
+        if self.is_last_resort && is_ignored {
+            return Err(self.fail(call, IGNORED));
+        }
+        if self.is_last_resort {
+            if self.max_size < MIN_SIZE || self.max_count == self.max_size {
+                self.fix(self.max_count.max(1));
+            }
+            return Ok(());
+        }
+        self.switch_parameters();
+        Ok(())
+    }
+
+    fn switch_parameters(&mut self) {
+        self.parameters = match self.parameters {
+            Parameters::Page => Parameters::Offset,
+            Parameters::Offset => Parameters::Page,
+        };
+        self.is_last_resort = true;
+        self.misses = 0;
+        self.restarts_seen = 0;
+        self.step_back = 0;
+        self.place = self.verified();
+    }
+
+    /// Takes a 400 or 404 for a range behind the beginning: it may be beyond the end, or not supported.
+    pub(super) fn refuse(&mut self, range: PageRange, error: Error) -> Result<Step> {
+        self.useless += 1;
+        self.refusals += 1;
+        let agrees = self.was_short || self.total == Some(self.read());
+        match self.mode {
+            Mode::Pages { .. } => {
+                self.leave_pages();
+                return Ok(Step::SKIP);
+            }
+            Mode::Overlap if !range.is_by_page() && !self.is_last_resort => {
+                self.switch_parameters();
+                return Ok(Step::SKIP);
+            }
+            Mode::Overlap => {
+                if self.refusals >= 2 && agrees && self.grows() {
+                    self.ended = true;
+                    return Ok(Step::SKIP);
+                }
+                self.misses += 1;
+                if self.misses > 2 {
+                    self.step_back = (self.step_back * 2).max(self.size / 2);
+                }
+            }
+            Mode::Fixed { short, .. } => {
+                if self.refusals >= 2 && (short || self.total == Some(self.read())) {
+                    self.ended = true;
+                    return Ok(Step::SKIP);
+                }
+            }
+        }
+        if self.refusals >= Self::MAX_REFUSALS {
+            return Err(error);
+        }
+        Ok(Step::SKIP)
+    }
+
+    /// Reads the records of a response that is used.
+    fn use_records(&mut self, response: RecordPage, is_first: bool) -> Step {
         let mut page = Page {
             certificates: Vec::with_capacity(response.records.len()),
             unreadable: Vec::new(),
             total_count: response.total_count,
         };
         for record in response.records {
-            let certificate = match record {
-                Ok(certificate) => certificate,
-                Err(unreadable) => {
-                    page.unreadable.push(unreadable.into_error(call));
-                    continue;
+            match record {
+                Ok(certificate) => {
+                    let key = key(certificate.id());
+                    let is_new = self.seen.insert(key) && !self.read_before.contains(&key);
+                    if is_new && self.query.filter.matches(certificate.status()) {
+                        page.certificates.push(certificate);
+                    }
                 }
-            };
-            let key = key(certificate.id());
-            self.last = Some(key);
-            let is_wanted = self.service_filter() != StatusFilter::All
-                || self.query.filter.matches(certificate.status());
-            if is_wanted && self.seen.insert(key) {
-                page.certificates.push(certificate);
+                Err(record) => {
+                    if self.unreadable.insert(hash(record.json())) {
+                        page.unreadable.push(record);
+                    }
+                }
             }
         }
-        page
-    }
-
-    /// What the service filters by. Nothing if the list is filtered here.
-    pub(super) fn service_filter(&self) -> StatusFilter {
-        match self.mode {
-            Mode::Growing => StatusFilter::All,
-            Mode::Moving => self.query.filter,
+        let is_empty = page.certificates.is_empty() && page.unreadable.is_empty();
+        Step {
+            page: (is_first || !is_empty).then_some(page),
+            continues: true,
         }
     }
+
+    fn fail(&self, call: &Call, problem: &str) -> Error {
+        let problem = format!(
+            "the list can't be read to its end, after {} records: {problem}",
+            self.read()
+        );
+        Error::invalid_response(call.clone(), problem, "")
+    }
+}
+
+const IGNORED: &str = "the service returns its first records again, whatever `page` and `offset` are; check what stands \
+                       between this client and the API";
+
+fn is_checkpoint(range: PageRange, total: u64) -> bool {
+    let number = range.start / range.size + 1;
+    number.is_multiple_of(Scan::CHECKPOINT) || range.end() >= total
 }

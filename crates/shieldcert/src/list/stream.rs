@@ -9,32 +9,32 @@ use std::vec;
 use futures_core::Stream;
 use futures_util::stream::FuturesOrdered;
 
-use super::fetch::{Addressing, PageRange, Query, fetch};
+use super::fetch::{Query, fetch};
 use super::page::Page;
-use super::scan::{Mode, Scan, Step};
+use super::range::PageRange;
+use super::scan::Scan;
 use crate::certificate::ClientCertificate;
 use crate::certificate::envelope::RecordPage;
+use crate::certificate::unreadable::UnreadableRecord;
 use crate::error::call::Call;
 use crate::error::{Error, Result};
 use crate::transport::BoxFuture;
 
 /// The pages of a list. Created by [`List::pages`](crate::List::pages).
 ///
-/// After an error, polling on fetches the same page again, so a transient error loses nothing.
+/// A stream that has ended, or has returned an error, stays ended.
 #[must_use = "a stream does nothing until it is polled"]
 pub struct PageStream {
     scan: Scan,
     in_flight: FuturesOrdered<BoxFuture<'static, Fetched>>,
-    /// A range to fetch before any other.
-    retry: Option<PageRange>,
     done: bool,
 }
 
 /// The outcome of a fetch.
 struct Fetched {
     range: PageRange,
-    /// How many responses had been used when it was requested.
-    requested_after: u64,
+    /// Nothing else was in flight when it was requested.
+    is_fresh: bool,
     outcome: Result<(RecordPage, Call)>,
 }
 
@@ -43,15 +43,15 @@ impl PageStream {
         Self {
             scan: Scan::new(query),
             in_flight: FuturesOrdered::new(),
-            retry: None,
             done: false,
         }
     }
 
-    /// Returns the next page; `None` after the last.
+    /// Returns the next page; `None` after the last, and after an error.
     ///
     /// # Errors
-    /// Returns the error of the request, or one that says why the list can't be read to its end.
+    /// Returns the error of the request, or one that says why the list can't be read to its end. What was returned
+    /// before is right, but not everything.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing: the next call continues where it was.
@@ -63,95 +63,49 @@ impl PageStream {
 
     /// Starts the requests that are due.
     fn start(&mut self) {
-        if let Some(range) = self.retry.take() {
-            let future = self.request(range);
-            self.in_flight.push_front(future);
+        while let Some(range) = self.scan.next(self.in_flight.len()) {
+            let query = self.scan.query.clone();
+            let filter = self.scan.service_filter;
+            let is_fresh = self.in_flight.is_empty();
+            self.in_flight.push_back(Box::pin(async move {
+                Fetched {
+                    range,
+                    is_fresh,
+                    outcome: fetch(query, filter, range).await,
+                }
+            }));
         }
-        while let Some(range) = self.scan.prefetch(self.in_flight.len()) {
-            self.scan.requested_to = range.end();
-            let future = self.request(range);
-            self.in_flight.push_back(future);
-        }
-    }
-
-    fn request(&self, range: PageRange) -> BoxFuture<'static, Fetched> {
-        let query = self.scan.query.clone();
-        let filter = self.scan.service_filter();
-        let requested_after = self.scan.used;
-        Box::pin(async move {
-            Fetched {
-                range,
-                requested_after,
-                outcome: fetch(query, filter, range).await,
-            }
-        })
-    }
-
-    fn abandon_in_flight(&mut self) {
-        self.in_flight = FuturesOrdered::new();
     }
 
     /// Takes the outcome of the next fetch in order. `None` if another fetch is needed first.
     fn advance(&mut self, fetched: Fetched) -> Result<Option<Page>> {
         let Fetched {
             range,
-            requested_after,
+            is_fresh,
             outcome,
         } = fetched;
-        let (response, call) = match outcome {
-            Ok(response) => response,
-            Err(error) if range.by == Addressing::Offset && is_refusal(&error) => {
-                self.scan.mode = Mode::Growing;
-                self.restart();
-                return Ok(None);
+        let step = match outcome {
+            Ok((response, call)) => self.scan.advance(range, is_fresh, response, &call)?,
+            Err(error) if range.start > 0 && is_refusal(&error) => {
+                self.scan.refuse(range, error)?
             }
-            Err(error) => {
-                // Invalid input stays invalid.
-                self.done = error.is_invalid_input();
-                self.retry = Some(range);
-                return Err(error);
-            }
+            Err(error) => return Err(error),
         };
-        let is_fresh = requested_after == self.scan.used;
-        match self.scan.advance(range, is_fresh, response, &call) {
-            Ok(Step::Page(page)) => {
-                self.done = self.scan.ended;
-                if self.done {
-                    self.abandon_in_flight();
-                }
-                Ok(Some(page))
-            }
-            Ok(Step::Retry(retry)) => {
-                if retry != range {
-                    self.abandon_in_flight();
-                    self.scan.requested_to = retry.end();
-                    self.scan.used = 0;
-                }
-                self.retry = Some(retry);
-                Ok(None)
-            }
-            Ok(Step::Restart) => {
-                self.restart();
-                Ok(None)
-            }
-            Err(error) => {
-                self.done = true;
-                Err(error)
-            }
+        self.done = self.scan.ended;
+        if self.done || !step.continues {
+            self.in_flight = FuturesOrdered::new();
         }
-    }
-
-    fn restart(&mut self) {
-        tracing::debug!(filter = %self.scan.service_filter(), "reading the list from its beginning");
-        self.abandon_in_flight();
-        self.scan.requested_to = 0;
-        self.scan.total = None;
+        Ok(step.page)
     }
 }
 
-/// Whether the service rejects the request as it is.
+/// Whether the service rejects the range.
 fn is_refusal(error: &Error) -> bool {
-    error.status() == Some(http::StatusCode::BAD_REQUEST) && !error.is_not_allowed()
+    use http::StatusCode;
+    matches!(
+        error.status(),
+        Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND)
+    ) && !error.is_not_allowed()
 }
 
 impl Stream for PageStream {
@@ -173,7 +127,11 @@ impl Stream for PageStream {
                 Some(fetched) => match this.advance(fetched) {
                     Ok(None) => {}
                     Ok(Some(page)) => return Poll::Ready(Some(Ok(page))),
-                    Err(error) => return Poll::Ready(Some(Err(error))),
+                    Err(error) => {
+                        this.done = true;
+                        this.in_flight = FuturesOrdered::new();
+                        return Poll::Ready(Some(Err(error)));
+                    }
                 },
             }
         }
@@ -188,15 +146,15 @@ impl fmt::Debug for PageStream {
 
 /// The certificates of a list. Created by [`List::stream`](crate::List::stream).
 ///
-/// A record that can't be read is an error after the other records of its page, and the stream continues after it, as
-/// it does after a transient error.
+/// Records that can't be read are collected beside them, see [`take_unreadable`](Self::take_unreadable). A stream that
+/// has ended, or has returned an error, stays ended.
 #[derive(Debug)]
 #[must_use = "a stream does nothing until it is polled"]
 pub struct CertificateStream {
     pages: PageStream,
     /// What is left of the last page.
     certificates: vec::IntoIter<ClientCertificate>,
-    unreadable: vec::IntoIter<Error>,
+    unreadable: Vec<UnreadableRecord>,
 }
 
 impl CertificateStream {
@@ -204,15 +162,15 @@ impl CertificateStream {
         Self {
             pages,
             certificates: Vec::new().into_iter(),
-            unreadable: Vec::new().into_iter(),
+            unreadable: Vec::new(),
         }
     }
 
-    /// Returns the next certificate; `None` after the last.
+    /// Returns the next certificate; `None` after the last, and after an error.
     ///
     /// # Errors
-    /// Returns the error of a request, of a record that can't be read, or one that says why the list can't be read to
-    /// its end.
+    /// Returns the error of a request, or one that says why the list can't be read to its end. What was returned before
+    /// is right, but not everything.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing: the next call continues where it was.
@@ -220,6 +178,12 @@ impl CertificateStream {
         poll_fn(|context| Pin::new(&mut *self).poll_next(context))
             .await
             .transpose()
+    }
+
+    /// Takes the records that were met since the last call of this method and can't be read as a certificate with an
+    /// id.
+    pub fn take_unreadable(&mut self) -> Vec<UnreadableRecord> {
+        std::mem::take(&mut self.unreadable)
     }
 }
 
@@ -231,15 +195,12 @@ impl Stream for CertificateStream {
             if let Some(certificate) = self.certificates.next() {
                 return Poll::Ready(Some(Ok(certificate)));
             }
-            if let Some(error) = self.unreadable.next() {
-                return Poll::Ready(Some(Err(error)));
-            }
             match ready!(Pin::new(&mut self.pages).poll_next(context)) {
                 None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Some(Ok(page)) => {
                     self.certificates = page.certificates.into_iter();
-                    self.unreadable = page.unreadable.into_iter();
+                    self.unreadable.extend(page.unreadable);
                 }
             }
         }
