@@ -2,17 +2,32 @@
 
 use shieldcert_emulator::Fault;
 
-/// Shorter and longer than the timeout of an attempt, and within the settle window.
-const DELAYS: &[&str] = &["2s", "60s"];
+/// Longer than the timeout of an attempt, and with [`LAG`] within the settle window.
+const DELAY: &str = "45s";
 
-/// Below and above what a client waits for.
-const BLOCKS: &[&str] = &["1s", "600s"];
+/// What a gateway may respond by itself, beside the pages that have a name.
+const GATEWAY: &[&str] = &["503 retry-after=1", "403", "404"];
 
-/// What a gateway may respond without having asked the service.
-const GATEWAY: &[&str] = &["503 retry-after=1", "403", "404", "522"];
+/// How the service may differ for one request.
+const QUIRKS: &[&str] = &[
+    "cap=3",
+    "cut=3",
+    "repeat-page",
+    "ignore-page",
+    "ignore-offset",
+    "beyond-end=last",
+    "total=zero",
+    "total=page",
+    LAG,
+    "list-csr=null",
+    "null-record@40%",
+    "backdate=11m",
+    "max-validity=7",
+    "date-offset=-3h",
+    "refuse-repeats",
+];
 
-/// What the service itself may refuse with, when it does not act.
-const REFUSALS: &[&str] = &["403 code=1445", "200 code=1445", "500 code=1000"];
+const LAG: &str = "lag=20s";
 
 /// A row of the emulator's table.
 pub(super) struct Row {
@@ -59,11 +74,14 @@ pub(super) fn faults() -> Vec<Fault> {
 fn arguments(name: &str, parameter: &str) -> Vec<&'static str> {
     match (name, parameter) {
         (_, "") => vec![""],
+        ("quirk", _) => QUIRKS.to_vec(),
         // Between any two bytes.
         ("slow", _) => vec!["10ms"],
-        ("rate-limit" | "block", _) => BLOCKS.to_vec(),
-        (_, "TIME") => DELAYS.to_vec(),
-        ("respond", _) => [GATEWAY, REFUSALS].concat(),
+        // Longer than a client waits for.
+        ("block", _) => vec!["600s"],
+        ("rate-limit", _) => vec!["1s"],
+        (_, "TIME") => vec![DELAY],
+        ("respond", _) => [GATEWAY, &["500 code=1000"]].concat(),
         // A refusal of the API after it acted would be a lie that nobody can notice.
         ("respond-after", _) => GATEWAY.to_vec(),
         _ => panic!("choose parameters that stand for {name}={parameter}"),

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use shieldcert::StatusFilter;
+
 use super::history::History;
-use super::record::{IssuingEnd, Listing, Record};
+use super::record::{Fixed, IssuingEnd, Listing, Record};
 use super::service::{Held, plain};
 use super::settings::Settings;
 
@@ -11,7 +13,7 @@ use super::settings::Settings;
 /// with their statuses.
 pub(super) fn check(
     record: &Record,
-    fixed: &BTreeMap<String, String>,
+    fixed: &BTreeMap<String, Fixed>,
     held: &[Held],
     settings: &Settings,
     history: &History,
@@ -39,6 +41,15 @@ fn exactly_once(record: &Record, held: &[Held], settings: &Settings, history: &H
             IssuingEnd::Issued { id } => issued.returned.push(id),
             IssuingEnd::CleanFailure(error) => issued.failures.push(error),
             IssuingEnd::Unknown | IssuingEnd::Dropped => issued.open += 1,
+            IssuingEnd::Wrong(error) => {
+                issued.open += 1;
+                if !settings.issues_wrong_certificates {
+                    history.broken(format_args!(
+                        "promise 7: the certificate for {} is what was asked for, but {error}",
+                        issuing.common_name
+                    ));
+                }
+            }
         }
     }
     let mut all_returned = BTreeSet::new();
@@ -80,14 +91,14 @@ fn exactly_once(record: &Record, held: &[Held], settings: &Settings, history: &H
 }
 
 /// What nobody was to revoke is as it was.
-fn untouched(fixed: &BTreeMap<String, String>, held: &[Held], history: &History) {
+fn untouched(fixed: &BTreeMap<String, Fixed>, held: &[Held], history: &History) {
     for held in held {
         if let Some(expected) = fixed.get(&*plain(&held.id))
-            && *expected != held.status
+            && expected.status != held.status
         {
             history.broken(format_args!(
-                "promise 1: {} was {expected}, and is {} without anybody's wish",
-                held.id, held.status
+                "promise 1: {} was {}, and is {} without anybody's wish",
+                held.id, expected.status, held.status
             ));
         }
     }
@@ -111,12 +122,18 @@ fn complete(listing: &Listing, settings: &Settings, history: &History) {
     }
     let missed = listing.lasting.iter().filter(|id| !distinct.contains(id));
     let missed = missed.count();
+    let is_reported = match listing.unreadable {
+        0 => missed == 0,
+        _ if settings.has_null_records => true,
+        unreadable => missed <= unreadable,
+    };
     // A record whose status is a lie can't be told from one that does not match.
-    let is_known = filter == shieldcert::StatusFilter::All || !settings.lies_about_statuses;
-    if missed > 0 && is_known {
+    let is_known = filter == StatusFilter::All || !settings.lies_about_statuses;
+    if !is_reported && is_known {
         history.broken(format_args!(
-            "promise 2: a list of {filter} misses {missed} of {}",
-            listing.lasting.len()
+            "promise 2: a list of {filter} misses {missed} of {}, and {} can't be read",
+            listing.lasting.len(),
+            listing.unreadable
         ));
     }
 }

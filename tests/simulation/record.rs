@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use shieldcert::{Error, Issued, StatusFilter};
+use tokio::time::Instant;
 
 use super::service::plain;
 
@@ -30,8 +31,10 @@ pub(super) enum IssuingEnd {
     },
     /// An error that says that nothing was issued.
     CleanFailure(String),
-    /// An error that says that it is not known, or that a wrong certificate was issued.
+    /// An error that says that it is not known.
     Unknown,
+    /// An error that says that a certificate was issued that is not what was asked for.
+    Wrong(String),
     Dropped,
 }
 
@@ -41,7 +44,8 @@ impl IssuingEnd {
             Ok(issued) => Self::Issued {
                 id: plain(issued.certificate.id().as_str()),
             },
-            Err(Error::OutcomeUnknown { .. } | Error::WrongCertificate { .. }) => Self::Unknown,
+            Err(Error::OutcomeUnknown { .. }) => Self::Unknown,
+            Err(error @ Error::WrongCertificate { .. }) => Self::Wrong(error.to_string()),
             Err(error) => Self::CleanFailure(error.to_string()),
         }
     }
@@ -51,6 +55,7 @@ impl IssuingEnd {
             Self::Issued { .. } => "issued",
             Self::CleanFailure(_) => "clean failure",
             Self::Unknown => "unknown",
+            Self::Wrong(_) => "wrong",
             Self::Dropped => "dropped",
         }
     }
@@ -62,8 +67,17 @@ pub(super) struct Listing {
     /// What was there and matched the whole time.
     pub(super) lasting: BTreeSet<String>,
     pub(super) listed: Vec<String>,
+    /// How many records it says can't be read.
+    pub(super) unreadable: usize,
     /// The listed ones whose status does not match the filter.
     pub(super) foreign: usize,
+}
+
+/// A certificate that nobody touches.
+pub(super) struct Fixed {
+    /// The status that it keeps.
+    pub(super) status: String,
+    pub(super) since: Instant,
 }
 
 /// The outcomes, as the clients know them.

@@ -95,7 +95,10 @@ impl Service {
     }
 }
 
-/// The id without hyphens: the service writes it in either style.
+/// The 32 hex digits of an id. The service writes ids in several styles.
 pub(super) fn plain(id: &str) -> String {
-    id.replace('-', "")
+    match id.strip_prefix("cert:") {
+        Some(odd) => odd.chars().take(32).collect(),
+        None => id.replace('-', ""),
+    }
 }

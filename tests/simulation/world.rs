@@ -1,5 +1,6 @@
 //! A zone, several clients and other tools, and what they do.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::history::History;
 use super::network::Network;
 use super::promises;
-use super::record::{Issuing, IssuingEnd, Listing, Outcome, Record};
+use super::record::{Fixed, Issuing, IssuingEnd, Listing, Outcome, Record};
 use super::secrets::TOKEN;
 use super::service::{Service, plain};
 use super::settings::{Settings, draw_limit, pick};
@@ -48,16 +49,16 @@ pub(super) fn zone_through(transport: Arc<dyn Transport>, zone: &str) -> Zone {
     client.zone(zone.parse().expect("a zone id"))
 }
 
-/// Keys are slow to generate and do not matter here, so all CSRs share one. Their names differ.
+/// Returns the n-th CSR of this thread. Each has a key and a name of its own.
 pub(super) fn csr(number: usize) -> Csr {
     thread_local! {
-        static KEY: PrivateKey = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
-        static CSRS: std::cell::RefCell<Vec<Csr>> = const { std::cell::RefCell::new(Vec::new()) };
+        static CSRS: RefCell<Vec<Csr>> = const { RefCell::new(Vec::new()) };
     }
     CSRS.with_borrow_mut(|csrs| {
         while csrs.len() <= number {
+            let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
             let subject = Subject::common_name(format!("sensor-{}", csrs.len()));
-            csrs.push(KEY.with(|key| key.csr(&subject)).expect("a CSR"));
+            csrs.push(key.csr(&subject).expect("a CSR"));
         }
         csrs[number].clone()
     })
@@ -74,8 +75,10 @@ struct World {
     record: Mutex<Record>,
     /// Certificates that clients revoke and reactivate.
     pool: Vec<CertificateId>,
-    /// Certificates that nobody touches, with the status that they keep.
-    fixed: Mutex<BTreeMap<String, String>>,
+    /// Certificates that nobody touches.
+    fixed: Mutex<BTreeMap<String, Fixed>>,
+    /// How old what a response shows may be.
+    lag: Duration,
 }
 
 impl World {
@@ -83,17 +86,20 @@ impl World {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fixed(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+    fn fixed(&self) -> MutexGuard<'_, BTreeMap<String, Fixed>> {
         self.fixed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a list that begins now must have.
     fn lasting(&self, filter: StatusFilter) -> BTreeSet<String> {
-        let matches = |status: &str| filter.matches(&status.parse().expect("a status"));
+        let is_lasting = |fixed: &Fixed| {
+            let status = fixed.status.parse().expect("a status");
+            filter.matches(&status) && fixed.since.elapsed() > self.lag
+        };
         let mut lasting: BTreeSet<_> = self
             .fixed()
             .iter()
-            .filter(|(_, status)| matches(status))
+            .filter(|(_, fixed)| is_lasting(fixed))
             .map(|(id, _)| id.clone())
             .collect();
         if filter == StatusFilter::All {
@@ -150,13 +156,18 @@ pub(super) async fn run(seed: u64) -> Outcome {
     }
     sleep(Duration::from_secs(30)).await;
     let held = service.list().await;
-    let status = |id: &String| {
-        let held = held.iter().find(|held| plain(&held.id) == *id);
-        held.expect("is held").status.clone()
+    let keep = |id: String| {
+        let held = held.iter().find(|held| plain(&held.id) == id);
+        let status = held.expect("is held").status.clone();
+        let since = Instant::now();
+        (id, Fixed { status, since })
     };
-    let fixed = fixed.into_iter().map(|id| (id.clone(), status(&id)));
+    let fixed = fixed.into_iter().map(keep).collect();
+    // Until even the slowest replica has all of it.
+    sleep(Duration::from_secs(120)).await;
     let world = Arc::new(World {
-        fixed: Mutex::new(fixed.collect()),
+        fixed: Mutex::new(fixed),
+        lag: settings.lag,
         service,
         history: history.clone(),
         record: Mutex::default(),
@@ -166,10 +177,13 @@ pub(super) async fn run(seed: u64) -> Outcome {
     let mut clients = Vec::new();
     let mut csrs = OTHERS.end;
     for client in 0..random.usize(1..=3) {
-        let connection = emulator
+        let mut connection = emulator
             .connect()
             .chaos(settings.chaos.clone())
-            .rate_limit(draw_limit(&mut random));
+            .quirks(settings.quirks.clone());
+        if settings.shows_rate_limit {
+            connection = connection.rate_limit(draw_limit(&mut random));
+        }
         let network = Network::new(connection, client, &mut random, history.clone());
         let zone = zone_through(network, ZONE);
         for _ in 0..random.usize(1..=3) {
@@ -284,7 +298,11 @@ impl Task {
         for end in ends {
             self.world.history.add(format_args!("{name} → {end:?}"));
             if let IssuingEnd::Issued { id } = &end {
-                self.world.fixed().insert(id.clone(), "active".to_owned());
+                let fixed = Fixed {
+                    status: "active".to_owned(),
+                    since: Instant::now(),
+                };
+                self.world.fixed().insert(id.clone(), fixed);
             }
             let mut record = self.world.record();
             record.count("issue", end.kind());
@@ -352,6 +370,7 @@ impl Task {
             .iter()
             .filter(|certificate| !filter.matches(certificate.status()))
             .count();
+        let unreadable = stream.take_unreadable().len();
         let mut record = self.world.record();
         record.count("list", end);
         if end == "complete" {
@@ -359,6 +378,7 @@ impl Task {
                 filter,
                 lasting,
                 foreign,
+                unreadable,
                 listed: listed
                     .iter()
                     .map(|certificate| plain(certificate.id().as_str()))
