@@ -1,21 +1,23 @@
-//! Runs seeds of the simulation; see `cargo xtask simulate --help`.
+//! Runs seeds of the simulation, or sequences of faults; see `cargo xtask simulate --help`.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use jiff::SignedDuration;
-use shieldcert_tests::simulation::{Outcome, Sabotage, replay, run};
+use shieldcert_tests::simulation::{
+    Sequence, for_each, play, play_all, replay, replay_sequence, run,
+};
 
-/// Run the client against the emulator through a network that loses, delays and corrupts messages
+/// Run the client against the emulator, which loses, delays and corrupts messages, and lies
 #[derive(Parser)]
 #[command(name = "cargo xtask simulate", bin_name = "cargo xtask simulate")]
 struct Arguments {
     /// Run this seed and print everything that happens
-    #[arg(long, conflicts_with_all = ["seeds", "run_for", "from"])]
+    #[arg(long, conflicts_with_all = ["seeds", "run_for", "from", "exhaustive"])]
     seed: Option<u64>,
     /// How many seeds to run
     #[arg(long, default_value_t = 2000)]
@@ -26,9 +28,15 @@ struct Arguments {
     /// The first seed
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Break the clients: retry-blindly, break-search, ignore-drift or ignore-retry-after
-    #[arg(long)]
-    sabotage: Option<Sabotage>,
+    /// Succeed at the first seed that breaks a promise whose report begins with this, and fail if none does
+    #[arg(long, value_name = "PROMISE")]
+    expect: Option<String>,
+    /// Play every sequence of up to this many faults instead: of an issue, a list of three pages and a wait
+    #[arg(long, value_name = "FAULTS", num_args = 0..=1, default_missing_value = "3")]
+    exhaustive: Option<u32>,
+    /// Play this sequence, such as 'issue: lose-response; -; html'
+    #[arg(long, conflicts_with_all = ["seed", "seeds", "run_for", "from", "exhaustive"])]
+    sequence: Option<Sequence>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -40,85 +48,187 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match arguments.seed {
-        Some(seed) => one(seed, arguments.sabotage),
-        None => many(&arguments),
+    let is_kept = if let Some(seed) = arguments.seed {
+        one_seed(seed)
+    } else if let Some(sequence) = &arguments.sequence {
+        one_sequence(sequence)
+    } else if let Some(length) = arguments.exhaustive {
+        sequences(length)
+    } else {
+        seeds(&arguments)
+    };
+    match is_kept {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     }
 }
 
-fn one(seed: u64, sabotage: Option<Sabotage>) -> ExitCode {
-    let outcome = run(seed, sabotage);
-    for line in &outcome.history {
+fn one_seed(seed: u64) -> bool {
+    let outcome = run(seed);
+    print_all(&outcome.history, &outcome.broken);
+    println!("seed {seed}: {:?}", outcome.tally);
+    outcome.broken.is_empty()
+}
+
+fn one_sequence(sequence: &Sequence) -> bool {
+    let played = play(sequence);
+    print_all(&played.history, &played.broken);
+    println!("{sequence} → {}", played.end);
+    played.broken.is_empty()
+}
+
+fn print_all(history: &[String], broken: &[String]) {
+    for line in history {
         println!("{line}");
     }
-    for broken in &outcome.broken {
+    for broken in broken {
         eprintln!("broken: {broken}");
-    }
-    println!("seed {seed}: {:?}", outcome.tally);
-    if outcome.broken.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
     }
 }
 
-fn many(arguments: &Arguments) -> ExitCode {
+/// What seeds have shown so far.
+struct Findings {
+    finished: u64,
+    failed: u64,
+    /// The first seed that failed, and what happened in it.
+    first: Option<(u64, Vec<String>)>,
+    tally: BTreeMap<String, u64>,
+    is_expected_seen: bool,
+    progress: Progress,
+}
+
+fn seeds(arguments: &Arguments) -> bool {
     let started = Instant::now();
-    let next = AtomicU64::new(arguments.from);
-    let finished = AtomicU64::new(0);
-    let failed = Mutex::new(Vec::<(u64, Outcome)>::new());
-    let tally = Mutex::new(BTreeMap::<String, u64>::new());
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    let is_over = match arguments.run_for {
-                        Some(limit) => started.elapsed() >= limit,
-                        None => seed - arguments.from >= arguments.seeds,
-                    };
-                    if is_over {
-                        break;
-                    }
-                    let outcome = run(seed, arguments.sabotage);
-                    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-                    for (kind, times) in &outcome.tally {
-                        *tally.entry(kind.clone()).or_default() += u64::from(*times);
-                    }
-                    drop(tally);
-                    if !outcome.broken.is_empty() {
-                        println!("seed {seed} broke a promise: {}", outcome.broken.join("; "));
-                        println!("  replay it with: {}", replay(seed, arguments.sabotage));
-                        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
-                        failed.push((seed, outcome));
-                    }
-                    let so_far = finished.fetch_add(1, Ordering::Relaxed) + 1;
-                    if so_far.is_multiple_of(1000) {
-                        println!("{so_far} seeds in {:.0?}", started.elapsed());
-                    }
-                }
-            });
-        }
+    let end = match arguments.run_for {
+        Some(_) => u64::MAX,
+        None => arguments.from.saturating_add(arguments.seeds),
+    };
+    let findings = Mutex::new(Findings {
+        finished: 0,
+        failed: 0,
+        first: None,
+        tally: BTreeMap::new(),
+        is_expected_seen: false,
+        progress: Progress::start(),
     });
-    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let finished = finished.into_inner();
-    println!(
-        "{finished} seeds in {:.1?}, {} of them broke a promise",
-        started.elapsed(),
-        failed.len()
+    for_each(
+        arguments.from..end,
+        || (),
+        |(), seed| {
+            let outcome = run(seed);
+            let mut findings = findings.lock().unwrap_or_else(PoisonError::into_inner);
+            findings.finished += 1;
+            for (kind, times) in &outcome.tally {
+                *findings.tally.entry(kind.clone()).or_default() += u64::from(*times);
+            }
+            if !outcome.broken.is_empty() {
+                findings.failed += 1;
+                let is_expected = |broken: &&String| match &arguments.expect {
+                    Some(expected) => broken.starts_with(expected.as_str()),
+                    None => false,
+                };
+                if let Some(broken) = outcome.broken.iter().find(is_expected) {
+                    if !findings.is_expected_seen {
+                        println!("seed {seed} shows {broken}");
+                    }
+                    findings.is_expected_seen = true;
+                    return ControlFlow::Break(());
+                }
+                if arguments.expect.is_none() {
+                    println!("seed {seed} broke a promise: {}", outcome.broken.join("; "));
+                    println!("  replay it with: {}", replay(seed));
+                }
+                findings.first.get_or_insert((seed, outcome.history));
+            }
+            let Findings {
+                finished, failed, ..
+            } = *findings;
+            findings.progress.report("seeds", finished, failed);
+            match arguments.run_for {
+                Some(limit) if started.elapsed() >= limit => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        },
     );
-    for (kind, times) in tally.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    let findings = findings
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    if arguments.expect.is_some() {
+        return findings.is_expected_seen;
+    }
+    println!(
+        "{} seeds in {:.1?}, {} of them broke a promise",
+        findings.finished,
+        started.elapsed(),
+        findings.failed
+    );
+    for (kind, times) in &findings.tally {
         println!("  {times:>9}  {kind}");
     }
-    match failed.first() {
-        None => ExitCode::SUCCESS,
-        Some((seed, outcome)) => {
-            println!("\nwhat happened in seed {seed}:");
-            for line in &outcome.history {
-                println!("{line}");
-            }
-            println!("\nreplay it with: {}", replay(*seed, arguments.sabotage));
-            ExitCode::FAILURE
+    if let Some((seed, history)) = &findings.first {
+        println!("\nwhat happened in seed {seed}:");
+        for line in history {
+            println!("{line}");
         }
+        println!("\nreplay it with: {}", replay(*seed));
+    }
+    findings.failed == 0
+}
+
+fn sequences(length: u32) -> bool {
+    let started = Instant::now();
+    let progress = Mutex::new((Progress::start(), 0, 0));
+    let report = play_all(length, |sequence, played| {
+        let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let (progress, finished, failed) = &mut *progress;
+        *finished += 1;
+        if !played.broken.is_empty() {
+            *failed += 1;
+            // The first ones are enough to see what they have in common.
+            if *failed <= 20 {
+                println!("{}", played.broken.join("; "));
+                println!("  replay it with: {}", replay_sequence(sequence));
+            }
+        }
+        progress.report("sequences", *finished, *failed);
+        ControlFlow::Continue(())
+    });
+    println!(
+        "{} sequences of up to {length} faults in {:.1?}, {} of them broke a promise",
+        report.sequences,
+        started.elapsed(),
+        report.failed.len()
+    );
+    for (end, times) in &report.ends {
+        println!("  {times:>9}  {end}");
+    }
+    report.failed.is_empty()
+}
+
+/// Says every few seconds on stderr how far it is.
+struct Progress {
+    started: Instant,
+    reported: Instant,
+}
+
+impl Progress {
+    fn start() -> Self {
+        let now = Instant::now();
+        Self {
+            started: now,
+            reported: now,
+        }
+    }
+
+    fn report(&mut self, what: &str, finished: u64, failed: u64) {
+        if self.reported.elapsed() < Duration::from_secs(5) {
+            return;
+        }
+        self.reported = Instant::now();
+        let seconds = self.started.elapsed().as_secs_f64();
+        let speed = finished as f64 / seconds;
+        eprintln!(
+            "{finished} {what} in {seconds:.0} s, {speed:.0} a second, {failed} broke a promise"
+        );
     }
 }

@@ -1,8 +1,11 @@
 //! The outcomes of operations and of a seed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
-use shieldcert::{CertificateId, Csr, StatusFilter};
+use shieldcert::{Error, Issued, StatusFilter};
+use tokio::time::Instant;
+
+use super::service::plain;
 
 /// The outcome of a seed.
 pub struct Outcome {
@@ -16,26 +19,65 @@ pub struct Outcome {
 
 /// The outcome of an issue.
 pub(super) struct Issuing {
-    pub(super) csr: Csr,
+    /// The CSR's, which no other has.
+    pub(super) common_name: String,
     pub(super) end: IssuingEnd,
 }
 
 #[derive(Debug)]
 pub(super) enum IssuingEnd {
-    Issued(CertificateId),
+    Issued {
+        id: String,
+    },
     /// An error that says that nothing was issued.
     CleanFailure(String),
     /// An error that says that it is not known.
     Unknown,
+    /// An error that says that a certificate was issued that is not what was asked for.
+    Wrong(String),
     Dropped,
+}
+
+impl IssuingEnd {
+    pub(super) fn of(outcome: Result<Issued, Error>) -> Self {
+        match outcome {
+            Ok(issued) => Self::Issued {
+                id: plain(issued.certificate.id().as_str()),
+            },
+            Err(Error::OutcomeUnknown { .. }) => Self::Unknown,
+            Err(error @ Error::WrongCertificate { .. }) => Self::Wrong(error.to_string()),
+            Err(error) => Self::CleanFailure(error.to_string()),
+        }
+    }
+
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Issued { .. } => "issued",
+            Self::CleanFailure(_) => "clean failure",
+            Self::Unknown => "unknown",
+            Self::Wrong(_) => "wrong",
+            Self::Dropped => "dropped",
+        }
+    }
 }
 
 /// The outcome of a list.
 pub(super) struct Listing {
     pub(super) filter: StatusFilter,
     /// What was there and matched the whole time.
-    pub(super) lasting: HashSet<CertificateId>,
-    pub(super) listed: Vec<CertificateId>,
+    pub(super) lasting: BTreeSet<String>,
+    pub(super) listed: Vec<String>,
+    /// How many records it says can't be read.
+    pub(super) unreadable: usize,
+    /// The listed ones whose status does not match the filter.
+    pub(super) foreign: usize,
+}
+
+/// A certificate that nobody touches.
+pub(super) struct Fixed {
+    /// The status that it keeps.
+    pub(super) status: String,
+    pub(super) since: Instant,
 }
 
 /// The outcomes, as the clients know them.

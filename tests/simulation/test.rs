@@ -1,86 +1,70 @@
-//! A bounded run of the simulation, and the proof that it can fail.
+//! A bounded run of the simulation.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
-use shieldcert_tests::simulation::{Sabotage, replay, run};
-
-/// Runs seeds on all cores. Returns the ones that broke a promise.
-fn seeds(count: u64, sabotage: Option<Sabotage>, stop_at_first: bool) -> Vec<(u64, Vec<String>)> {
-    let next = AtomicU64::new(0);
-    let failed = Mutex::new(Vec::new());
-    let tally = Mutex::new(BTreeMap::<String, u32>::new());
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    let mut failed_so_far = failed.lock().unwrap_or_else(PoisonError::into_inner);
-                    if seed >= count || stop_at_first && !failed_so_far.is_empty() {
-                        break;
-                    }
-                    drop(failed_so_far);
-                    let outcome = run(seed, sabotage);
-                    for (kind, times) in outcome.tally {
-                        *tally.lock().expect("not poisoned").entry(kind).or_default() += times;
-                    }
-                    failed_so_far = failed.lock().unwrap_or_else(PoisonError::into_inner);
-                    if !outcome.broken.is_empty() {
-                        failed_so_far.push((seed, outcome.broken));
-                    }
-                }
-            });
-        }
-    });
-    println!(
-        "{count} seeds: {:?}",
-        tally.into_inner().expect("not poisoned")
-    );
-    let mut failed = failed.into_inner().expect("not poisoned");
-    failed.sort();
-    failed
-}
+use shieldcert_tests::simulation::{for_each, play_all, replay, replay_sequence, run};
 
 #[test]
 fn every_promise_holds_in_2000_seeds() {
-    let failed = seeds(2000, None, false);
-    for (seed, broken) in failed.iter().take(5) {
-        println!("{}\n  {}", replay(*seed, None), broken.join("\n  "));
+    const SEEDS: u64 = 2000;
+    let started = Instant::now();
+    let failed = Mutex::new(BTreeMap::new());
+    let tally = Mutex::new(BTreeMap::<String, u32>::new());
+    for_each(
+        0..SEEDS,
+        || (),
+        |(), seed| {
+            let outcome = run(seed);
+            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+            for (kind, times) in &outcome.tally {
+                *tally.entry(kind.clone()).or_default() += times;
+            }
+            if !outcome.broken.is_empty() {
+                let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                failed.insert(seed, outcome);
+            }
+            ControlFlow::Continue(())
+        },
+    );
+    println!("{SEEDS} seeds in {:.1?}: {tally:?}", started.elapsed());
+    let failed = failed.into_inner().expect("not poisoned");
+    for (seed, outcome) in failed.iter().take(5) {
+        println!("{}\n  {}", replay(*seed), outcome.broken.join("\n  "));
     }
-    if let Some((seed, _)) = failed.first() {
+    if let Some((seed, outcome)) = failed.first_key_value() {
         println!(
             "what happened in seed {seed}:\n{}",
-            run(*seed, None).history.join("\n")
+            outcome.history.join("\n")
         );
     }
-    assert!(
-        failed.is_empty(),
-        "{} seeds broke a promise; the first are above",
-        failed.len()
+    let count = failed.len();
+    assert_eq!(
+        count, 0,
+        "{count} seeds broke a promise; the first are above"
     );
 }
 
 #[test]
-fn each_sabotage_is_caught_within_200_seeds() {
-    for sabotage in Sabotage::ALL {
-        let failed = seeds(200, Some(sabotage), true);
-        let (seed, broken) = failed
-            .first()
-            .unwrap_or_else(|| panic!("{sabotage} is not caught"));
-        println!(
-            "{sabotage}: {} shows {}",
-            replay(*seed, Some(sabotage)),
-            broken[0]
-        );
-        let promise = match sabotage {
-            Sabotage::RetryBlindly | Sabotage::BreakSearch => "promise 1",
-            Sabotage::IgnoreDrift => "promise 2",
-            Sabotage::IgnoreRetryAfter => "promise 5",
-        };
-        assert!(
-            broken.iter().any(|broken| broken.contains(promise)),
-            "{sabotage}: {broken:?}"
-        );
+fn every_promise_holds_in_every_sequence_of_two_faults() {
+    let started = Instant::now();
+    let report = play_all(2, |_, _| ControlFlow::Continue(()));
+    println!(
+        "{} sequences in {:.1?}",
+        report.sequences,
+        started.elapsed()
+    );
+    for (end, times) in &report.ends {
+        println!("  {times:>9}  {end}");
     }
+    for (sequence, broken) in report.failed.iter().take(20) {
+        println!("{}\n  {}", replay_sequence(sequence), broken.join("\n  "));
+    }
+    let count = report.failed.len();
+    assert_eq!(
+        count, 0,
+        "{count} sequences broke a promise; the first are above"
+    );
 }

@@ -15,6 +15,7 @@ mod msrv;
 mod openapi;
 mod output;
 mod regen;
+mod sabotage;
 mod spec;
 #[cfg(test)]
 mod user_build;
@@ -55,6 +56,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Check that the simulation notices each way to break the client in tests/simulation/sabotage
+    Sabotage(sabotage::Options),
     /// Compare Shieldcert's performance with its alternatives
     Bench(bench::Options),
     /// Run a command for `bench`, and print the resources that it used
@@ -90,6 +93,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Imports => imports::run(root),
         Task::Msrv => msrv::run(root),
         Task::Simulate { arguments } => simulate(&arguments),
+        Task::Sabotage(options) => sabotage::run(root, &options),
         Task::Bench(options) => bench::run(root, &options),
         Task::Measured { command } => bench::measured(&command),
     }

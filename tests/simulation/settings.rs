@@ -1,0 +1,217 @@
+//! What a service and its network are like in a seed. Each seed draws its own.
+
+use std::fmt::Display;
+use std::str::FromStr;
+use std::time::Duration;
+
+use fastrand::Rng;
+use shieldcert_emulator::{Chaos, IdStyle, Order, Quirks, RateLimit, TotalCount};
+
+use super::catalogue;
+
+/// The settings of a seed.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) order: Order,
+    pub(super) total_count: TotalCount,
+    pub(super) ids: IdStyle,
+    pub(super) transition_delay: Duration,
+    /// What time it is for the service, in seconds since 1970. This machine's may be another.
+    pub(super) clock_start: u64,
+    /// How many certificates the zone has in the beginning.
+    pub(super) size: usize,
+    pub(super) chaos: Chaos,
+    pub(super) quirks: Quirks,
+    /// How old what a response shows may be.
+    pub(super) lag: Duration,
+    /// Whether the service may act on a request later than the settle window allows.
+    pub(super) acts_after_settle_window: bool,
+    /// Whether records may show a status that is not theirs.
+    pub(super) lies_about_statuses: bool,
+    /// Whether responses show what is left of the rate limit.
+    pub(super) shows_rate_limit: bool,
+    /// Whether a certificate may be other than what was asked for.
+    pub(super) issues_wrong_certificates: bool,
+    /// Whether records that can't be read look alike, so that they can't be counted.
+    pub(super) has_null_records: bool,
+}
+
+impl Settings {
+    pub(super) fn draw(random: &mut Rng) -> Self {
+        let size = match random.u8(0..40) {
+            0 => random.usize(100..300),
+            1..5 => random.usize(25..100),
+            _ => random.usize(0..25),
+        };
+        let acts_after_settle_window = random.u8(0..20) == 0;
+        let chaos = draw_chaos(random, acts_after_settle_window);
+        let lag = random.u64(
+            1..if acts_after_settle_window {
+                120
+            } else {
+                MAX_LAG
+            },
+        );
+        let quirks = draw_quirks(random, lag);
+        let all = format!("{chaos}, {quirks}");
+        Self {
+            order: pick(
+                random,
+                &[Order::NewestFirst, Order::OldestFirst, Order::ById],
+            ),
+            total_count: pick(random, &[TotalCount::Unfiltered, TotalCount::Filtered]),
+            ids: pick(random, &[IdStyle::Hyphenated, IdStyle::Hex]),
+            transition_delay: Duration::from_millis(random.u64(0..20_000)),
+            clock_start: random.u64(1_700_000_000..2_000_000_000),
+            size,
+            acts_after_settle_window,
+            // The catalogue's lag is 20 seconds.
+            lag: match all.contains("lag=") {
+                true => Duration::from_secs(lag.max(20)),
+                false => Duration::ZERO,
+            },
+            lies_about_statuses: all.contains("unknown-status"),
+            shows_rate_limit: !all.contains("no-ratelimit"),
+            issues_wrong_certificates: all.contains("certificate=null")
+                || all.contains("extra-validity"),
+            has_null_records: all.contains("null-record"),
+            chaos: parse(&chaos),
+            quirks: parse(&quirks),
+        }
+    }
+}
+
+/// The settle window is 75 seconds: what acts late by 50 seconds at most, and shows that late by this, is within it.
+const MAX_LAG: u64 = 25;
+
+/// How the service, its replicas and the gateways in front of it may differ, as long as a seed lasts.
+const QUIRKS: &[&str] = &[
+    "cap=7",
+    "cap=25",
+    "cap=3",
+    "cut=4",
+    "cut=20",
+    "ignore-page",
+    "ignore-per-page",
+    "ignore-offset",
+    "ignore-status",
+    "beyond-end=400",
+    "beyond-end=404",
+    "beyond-end=last",
+    "total=missing",
+    "total=text",
+    "total=zero",
+    "total=page",
+    "total=active",
+    "total=float",
+    "total-fixed=1000",
+    "total-lag=30s",
+    "total-cache=5m",
+    "order=name",
+    "order=expiry",
+    "lag",
+    "csr=null",
+    "csr=missing",
+    "csr=bare",
+    "csr=escaped",
+    "csr=reencoded",
+    "list-csr=null",
+    "certificate=null",
+    "certificate=chain",
+    "certificate=chain-reversed",
+    "serial=0x",
+    "serial=blanks",
+    "serial=colons",
+    "serial=upper",
+    "serial=decimal",
+    "fingerprint=colons",
+    "fingerprint=upper",
+    "fingerprint=sha256",
+    "issued-on=null",
+    "issued-on=go",
+    "expires-on=missing",
+    "expires-on=go",
+    "no-id",
+    "odd-id",
+    "null-record",
+    "nested-record",
+    "backdate=5m",
+    "backdate=11m",
+    "backdate=40m",
+    "max-validity=7",
+    "extra-validity=7",
+    "refuse-repeats",
+    "refuse-with-200",
+    "no-date",
+    "date-offset=11m",
+    "date-offset=-11m",
+    "date-offset=3h",
+    "date-offset=-3h",
+    "retry-after=missing",
+    "retry-after=0",
+    "retry-after=1",
+    "retry-after=fraction",
+    "retry-after=date",
+    "retry-after=huge",
+    "no-ratelimit",
+];
+
+/// Draws some quirks, in half of the seeds. They hold always, or for a share of the requests or records.
+fn draw_quirks(random: &mut Rng, lag: u64) -> String {
+    if random.bool() {
+        return String::new();
+    }
+    let count = random.usize(1..=4);
+    let quirks = random.choose_multiple(QUIRKS.iter(), count);
+    let quirks = quirks.into_iter().map(|quirk| {
+        let quirk = match *quirk {
+            "lag" => format!("lag={lag}s"),
+            quirk => quirk.to_owned(),
+        };
+        let share = pick(random, &["", "", "", "@50%", "@10%"]);
+        format!("{quirk}{share}")
+    });
+    quirks.collect::<Vec<_>>().join(", ")
+}
+
+/// Draws some of the faults, with their shares. Few at once, so that each gets to show what it does alone.
+fn draw_chaos(random: &mut Rng, acts_after_settle_window: bool) -> String {
+    let mut rows = catalogue::rows();
+    random.shuffle(&mut rows);
+    rows.truncate(random.usize(1..=8));
+    let faults = pick(random, &[0.0, 5.0, 15.0, 30.0, 50.0]);
+    let share = faults / rows.len() as f64;
+    let terms = rows.iter().map(|row| {
+        let argument = pick(random, &row.arguments);
+        let argument = match &*row.name {
+            "late" | "late-lost" if acts_after_settle_window => "1s..240s",
+            "late" | "late-lost" => "1s..50s",
+            "stall" => "1s..45s",
+            "rate-limit" | "block" => "1s..90s",
+            _ => argument,
+        };
+        // One block in a hundred requests is a lot.
+        let share = match &*row.name {
+            "block" => share / 8.0,
+            _ => share,
+        };
+        let colon = if argument.is_empty() { "" } else { ":" };
+        format!("{}={share}%{colon}{argument}", row.name)
+    });
+    terms.collect::<Vec<_>>().join(", ")
+}
+
+/// Draws the limit of a client's budget.
+pub(super) fn draw_limit(random: &mut Rng) -> RateLimit {
+    let window = Duration::from_secs(random.u64(10..=120));
+    RateLimit::new(random.u32(40..=200), window)
+}
+
+pub(super) fn pick<T: Copy>(random: &mut Rng, choices: &[T]) -> T {
+    choices[random.usize(0..choices.len())]
+}
+
+fn parse<T: FromStr<Err: Display>>(text: &str) -> T {
+    text.parse()
+        .unwrap_or_else(|error| panic!("{text}: {error}"))
+}
