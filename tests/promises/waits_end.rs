@@ -191,7 +191,8 @@ async fn a_timeout_ends_the_wait_with_the_last_status() {
         let took = started.elapsed();
         // A block that reaches beyond the timeout ends the wait at once.
         assert!(
-            took >= Duration::from_secs(82) && took <= Duration::from_secs(90),
+            (took >= Duration::from_secs(89) || seen.contains(&"429"))
+                && took <= Duration::from_secs(90),
             "{seen:?}: {took:?}"
         );
     }
