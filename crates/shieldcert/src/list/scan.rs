@@ -200,9 +200,9 @@ impl Scan {
     /// How many more responses may bring nothing new than something new.
     const MAX_USELESS: u64 = 50;
     /// How often the list may be read from its beginning again.
-    const MAX_REWINDS: u64 = 12;
+    const MAX_REWINDS: u64 = 50;
     /// How many responses in a row may leave as much to be read as there was.
-    const MAX_WITHOUT_APPROACH: u64 = 64;
+    const MAX_WITHOUT_APPROACH: u64 = 100;
     /// A list of a million certificates.
     const MAX_RESPONSES: u64 = 25_000;
     /// How often in a row nothing new may come before other parameters are tried.
@@ -432,7 +432,7 @@ impl Scan {
             self.productive_at_least_left = self.productive;
         }
         let without_approach = self.productive - self.productive_at_least_left;
-        let is_endless = self.useless > Self::MAX_USELESS + self.productive / 4
+        let is_endless = self.useless > Self::MAX_USELESS + self.productive
             || self.rewinds > Self::MAX_REWINDS
             || without_approach > Self::MAX_WITHOUT_APPROACH
             || self.productive > Self::MAX_RESPONSES;
