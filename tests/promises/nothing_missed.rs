@@ -571,7 +571,7 @@ async fn a_list_that_moves_faster_than_it_can_be_read_is_an_error() {
             error.contains("changes faster than it can be read"),
             "{error}"
         );
-        assert!(requests < 200, "{order:?}: {requests}");
+        assert!(requests < 300, "{order:?}: {requests}");
     }
 }
 
@@ -717,7 +717,7 @@ async fn a_list_of_a_hostile_service_takes_a_bounded_number_of_requests() {
             if name == "well-behaved" {
                 assert!(took <= least + 1, "{took}");
             }
-            assert!(took <= 4 * least + 20, "{name}: {took}");
+            assert!(took <= 4 * least + 40, "{name}: {took}");
             requests.push(took);
         }
         let [a, b, c] = requests[..] else {

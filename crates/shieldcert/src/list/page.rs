@@ -48,6 +48,16 @@ pub struct CertificateList {
 }
 
 impl CertificateList {
+    pub(super) fn new(
+        certificates: Vec<ClientCertificate>,
+        unreadable: Vec<UnreadableRecord>,
+    ) -> Self {
+        Self {
+            certificates,
+            unreadable,
+        }
+    }
+
     /// Returns the records that can't be read as a certificate with an id.
     pub fn unreadable(&self) -> &[UnreadableRecord] {
         &self.unreadable
@@ -61,11 +71,6 @@ impl CertificateList {
     /// Returns the certificates, and the records that can't be read.
     pub fn into_parts(self) -> (Vec<ClientCertificate>, Vec<UnreadableRecord>) {
         (self.certificates, self.unreadable)
-    }
-
-    pub(super) fn extend(&mut self, page: Page) {
-        self.certificates.extend(page.certificates);
-        self.unreadable.extend(page.unreadable);
     }
 }
 

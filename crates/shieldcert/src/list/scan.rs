@@ -161,6 +161,8 @@ pub(super) struct Scan {
     /// The least that was left to be read, as far as totals show it, and when.
     least_left: u64,
     productive_at_least_left: u64,
+    /// The first record of a response that ended like the list and was longer than the overlap.
+    loose_end: Option<Option<u128>>,
     /// The beginning is read again to see whether parameters are ignored.
     is_doubted: bool,
     /// Whether a page far behind is the last page again.
@@ -198,9 +200,9 @@ impl Scan {
     /// How many more responses may bring nothing new than something new.
     const MAX_USELESS: u64 = 50;
     /// How often the list may be read from its beginning again.
-    const MAX_REWINDS: u64 = 12;
+    const MAX_REWINDS: u64 = 50;
     /// How many responses in a row may leave as much to be read as there was.
-    const MAX_WITHOUT_APPROACH: u64 = 64;
+    const MAX_WITHOUT_APPROACH: u64 = 100;
     /// A list of a million certificates.
     const MAX_RESPONSES: u64 = 25_000;
     /// How often in a row nothing new may come before other parameters are tried.
@@ -257,6 +259,7 @@ impl Scan {
             rewinds: 0,
             least_left: u64::MAX,
             productive_at_least_left: 0,
+            loose_end: None,
             is_doubted: false,
             is_far: false,
             is_widened: false,
@@ -434,7 +437,7 @@ impl Scan {
             self.productive_at_least_left = self.productive;
         }
         let without_approach = self.productive - self.productive_at_least_left;
-        let is_endless = self.useless > Self::MAX_USELESS + self.productive / 4
+        let is_endless = self.useless > Self::MAX_USELESS + self.productive
             || self.rewinds > Self::MAX_REWINDS
             || without_approach > Self::MAX_WITHOUT_APPROACH
             || self.productive > Self::MAX_RESPONSES;
@@ -624,9 +627,36 @@ impl Scan {
             self.misses = 0;
             self.restarts_seen = 0;
         }
+        // A list that moved shows more than the overlap. So does a page that starts elsewhere than asked, by chance. Two
+        // such responses that start differently can't both be chance.
+        let is_loose_end = !has_new
+            && !is_beginning
+            && last == self.tail
+            && is_short
+            && keys.count < self.max_count;
+        if is_loose_end {
+            let first = keys.readable.first().copied();
+            if self
+                .loose_end
+                .replace(first)
+                .is_some_and(|other| other != first)
+            {
+                let mut step = self.use_records(response, false);
+                step.continues = self.note_end(is_older).continues;
+                return Ok(step);
+            }
+        }
         let comes_again = !is_beginning && keys.readable.first().copied() == self.front;
         if !has_new && comes_again {
             return self.miss(range, Some(keys.count), call);
+        }
+        let has_tail = keys.readable.iter().any(|key| Some(*key) == self.tail);
+        if !has_new && !is_beginning && is_short && !has_tail && self.grows() {
+            // It was cut, or starts elsewhere than asked.
+            self.useless += 1;
+            self.misses += 1;
+            self.switch_if_stuck(call)?;
+            return Ok(Step::SKIP);
         }
         // A short response may start elsewhere than asked: its place follows from the last record that was read.
         let known = self.tail.filter(|_| is_short && !is_beginning);
@@ -655,6 +685,7 @@ impl Scan {
         }
         if has_new {
             self.cuts |= self.was_short;
+            self.loose_end = None;
             self.productive += 1;
             self.used += 1;
             self.misses = 0;
