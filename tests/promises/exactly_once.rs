@@ -1,9 +1,9 @@
 //! Promise 1, exactly once: whatever is lost on the way, one certificate, or an error that says so.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use shieldcert::{Csr, Error, RetryPolicy, Zone};
-use shieldcert_emulator::{CannedResponse, Emulator, Fault, Operation, Order, ScriptedFault};
+use shieldcert_emulator::{CannedResponse, Emulator, Fault, Operation, ScriptedFault};
 use shieldcert_tests::kit::{TOKEN, issue, key_and_csr, zone_through};
 
 /// The service at 30 ms, with faults for the next requests to issue, in order.
@@ -227,53 +227,4 @@ async fn bulk_issues_are_exactly_once_each() {
         revoked += 1;
     }
     assert_eq!(revoked, 9);
-}
-
-/// Where the list is ordered by age, the search for a lost certificate takes a few requests.
-#[tokio::test(start_paused = true)]
-async fn the_search_is_cheap_where_the_list_allows_it() {
-    const OTHERS: u32 = 1200;
-    const MINUTE: Duration = Duration::from_secs(60);
-    for (order, max_if_found, max_if_absent) in [
-        (Order::NewestFirst, 1, 1),
-        // One more where the last page has too few certificates to detect the order.
-        (Order::OldestFirst, 2, 3),
-        // The whole list, after both of its ends.
-        (Order::ById, 27, 27),
-    ] {
-        // A certificate a minute, until now.
-        let emulator = Emulator::builder()
-            .token(TOKEN)
-            .order(order)
-            .sign_inline(true)
-            .seed(7)
-            .clock_start(SystemTime::now() - MINUTE * OTHERS)
-            .build()
-            .expect("builds");
-        let (_, other) = key_and_csr("other");
-        let others = zone(&emulator);
-        for _ in 0..OTHERS {
-            issue(&others, &other).await;
-            tokio::time::advance(MINUTE).await;
-        }
-        for (fault, max) in [
-            (Fault::bad_gateway_after(), max_if_found),
-            (Fault::bad_gateway_before(), max_if_absent),
-        ] {
-            script_creates(&emulator, std::slice::from_ref(&fault));
-            let before = requests(&emulator, Operation::List);
-            let (_, csr) = key_and_csr("sensor-001");
-            let issue = zone(&emulator).issue(&csr).settle_window(Duration::ZERO);
-            let issued = issue.retry(RetryPolicy::never()).await;
-            assert_eq!(
-                issued.is_ok(),
-                fault == Fault::bad_gateway_after(),
-                "{issued:?}"
-            );
-            // A recovered certificate takes another search, for surplus ones.
-            let searches = if issued.is_ok() { 2 } else { 1 };
-            let lists = (requests(&emulator, Operation::List) - before) / searches;
-            assert!(lists <= max, "{order:?} {fault:?}: {lists} requests");
-        }
-    }
 }
