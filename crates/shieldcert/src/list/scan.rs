@@ -97,8 +97,9 @@ pub(super) struct Scan {
     pub(super) service_filter: StatusFilter,
     mode: Mode,
     parameters: Parameters,
-    /// The other parameters did not work.
-    is_last_resort: bool,
+    /// What the service was seen to ignore or refuse.
+    is_page_ignored: bool,
+    is_offset_ignored: bool,
     /// The keys of the ids that have been read.
     seen: HashSet<u128>,
     /// Those of them that have been read since the last checkpoint: no anchors.
@@ -224,7 +225,8 @@ impl Scan {
             } else {
                 Parameters::Page
             },
-            is_last_resort: false,
+            is_page_ignored: false,
+            is_offset_ignored: false,
             seen: HashSet::new(),
             unverified: HashSet::new(),
             unreadable: HashSet::new(),
@@ -577,7 +579,7 @@ impl Scan {
             return if is_behind_few || is_counted {
                 Ok(self.note_end(is_older))
             } else {
-                self.miss(range, None, call)
+                Ok(self.miss(range, None))
             };
         }
         if !is_beginning && !keys.readable.iter().any(|key| self.is_anchor(key)) {
@@ -607,7 +609,7 @@ impl Scan {
             if let Addressing::Page(number) = range.by {
                 self.unanchored = Some((number, range.size, keys.readable));
             }
-            return self.miss(range, None, call);
+            return Ok(self.miss(range, None));
         }
         let has_new = keys.readable.iter().any(|key| !self.is_anchor(key));
         let last = keys.readable.last().copied();
@@ -626,6 +628,8 @@ impl Scan {
             }
             self.misses = 0;
             self.restarts_seen = 0;
+            self.is_page_ignored = false;
+            self.is_offset_ignored = false;
         }
         // A list that moved shows more than the overlap. So does a page that starts elsewhere than asked, by chance. Two
         // such responses that start differently can't both be chance.
@@ -648,14 +652,14 @@ impl Scan {
         }
         let comes_again = !is_beginning && keys.readable.first().copied() == self.front;
         if !has_new && comes_again {
-            return self.miss(range, Some(keys.count), call);
+            return Ok(self.miss(range, Some(keys.count)));
         }
         let has_tail = keys.readable.iter().any(|key| Some(*key) == self.tail);
         if !has_new && !is_beginning && is_short && !has_tail && self.grows() {
             // It was cut, or starts elsewhere than asked.
             self.useless += 1;
             self.misses += 1;
-            self.switch_if_stuck(call)?;
+            self.switch_if_stuck();
             return Ok(Step::SKIP);
         }
         // A short response may start elsewhere than asked: its place follows from the last record that was read.
@@ -680,7 +684,7 @@ impl Scan {
         if !has_new && !is_beginning {
             self.useless += 1;
             self.misses += 1;
-            self.switch_if_stuck(call)?;
+            self.switch_if_stuck();
             return Ok(Step::SKIP);
         }
         if has_new {
@@ -862,14 +866,14 @@ impl Scan {
             needed += 4;
         }
         self.ended = self.ends_shown >= needed;
-        if self.place <= MIN_SIZE && !self.is_last_resort {
+        if self.place <= MIN_SIZE && !self.is_offset_ignored {
             self.parameters = Parameters::Offset;
         }
         Step::SKIP
     }
 
     /// The response can't be used, or is the beginning of the list again.
-    fn miss(&mut self, range: PageRange, again: Option<u64>, call: &Call) -> Result<Step> {
+    fn miss(&mut self, range: PageRange, again: Option<u64>) -> Step {
         self.useless += 1;
         self.misses += 1;
         self.used = 0;
@@ -879,7 +883,7 @@ impl Scan {
             // Up to five records whose page comes again are a list that ends, if the total agrees.
             if self.place <= MIN_SIZE && count == self.place && self.total == Some(count) {
                 self.ended = true;
-                return Ok(Step::SKIP);
+                return Step::SKIP;
             }
         }
         let is_odd_page = range.is_by_page() && self.grows() && self.misses <= 2;
@@ -890,26 +894,46 @@ impl Scan {
                 "the list moved; stepping back"
             );
         }
-        self.switch_if_stuck(call)?;
-        Ok(Step::SKIP)
+        self.switch_if_stuck();
+        Step::SKIP
     }
 
     /// Tries other parameters where these lead nowhere.
-    fn switch_if_stuck(&mut self, call: &Call) -> Result<()> {
-        let is_ignored = self.restarts_seen >= Self::MAX_RESTARTS_SEEN;
-        if !is_ignored && self.misses < Self::MAX_MISSES {
-            return Ok(());
+    fn switch_if_stuck(&mut self) {
+        if self.restarts_seen >= Self::MAX_RESTARTS_SEEN {
+            self.ignore_parameters();
+        } else if self.misses >= Self::MAX_MISSES * if self.grows() { 2 } else { 1 } {
+            let is_other_ignored = match self.parameters {
+                Parameters::Page => self.is_offset_ignored,
+                Parameters::Offset => self.is_page_ignored,
+            };
+            if !is_other_ignored {
+                self.switch_parameters();
+            } else if !self.is_fixed_tried && self.can_fix() {
+                self.fix(self.max_count);
+            }
         }
-        if !self.is_last_resort {
-            self.switch_parameters();
-        } else if is_ignored {
+    }
+
+    /// The service ignores the parameters in use, or refuses them.
+    fn ignore_parameters(&mut self) {
+        let is_other_ignored = match self.parameters {
+            Parameters::Page => {
+                self.is_page_ignored = true;
+                self.is_offset_ignored
+            }
+            Parameters::Offset => {
+                self.is_offset_ignored = true;
+                self.is_page_ignored
+            }
+        };
+        if is_other_ignored {
             // Unless the list has moved just so: its beginning shows it.
             self.is_doubted = true;
             self.step_back = self.place;
-        } else if !self.is_fixed_tried && self.can_fix() {
-            self.fix(self.max_count);
+        } else {
+            self.switch_parameters();
         }
-        Ok(())
     }
 
     /// Whether the service returns so few records that pages of the sizes left to ask for can't overlap everywhere.
@@ -922,7 +946,6 @@ impl Scan {
             Parameters::Page => Parameters::Offset,
             Parameters::Offset => Parameters::Page,
         };
-        self.is_last_resort = true;
         self.misses = 0;
         self.restarts_seen = 0;
         self.step_back = 0;
@@ -952,8 +975,8 @@ impl Scan {
                 }
                 if !range.is_by_page() {
                     self.refusals = 0;
-                    self.switch_parameters();
-                } else if self.refusals >= Self::MAX_REFUSALS && !self.is_last_resort {
+                    self.ignore_parameters();
+                } else if self.refusals >= Self::MAX_REFUSALS && !self.is_offset_ignored {
                     self.refusals = 0;
                     self.switch_parameters();
                 }
