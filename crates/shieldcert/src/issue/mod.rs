@@ -461,8 +461,8 @@ impl Run {
             };
             tracing::debug!(%error, attempts = self.attempts, "looking for the certificate");
             match self.recover(settled).await {
-                Conclusion::Found(certificate, others) => {
-                    return self.return_found(certificate, others).await;
+                Conclusion::Found(found) => {
+                    return self.return_found(found).await;
                 }
                 Conclusion::Absent if is_unclear && self.attempts < max_attempts => {}
                 Conclusion::Absent => return Err(self.outcome_unknown(error, Vec::new(), None)),
@@ -494,8 +494,8 @@ impl Run {
         let keys = keys.filter_map(|key| u128::from_str_radix(key, 16).ok());
         self.unreadable = Arc::new(keys.collect());
         // This also tells the service's time.
-        if let Conclusion::Found(certificate, others) = self.look(Depth::Early).await {
-            return self.return_found(certificate, others).await;
+        if let Conclusion::Found(found) = self.look(Depth::Early).await {
+            return self.return_found(found).await;
         }
         let window = self.options.settle_window;
         let clock = &self.context.shared.stack.clock;
@@ -511,7 +511,7 @@ impl Run {
                 .and_then(|sent| sent.checked_add(window)),
         };
         match self.look_when_settled(settled).await {
-            Conclusion::Found(certificate, others) => self.return_found(certificate, others).await,
+            Conclusion::Found(found) => self.return_found(found).await,
             Conclusion::Absent => self.finish(None).await,
             Conclusion::Unknown(records, problem) => {
                 let cause = InvalidInput::new(
@@ -577,8 +577,8 @@ impl Run {
             let is_early = at >= now && settled.is_none_or(|settled| at < settled);
             if is_early && self.limit.is_none_or(|limit| at < limit) {
                 sleep_until(at).await;
-                if let Conclusion::Found(certificate, others) = self.look(Depth::Early).await {
-                    return Conclusion::Found(certificate, others);
+                if let Conclusion::Found(found) = self.look(Depth::Early).await {
+                    return Conclusion::Found(found);
                 }
             }
         }
@@ -699,7 +699,7 @@ impl Run {
         // Earlier sends were shown to have done nothing within the settle window. They may have since.
         let others = match self.unclear {
             Some(_) => match self.look(Depth::Early).await {
-                Conclusion::Found(first, others) => [vec![first], others].concat(),
+                Conclusion::Found(found) => found,
                 _ => Vec::new(),
             },
             None => Vec::new(),
@@ -716,17 +716,13 @@ impl Run {
     }
 
     /// Returns the certificate that a look-up has found.
-    async fn return_found(
-        self,
-        oldest: ClientCertificate,
-        others: Vec<ClientCertificate>,
-    ) -> Result<Issued> {
-        let mut all = [vec![oldest], others].concat();
-        let place = all.iter().position(may_be_active).unwrap_or(0);
-        let certificate = all.swap_remove(place);
+    async fn return_found(self, mut found: Vec<ClientCertificate>) -> Result<Issued> {
+        // The oldest one that is active, or else the oldest one, which is an error.
+        let place = found.iter().position(may_be_active).unwrap_or(0);
+        let certificate = found.swap_remove(place);
         self.hand_out(&certificate);
         check(&certificate, &self.csr, self.options.validity_days)?;
-        let surplus = self.revoke_duplicates(&certificate, all).await;
+        let surplus = self.revoke_duplicates(&certificate, found).await;
         tracing::info!(certificate = %certificate.id(), attempts = self.attempts, "recovered");
         Ok(Issued {
             certificate,

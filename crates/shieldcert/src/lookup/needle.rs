@@ -248,8 +248,8 @@ pub(crate) struct Findings {
 /// What a look-up concludes.
 #[derive(Clone, Debug)]
 pub(crate) enum Conclusion {
-    /// The oldest match, and the others.
-    Found(ClientCertificate, Vec<ClientCertificate>),
+    /// The matches, oldest first. Never empty.
+    Found(Vec<ClientCertificate>),
     /// There was none when the look-up began.
     Absent,
     /// Nothing can be concluded, because of these records and this problem.
@@ -258,13 +258,10 @@ pub(crate) enum Conclusion {
 
 impl Findings {
     pub(crate) fn conclude(self) -> Conclusion {
-        let mut matches = self.matches.into_iter();
-        match matches.next() {
-            Some(first) if self.unclear.is_empty() => Conclusion::Found(first, matches.collect()),
-            None if self.unclear.is_empty()
-                && self.incomparable.is_empty()
-                && self.unread.is_none() =>
-            {
+        let is_clear = self.unclear.is_empty();
+        match self.matches.is_empty() {
+            false if is_clear => Conclusion::Found(self.matches),
+            true if is_clear && self.incomparable.is_empty() && self.unread.is_none() => {
                 Conclusion::Absent
             }
             _ => {

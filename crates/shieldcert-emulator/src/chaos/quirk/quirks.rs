@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::applied::Applied;
-use super::kind::{Kind, Total};
+use super::kind::Kind;
 use super::table::{QUIRKS, Row};
 use crate::core::random::Random;
 use crate::error::ParseError;
@@ -61,7 +61,10 @@ impl Quirks {
     }
 
     /// The name of a quirk that needs the store in memory, if there is one.
+    #[cfg(feature = "sqlite")]
     pub(crate) fn needs_memory(&self) -> Option<&'static str> {
+        use super::kind::Total;
+
         let needs = |kind| match kind {
             Kind::Lag(_) | Kind::Total(Total::Lag(_) | Total::Cached(_)) => true,
             Kind::Order(order) => order.needs_memory(),

@@ -111,11 +111,7 @@ impl Store {
 
     /// Whether the store can show this.
     pub(crate) fn can_show(&self, view: View) -> bool {
-        match self {
-            Self::Memory(_) => true,
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => view.as_of.is_none() && !view.order.needs_memory(),
-        }
+        matches!(self, Self::Memory(_)) || view.as_of.is_none() && !view.order.needs_memory()
     }
 
     /// The certificate with this id, if the zone has it, or had it at `as_of`.
