@@ -5,8 +5,9 @@ use shieldcert_emulator::{Fault, Quirks};
 /// What `--chaos help` prints.
 pub(crate) fn help() -> String {
     format!(
-        "Faults are written NAME=PERCENT%, separated by commas. A parameter follows the percentage:\n\
-         --chaos \"lose-response=5%, late=2%:1s..60s, respond=1%:503 retry-after=30\"\n\n{}",
+        "Faults are written NAME=PERCENT%, separated by commas. A parameter follows the percentage, and an operation\n\
+         (list, get, create, edit, delete or read) may go before the name:\n\
+         --chaos \"lose-response=5%, create: late=2%:1s..60s, respond=1%:503 retry-after=30\"\n\n{}",
         Fault::help()
     )
 }

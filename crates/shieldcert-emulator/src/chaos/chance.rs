@@ -4,54 +4,72 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::fault::Fault;
+use super::operation::Operation;
 use super::parse;
 use crate::core::random::Random;
 use crate::error::ParseError;
 
 /// Faults that are injected by chance, each with the share of the requests that it is injected into.
 ///
-/// Written as `NAME=PERCENT%`, with a parameter after a colon, separated by commas:
+/// Written as `NAME=PERCENT%`, with a parameter after a colon and an operation before the name, separated by commas:
 ///
 /// ```
 /// use shieldcert_emulator::Chaos;
 ///
-/// let chaos: Chaos = "lose-response=5%, late=2%:1s..60s, respond=1%:503 retry-after=30".parse()?;
-/// assert_eq!(chaos.to_string(), "lose-response=5%, late=2%:1s..1m, respond=1%:503 retry-after=30");
+/// let chaos: Chaos = "lose-response=5%, late=2%:1s..60s, create: respond=1%:503 retry-after=30".parse()?;
+/// assert_eq!(chaos.to_string(), "lose-response=5%, late=2%:1s..1m, create: respond=1%:503 retry-after=30");
 /// # Ok::<_, shieldcert_emulator::ParseError>(())
 /// ```
 ///
-/// A request meets one fault at most. It is drawn from a seed, so the same requests in the same order meet the same
+/// A percentage is that of the requests for its [`Operation`], or of all. A request meets one fault at most. It is drawn from a seed, so the same requests in the same order meet the same
 /// faults. [`Fault`] lists them; the default has none.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Chaos {
-    /// Faults with their percentages.
-    faults: Vec<(Fault, f64)>,
+    faults: Vec<Chance>,
+}
+
+/// A fault, and how often it is injected.
+#[derive(Debug, Clone, PartialEq)]
+struct Chance {
+    operation: Operation,
+    fault: Fault,
+    /// Of the requests for this operation.
+    percent: f64,
 }
 
 impl Chaos {
-    /// Draws the fault of the next request, if it meets one.
-    pub(crate) fn draw(&self, random: &Random) -> Option<Fault> {
+    /// Draws the fault of the next request, which is for this operation, if it meets one.
+    pub(crate) fn draw(&self, requested: Option<Operation>, random: &Random) -> Option<Fault> {
         if self.faults.is_empty() {
             return None;
         }
         let mut drawn = random.fraction();
-        for (fault, percent) in &self.faults {
-            let share = percent / 100.0;
+        for chance in self.of(requested) {
+            let share = chance.percent / 100.0;
             if drawn < share {
-                return Some(fault.clone());
+                return Some(chance.fault.clone());
             }
             drawn -= share;
         }
         None
     }
+
+    /// The faults that a request for this operation can meet.
+    fn of(&self, requested: Option<Operation>) -> impl Iterator<Item = &Chance> {
+        let faults = self.faults.iter();
+        faults.filter(move |chance| chance.operation.includes(requested))
+    }
 }
 
 impl fmt::Display for Chaos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (fault, percent)) in self.faults.iter().enumerate() {
-            let comma = if index == 0 { "" } else { ", " };
-            write!(f, "{comma}{}={percent}%", fault.name())?;
-            if let Some(argument) = fault.argument() {
+        for (index, chance) in self.faults.iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { ", " })?;
+            if chance.operation != Operation::Any {
+                write!(f, "{}: ", chance.operation)?;
+            }
+            write!(f, "{}={}%", chance.fault.name(), chance.percent)?;
+            if let Some(argument) = chance.fault.argument() {
                 write!(f, ":{argument}")?;
             }
         }
@@ -63,7 +81,7 @@ impl FromStr for Chaos {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let mut faults: Vec<(Fault, f64)> = Vec::new();
+        let mut chaos = Self::default();
         let items = text
             .split(',')
             .map(str::trim)
@@ -72,6 +90,10 @@ impl FromStr for Chaos {
             let (name, share) = item.split_once('=').ok_or_else(|| {
                 ParseError::new(format!("{item:?} has no percentage; write {item}=5%"))
             })?;
+            let (operation, name) = match name.split_once(':') {
+                None => (Operation::Any, name),
+                Some((operation, name)) => (operation.trim().parse()?, name),
+            };
             let row = parse::find(name.trim())?;
             let (share, argument) = match share.split_once(':') {
                 None => (share, None),
@@ -89,17 +111,27 @@ impl FromStr for Chaos {
                     ))
                 })?;
             let fault = parse::build(row, argument)?;
-            if faults.iter().any(|(other, _)| *other == fault) {
+            let mut others = chaos.faults.iter();
+            if others.any(|other| (other.operation, &other.fault) == (operation, &fault)) {
                 return Err(ParseError::new(format!("{} is given twice", row.name)));
             }
-            faults.push((fault, percent));
+            chaos.faults.push(Chance {
+                operation,
+                fault,
+                percent,
+            });
         }
-        if faults.iter().map(|(_, percent)| percent).sum::<f64>() > 100.0 + 1e-7 {
+        let sum = |requested| -> f64 { chaos.of(requested).map(|chance| chance.percent).sum() };
+        let requested = Operation::REQUESTED.map(Some);
+        if requested
+            .into_iter()
+            .any(|requested| sum(requested) > 100.0 + 1e-7)
+        {
             return Err(ParseError::new(
                 "the percentages add up to more than 100%; lower some",
             ));
         }
-        Ok(Self { faults })
+        Ok(chaos)
     }
 }
 
@@ -111,11 +143,11 @@ mod tests {
 
     #[test]
     fn chaos_round_trips_through_text() {
-        let text = " lose-response=5% , late=2.5%:1s..1m,respond=7%:503 a%2Cb,html=1%, ";
+        let text = " lose-response=5% , late=2.5%:1s..1m,POST :respond=7%:503 a%2Cb,get:html=1%, ";
         let chaos: Chaos = text.parse().expect("is parsed");
         assert_eq!(
             chaos.to_string(),
-            "lose-response=5%, late=2.5%:1s..1m, respond=7%:503 a%2Cb, html=1%"
+            "lose-response=5%, late=2.5%:1s..1m, create: respond=7%:503 a%2Cb, get: html=1%"
         );
         assert_eq!(chaos.to_string().parse(), Ok(chaos));
         assert_eq!("".parse(), Ok(Chaos::default()));
@@ -139,6 +171,9 @@ mod tests {
             "late=1%:1s..99999999999999999999s",
             "html=1%, html=2%",
             "html=60%,stall=60%",
+            "html=60%,get:stall=60%",
+            "fetch: html=1%",
+            "get: html=1%, get: html=2%",
         ]
         .map(|text| {
             let error = text.parse::<Chaos>().expect_err(text);
@@ -149,12 +184,25 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_is_for_its_operation() {
+        let chaos: Chaos = "get: html=100%, create: reset=100%, read: slow=0%"
+            .parse()
+            .expect("is parsed");
+        let random = Random::from_seed(1);
+        let draw = |requested| chaos.draw(requested, &random).map(|fault| fault.name());
+        assert_eq!(draw(Some(Operation::Get)), Some("html"));
+        assert_eq!(draw(Some(Operation::Create)), Some("reset"));
+        assert_eq!(draw(Some(Operation::List)), None);
+        assert_eq!(draw(None), None);
+    }
+
+    #[test]
     fn draws_keep_to_the_percentages_and_are_the_same_for_the_same_seed() {
         let chaos: Chaos = "html=10%, stall=20%:1s..2s".parse().expect("is parsed");
         let draw = |seed| -> Vec<_> {
             let random = Random::from_seed(seed);
             let draw = || {
-                let fault = chaos.draw(&random)?;
+                let fault = chaos.draw(None, &random)?;
                 Some((fault.name(), fault.time(|| random.fraction())))
             };
             (0..10_000).map(|_| draw()).collect()

@@ -50,6 +50,15 @@ const METHODS: [(&str, Operation); 4] = [
 ];
 
 impl Operation {
+    /// What a request can ask for.
+    pub(super) const REQUESTED: [Self; 5] = [
+        Self::List,
+        Self::Get,
+        Self::Create,
+        Self::Edit,
+        Self::Delete,
+    ];
+
     /// The operation that a request asks for, if it is one.
     pub(crate) fn of_request(method: &Method, path: &str) -> Option<Self> {
         let rest = path.strip_prefix(BASE_PATH)?.strip_prefix("/zones/")?;

@@ -166,13 +166,10 @@ impl Exchange {
 
     /// Has the service act later, though the requester may be gone by then. A reset cancels it.
     ///
-    /// The request is counted now: it has arrived.
+    /// The request is counted now: it has arrived. If the limiter refuses it, the service does not act later.
     async fn act_later(self, time: Duration, request: Request, next: Next, fault: &Fault) {
         let counted = self.count();
         self.note(None, Some(fault), counted.is_over_quota);
-        if counted.refused_for.is_some() {
-            return;
-        }
         let (parts, body) = request.into_parts();
         // The rest of an incomplete body never comes.
         let Ok(body) = body.collect().await else {

@@ -104,8 +104,8 @@ impl Network {
             return Some(fault);
         }
         match (&state.chaos, parent) {
-            (Some(chaos), _) => chaos.draw(&state.random),
-            (None, Some(parent)) => parent.lock().chaos.as_ref()?.draw(&state.random),
+            (Some(chaos), _) => chaos.draw(requested, &state.random),
+            (None, Some(parent)) => parent.lock().chaos.as_ref()?.draw(requested, &state.random),
             (None, None) => None,
         }
     }

@@ -100,6 +100,24 @@ async fn a_limit_counts_the_connections_own_requests() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_late_request_past_the_quota_does_not_act() {
+    let emulator = emulator();
+    let connection = emulator
+        .connect()
+        .rate_limit(RateLimit::new(1, Duration::from_secs(10)));
+    let late = Fault::late(Duration::from_secs(30));
+    connection.script([ScriptedFault::next(Operation::Create, late).times(2)]);
+    for over_quota in [false, true] {
+        let body = create_body(&csr("device"), 365);
+        assert_eq!(send(&connection, "POST", body).await, Some(504));
+        let last = emulator.history().last().cloned().expect("an event");
+        assert_eq!(last.over_quota, over_quota);
+    }
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert_eq!(count(&emulator).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_block_refuses_every_request_of_its_connection() {
     let emulator = emulator();
     let (one, other) = (emulator.connect(), emulator.connect());

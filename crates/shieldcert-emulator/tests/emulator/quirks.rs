@@ -203,8 +203,14 @@ async fn a_lagging_replica_shows_an_earlier_state() {
         assert_eq!(names(&emulator, "").await.len(), 0, "all are too young");
         assert_eq!(info(&emulator, "").await["total_count"], 0);
         tokio::time::sleep(Duration::from_secs(11)).await;
-        issue(&emulator, "younger").await;
-        assert_eq!(names(&emulator, "").await.len(), 2);
+        // By name and by expiry it is the first.
+        let younger = create_body(&csr("a-younger"), 1);
+        call(&emulator, "POST", "", younger)
+            .await
+            .assert_succeeded();
+        let mut shown = names(&emulator, "").await;
+        shown.sort();
+        assert_eq!(shown, ["000", "device"], "{order}");
         let status = async || {
             let one = call(&emulator, "GET", &path, "").await;
             one.result("status").to_owned()
