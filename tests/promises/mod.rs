@@ -4,6 +4,7 @@ mod checked_certificates;
 mod exactly_once;
 mod good_citizen;
 mod lifecycle;
+mod lying_service;
 mod nothing_missed;
 mod retry;
 mod secrets;

@@ -5,10 +5,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::lying_service::{
+    Beyond, Cap, CapKind, LyingService, Moves, Offset, Order, Settings, Total,
+};
 use bytes::Bytes;
 use fastrand::Rng;
-use shieldcert::{CertificateId, Csr, Status, StatusFilter, Zone};
-use shieldcert_emulator::{Emulator, Operation, Order, TotalCount};
+use shieldcert::{CertificateId, Csr, Error, Status, StatusFilter, Zone};
+use shieldcert_emulator::{Emulator, Operation, Order as EmulatorOrder, TotalCount};
 use shieldcert_tests::kit::tap::Tap;
 use shieldcert_tests::kit::{TOKEN, issue, key_and_csr, zone_through};
 
@@ -67,7 +70,11 @@ impl Others {
 async fn try_seed(seed: u64) {
     let mut random = Rng::with_seed(seed);
     let order = random
-        .choice([Order::NewestFirst, Order::OldestFirst, Order::ById])
+        .choice([
+            EmulatorOrder::NewestFirst,
+            EmulatorOrder::OldestFirst,
+            EmulatorOrder::ById,
+        ])
         .expect("not empty");
     let total = random
         .choice([TotalCount::Unfiltered, TotalCount::Filtered])
@@ -133,8 +140,17 @@ async fn try_seed(seed: u64) {
         .prefetch(prefetch)
         .stream();
     let mut times = HashMap::<CertificateId, u32>::new();
-    while let Some(certificate) = stream.try_next().await.expect(&setting) {
-        *times.entry(certificate.id().clone()).or_default() += 1;
+    let shown = || -> String {
+        let requests = tap.requests();
+        let queries = requests.iter().map(|r| r.uri().query().unwrap_or_default());
+        queries.collect::<Vec<_>>().join("\n")
+    };
+    loop {
+        match stream.try_next().await {
+            Ok(Some(certificate)) => *times.entry(certificate.id().clone()).or_default() += 1,
+            Ok(None) => break,
+            Err(error) => panic!("{setting}: {error}\n{}", shown()),
+        }
     }
     for (id, times) in &times {
         assert_eq!(*times, 1, "{setting}: {id} was listed {times} times");
@@ -143,19 +159,19 @@ async fn try_seed(seed: u64) {
         .iter()
         .filter(|id| !times.contains_key(*id))
         .collect();
-    let requests: Vec<_> = tap.requests().iter().map(|r| r.uri().to_string()).collect();
     assert!(
         missed.is_empty(),
         "{setting}: {} missed of {}\n{}",
         missed.len(),
         lasting.len(),
-        requests.join("\n")
+        shown()
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_moving_list_misses_nothing_and_repeats_nothing() {
-    for seed in 0..100 {
+    let first: u64 = std::env::var("SEED").map_or(0, |seed| seed.parse().expect("a seed"));
+    for seed in first..first + seeds(100) {
         try_seed(seed).await;
     }
 }
@@ -192,17 +208,530 @@ async fn a_list_takes_no_more_requests_than_needed() {
     use TotalCount::{Filtered, Unfiltered};
     for (count, filter, total, size, expected) in [
         (0, StatusFilter::All, Unfiltered, 50, 1),
-        (1, StatusFilter::All, Unfiltered, 50, 1),
-        (50, StatusFilter::All, Unfiltered, 50, 1),
-        (51, StatusFilter::All, Filtered, 50, 2),
-        (100, StatusFilter::All, Unfiltered, 5, 20),
+        // One more than the fewest possible shows the end.
+        (1, StatusFilter::All, Unfiltered, 50, 2),
+        (50, StatusFilter::All, Unfiltered, 50, 2),
+        (51, StatusFilter::All, Filtered, 50, 3),
+        (73, StatusFilter::All, Unfiltered, 50, 3),
+        (100, StatusFilter::All, Unfiltered, 5, 21),
         (0, StatusFilter::Active, Filtered, 50, 1),
-        (50, StatusFilter::Active, Filtered, 50, 1),
+        (1, StatusFilter::Active, Filtered, 50, 2),
+        (50, StatusFilter::Active, Filtered, 50, 2),
         // 50, then 49 more with each: the overlap.
-        (99, StatusFilter::Active, Filtered, 50, 2),
-        (100, StatusFilter::Active, Filtered, 50, 3),
+        (99, StatusFilter::Active, Filtered, 50, 3),
+        (100, StatusFilter::Active, Filtered, 50, 4),
     ] {
         let requests = list_quiet_zone(count, filter, total, size).await;
         assert_eq!(requests, expected, "{count} {filter} {total:?} {size}");
+    }
+}
+
+/// What a listing of a lying service came to.
+struct Outcome {
+    listed: Result<usize, Error>,
+    requests: usize,
+    /// How the promise was broken, with what was requested.
+    broken: Option<String>,
+}
+
+/// Lists a service and checks that what is returned is complete, or an error.
+async fn list_lying_service(
+    service: &LyingService,
+    filter: StatusFilter,
+    size: u32,
+    prefetch: u32,
+) -> Outcome {
+    let list = zone_through(service.clone()).list();
+    let list = list.status(filter).page_size(size).prefetch(prefetch);
+    let mut stream = list.stream();
+    let mut listed = HashMap::<String, u32>::new();
+    let mut problem = None;
+    let end = loop {
+        match stream.try_next().await {
+            Ok(Some(certificate)) => {
+                if !filter.matches(certificate.status()) {
+                    problem = Some("foreign records".to_owned());
+                }
+                *listed.entry(certificate.id().to_string()).or_default() += 1;
+            }
+            Ok(None) => break Ok(listed.len()),
+            Err(error) => break Err(error),
+        }
+    };
+    if !matches!(stream.try_next().await, Ok(None)) {
+        problem = Some("it went on after its end".to_owned());
+    }
+    let requests = service.requests();
+    if listed.values().any(|times| *times > 1) {
+        problem = Some("a record was listed twice".to_owned());
+    }
+    if end.is_ok() {
+        let lasting = service.lasting(filter);
+        let missed = lasting
+            .iter()
+            .filter(|id| !listed.contains_key(*id))
+            .count();
+        if missed > 0 {
+            problem = Some(format!("{missed} missed of {}", lasting.len()));
+        }
+    }
+    if requests.len() > 2 * service.read() + 120 {
+        problem = Some(format!("{} requests", requests.len()));
+    }
+    Outcome {
+        listed: end,
+        requests: requests.len(),
+        broken: problem.map(|problem| format!("{problem}\n{}", requests.join("\n"))),
+    }
+}
+
+fn draw_settings(random: &mut Rng) -> Settings {
+    let kind = |random: &mut Rng| pick(random, &[CapKind::Rewrites, CapKind::Cuts]);
+    Settings {
+        count: match random.u8(0..4) {
+            0 => random.usize(0..8),
+            1 => pick(random, &[20, 25, 49, 50, 51, 99, 100, 150]),
+            _ => random.usize(0..260),
+        },
+        order: pick(
+            random,
+            &[Order::OldestFirst, Order::NewestFirst, Order::ById],
+        ),
+        cap: match random.u8(0..9) {
+            0 => Cap::Always(random.u64(1..50), kind(random)),
+            1 => Cap::Later(random.u64(1..50), kind(random)),
+            2 => Cap::Sometimes(kind(random)),
+            3 => Cap::Fixed(pick(random, &[1, 3, 5, 20, 25, 50, 100])),
+            _ => Cap::None,
+        },
+        total: pick(
+            random,
+            &[
+                Total::Right,
+                Total::Right,
+                Total::Filtered,
+                Total::Missing,
+                Total::Null,
+                Total::Text,
+                Total::Zero,
+                Total::Own,
+                Total::Active,
+                Total::Cached,
+                Total::Lagging,
+                Total::SecondQuery,
+                Total::TooLarge,
+            ],
+        ),
+        offset: pick(
+            random,
+            &[Offset::Supported, Offset::Ignored, Offset::Refused],
+        ),
+        beyond: pick(
+            random,
+            &[
+                Beyond::Empty,
+                Beyond::NotFound,
+                Beyond::BadRequest,
+                Beyond::LastPage,
+            ],
+        ),
+        moves: match random.u8(0..6) {
+            0..3 => Moves::None,
+            3 => Moves::Bursts,
+            4 => Moves::BeginningLeaves(random.usize(1..60)),
+            _ => Moves::Issues(random.usize(1..40)),
+        },
+        issued_at_most: 1000,
+        page_ignored: random.u8(0..8) == 0,
+        filter_ignored: random.u8(0..5) == 0,
+        stale: if random.u8(0..6) == 0 { 30 } else { 0 },
+        odd: if random.u8(0..5) == 0 { 10 } else { 0 },
+    }
+}
+
+fn pick<T: Copy>(random: &mut Rng, values: &[T]) -> T {
+    random.choice(values).copied().expect("not empty")
+}
+
+/// `SEEDS=10000` runs more.
+fn seeds(default: u64) -> u64 {
+    let seeds = std::env::var("SEEDS").ok();
+    seeds
+        .and_then(|seeds| seeds.parse().ok())
+        .unwrap_or(default)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_a_lying_service_is_complete_or_an_error() {
+    let (mut errors, mut broken) = (0, 0);
+    let first: u64 = std::env::var("SEED").map_or(0, |seed| seed.parse().expect("a seed"));
+    for seed in first..first + seeds(300) {
+        let mut random = Rng::with_seed(seed);
+        let settings = draw_settings(&mut random);
+        let filter = pick(
+            &mut random,
+            &[StatusFilter::All, StatusFilter::All, StatusFilter::Active],
+        );
+        let (size, prefetch) = (pick(&mut random, &[50, 50, 20, 7, 5]), random.u32(1..=8));
+        let setting =
+            format!("seed {seed}: {filter}, {size} a page, {prefetch} prefetched, {settings:?}");
+        println!("{setting}");
+        let service = LyingService::new(settings, seed);
+        let outcome = list_lying_service(&service, filter, size, prefetch).await;
+        if let Some(problem) = outcome.broken {
+            broken += 1;
+            println!("BROKEN {setting}: {problem}");
+        }
+        if let Err(error) = outcome.listed {
+            errors += 1;
+            println!("ERROR {setting}: {} requests: {error}", outcome.requests);
+        }
+    }
+    println!("{errors} errors");
+    assert_eq!(broken, 0);
+}
+
+/// Lists a service that must be read completely, and returns how many requests that took.
+async fn read_completely(settings: Settings, filter: StatusFilter) -> usize {
+    let setting = format!("{filter}, {settings:?}");
+    let service = LyingService::new(settings, 7);
+    let outcome = list_lying_service(&service, filter, 50, 8).await;
+    assert_eq!(outcome.broken, None, "{setting}");
+    if let Err(error) = outcome.listed {
+        panic!("{setting}: {error}\n{}", service.requests().join("\n"));
+    }
+    outcome.requests
+}
+
+/// Lists a service that can't be read, and returns the error and how many requests that took.
+async fn fail_to_read(settings: Settings, filter: StatusFilter) -> (String, usize) {
+    let setting = format!("{filter}, {settings:?}");
+    let service = LyingService::new(settings, 7);
+    let outcome = list_lying_service(&service, filter, 50, 8).await;
+    assert_eq!(outcome.broken, None, "{setting}");
+    let error = outcome.listed.expect_err(&setting);
+    (error.to_string(), outcome.requests)
+}
+
+const COUNTS: [usize; 12] = [0, 1, 3, 5, 6, 20, 25, 49, 50, 100, 137, 230];
+const TOTALS: [Total; 12] = [
+    Total::Right,
+    Total::Filtered,
+    Total::Missing,
+    Total::Null,
+    Total::Text,
+    Total::Zero,
+    Total::Own,
+    Total::Active,
+    Total::Cached,
+    Total::Lagging,
+    Total::SecondQuery,
+    Total::TooLarge,
+];
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_returns_fewer_records_than_asked_for_is_read_completely() {
+    for count in COUNTS {
+        for records in [5, 6, 7, 13, 25, 49] {
+            for kind in [CapKind::Rewrites, CapKind::Cuts] {
+                for cap in [Cap::Always(records, kind), Cap::Later(records, kind)] {
+                    for offset in [Offset::Supported, Offset::Ignored] {
+                        for total in [Total::Right, Total::Missing] {
+                            let settings = Settings {
+                                cap,
+                                offset,
+                                total,
+                                ..Settings::new(count)
+                            };
+                            read_completely(settings.clone(), StatusFilter::All).await;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_chooses_the_page_size_is_read_completely() {
+    for count in COUNTS {
+        for size in [1, 3, 5, 20, 25, 50, 100] {
+            for total in [Total::Right, Total::Missing] {
+                let settings = Settings {
+                    cap: Cap::Fixed(size),
+                    total,
+                    offset: Offset::Ignored,
+                    ..Settings::new(count)
+                };
+                read_completely(settings, StatusFilter::All).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_total_is_a_hint() {
+    for count in COUNTS {
+        for total in TOTALS {
+            if count == 0 && total == Total::TooLarge {
+                continue;
+            }
+            for filter in [StatusFilter::All, StatusFilter::Active] {
+                for moves in [Moves::None, Moves::Bursts] {
+                    let settings = Settings {
+                        total,
+                        moves,
+                        ..Settings::new(count)
+                    };
+                    read_completely(settings, filter).await;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_beyond_the_end_does_not_matter() {
+    for count in COUNTS {
+        for beyond in [
+            Beyond::Empty,
+            Beyond::NotFound,
+            Beyond::BadRequest,
+            Beyond::LastPage,
+        ] {
+            for total in [Total::Right, Total::Missing, Total::TooLarge] {
+                for filter in [StatusFilter::All, StatusFilter::Active] {
+                    if count == 0 && total == Total::TooLarge {
+                        continue;
+                    }
+                    let settings = Settings {
+                        beyond,
+                        total,
+                        ..Settings::new(count)
+                    };
+                    read_completely(settings, filter).await;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_ignores_page_is_an_error_after_a_handful_of_requests() {
+    for count in [51, 230] {
+        for total in TOTALS {
+            for offset in [Offset::Ignored, Offset::Refused] {
+                for filter in [StatusFilter::All, StatusFilter::Active] {
+                    let settings = Settings {
+                        page_ignored: true,
+                        offset,
+                        total,
+                        ..Settings::new(count * 2)
+                    };
+                    let (error, requests) = fail_to_read(settings, filter).await;
+                    assert!(requests <= 8, "{requests}: {error}");
+                }
+            }
+        }
+        let settings = Settings {
+            page_ignored: true,
+            ..Settings::new(count)
+        };
+        read_completely(settings, StatusFilter::All).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_beginning_that_leaves_in_bursts_costs_nothing_where_offset_is_ignored() {
+    for count in [100, 200, 400] {
+        for leave in [1, 10, 25, 49, 50, 60] {
+            let settings = Settings {
+                offset: Offset::Ignored,
+                moves: Moves::BeginningLeaves(leave),
+                ..Settings::new(count)
+            };
+            read_completely(settings, StatusFilter::Active).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_filter_that_the_service_ignores_is_applied_here() {
+    for count in COUNTS {
+        let settings = Settings {
+            filter_ignored: true,
+            ..Settings::new(count)
+        };
+        read_completely(settings, StatusFilter::Active).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_moves_faster_than_it_can_be_read_is_an_error() {
+    for order in [Order::OldestFirst, Order::NewestFirst, Order::ById] {
+        let settings = Settings {
+            order,
+            moves: Moves::Issues(60),
+            issued_at_most: u64::MAX,
+            ..Settings::new(200)
+        };
+        let (error, requests) = fail_to_read(settings, StatusFilter::All).await;
+        assert!(
+            error.contains("changes faster than it can be read"),
+            "{error}"
+        );
+        assert!(requests < 300, "{order:?}: {requests}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_cannot_be_read_are_returned_beside_the_others() {
+    for order in [Order::OldestFirst, Order::NewestFirst, Order::ById] {
+        let settings = Settings {
+            order,
+            odd: 20,
+            ..Settings::new(230)
+        };
+        read_completely(settings.clone(), StatusFilter::All).await;
+        let service = LyingService::new(settings, 7);
+        let list = zone_through(service.clone()).list().await.expect("is read");
+        let ids: HashSet<String> = list.iter().map(|c| c.id().to_string()).collect();
+        assert_eq!(ids, service.lasting(StatusFilter::All));
+        let odd: Vec<String> = list
+            .unreadable()
+            .iter()
+            .map(|record| String::from_utf8_lossy(record.json()).into_owned())
+            .collect();
+        assert_eq!(
+            odd.len(),
+            service.odd().len(),
+            "each is reported once: {odd:?}"
+        );
+
+        let mut stream = zone_through(service).list().stream();
+        let mut certificates = 0;
+        while stream.try_next().await.expect("is read").is_some() {
+            certificates += 1;
+        }
+        assert_eq!(certificates, list.len());
+        assert_eq!(stream.take_unreadable(), list.unreadable());
+        assert!(stream.take_unreadable().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_cannot_be_read_is_an_error_that_names_it_and_ends_the_stream() {
+    for body in [
+        r#"{"success":true,"result":[{"id":"0]}"#,
+        "<html>busy</html>",
+        "5",
+    ] {
+        let mut service = LyingService::new(Settings::new(230), 7);
+        for request in 2..40 {
+            service = service.instead(request, 200, body);
+        }
+        let mut stream = zone_through(service).list().prefetch(1).stream();
+        let mut read = 0;
+        let error = loop {
+            match stream.try_next().await {
+                Ok(certificate) => read += usize::from(certificate.is_some()),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert_eq!(read, 100, "what was read before stays usable");
+        assert!(
+            error.contains("client_certificates?page=3&per_page=50"),
+            "{error}"
+        );
+        for _ in 0..3 {
+            assert!(stream.try_next().await.expect("has ended").is_none());
+        }
+    }
+}
+
+/// Prints what a list costs beside the least possible. Run it with `--nocapture`.
+#[tokio::test(start_paused = true)]
+async fn a_list_of_a_hostile_service_takes_a_bounded_number_of_requests() {
+    let kinds: [(&str, Settings); 9] = [
+        ("well-behaved", Settings::new(0)),
+        (
+            "caps at 25",
+            Settings {
+                cap: Cap::Always(25, CapKind::Rewrites),
+                ..Settings::new(0)
+            },
+        ),
+        (
+            "cuts at 25",
+            Settings {
+                cap: Cap::Always(25, CapKind::Cuts),
+                ..Settings::new(0)
+            },
+        ),
+        (
+            "pages of 20",
+            Settings {
+                cap: Cap::Fixed(20),
+                ..Settings::new(0)
+            },
+        ),
+        (
+            "cuts some",
+            Settings {
+                cap: Cap::Sometimes(CapKind::Cuts),
+                ..Settings::new(0)
+            },
+        ),
+        (
+            "no total",
+            Settings {
+                total: Total::Missing,
+                ..Settings::new(0)
+            },
+        ),
+        (
+            "total too large",
+            Settings {
+                total: Total::TooLarge,
+                ..Settings::new(0)
+            },
+        ),
+        (
+            "404 beyond",
+            Settings {
+                beyond: Beyond::NotFound,
+                ..Settings::new(0)
+            },
+        ),
+        (
+            "issues 10 a request",
+            Settings {
+                moves: Moves::Issues(10),
+                ..Settings::new(0)
+            },
+        ),
+    ];
+    println!("{:20} {:>6} {:>6} {:>6}", "certificates", 73, 230, 1000);
+    let counts = [73, 230, 1000];
+    println!("{:20} {:>6} {:>6} {:>6}", "least possible", 2, 5, 20);
+    for (name, settings) in kinds {
+        let mut requests = Vec::new();
+        for count in counts {
+            let settings = Settings {
+                count,
+                ..settings.clone()
+            };
+            let took = read_completely(settings, StatusFilter::All).await;
+            let least = count.div_ceil(50);
+            if name == "well-behaved" {
+                assert!(took <= least + 1, "{took}");
+            }
+            assert!(took <= 4 * least + 40, "{name}: {took}");
+            requests.push(took);
+        }
+        let [a, b, c] = requests[..] else {
+            unreachable!()
+        };
+        println!("{name:20} {a:>6} {b:>6} {c:>6}");
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use shieldcert::{Client, ClientCertificate, Error, RetryPolicy, Status, Zone};
+use shieldcert::{CertificateList, Client, Error, RetryPolicy, Status, Zone};
 use shieldcert_emulator::{CannedResponse, Emulator, Fault, Operation, ScriptedFault};
 use shieldcert_tests::kit::{ID, TOKEN, zone};
 
@@ -20,7 +20,7 @@ fn zone_with_list(status: u16, body: &str) -> Zone {
     zone(builder.transport(Arc::new(emulator.transport())))
 }
 
-async fn list(status: u16, body: &str) -> Result<Vec<ClientCertificate>, Error> {
+async fn list(status: u16, body: &str) -> Result<CertificateList, Error> {
     zone_with_list(status, body).list().await
 }
 

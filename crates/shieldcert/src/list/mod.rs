@@ -121,11 +121,12 @@ impl List {
 
     async fn collect(self) -> Result<CertificateList> {
         let mut pages = self.pages();
-        let mut list = CertificateList::default();
+        let (mut certificates, mut unreadable) = (Vec::new(), Vec::new());
         while let Some(page) = pages.try_next().await? {
-            list.extend(page);
+            certificates.extend(page.certificates);
+            unreadable.extend(page.unreadable);
         }
-        Ok(list)
+        Ok(CertificateList::new(certificates, unreadable))
     }
 
     /// Fetches one page by its number from 1, with the service's total, and without a promise about the other pages.

@@ -70,11 +70,6 @@ impl CertificateList {
     pub fn into_parts(self) -> (Vec<ClientCertificate>, Vec<UnreadableRecord>) {
         (self.certificates, self.unreadable)
     }
-
-    pub(super) fn extend(&mut self, page: Page) {
-        self.certificates.extend(page.certificates);
-        self.unreadable.extend(page.unreadable);
-    }
 }
 
 impl Deref for CertificateList {

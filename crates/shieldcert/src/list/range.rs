@@ -49,10 +49,10 @@ impl PageRange {
         self.start.saturating_add(self.size)
     }
 
-    /// Returns the page with the place before `place` in it and the most places from `place` on, of at most `max`
-    /// records. `None` if no page but the first has both.
-    pub(super) fn overlapping_page(place: u64, max: u64) -> Option<Self> {
-        let last = place.checked_sub(1)?;
+    /// Returns the page with the place before `from` in it and the most places from `place` on, of at most `max` records.
+    /// `None` if no page but the first has both.
+    pub(super) fn overlapping_page(from: u64, place: u64, max: u64) -> Option<Self> {
+        let last = from.checked_sub(1)?;
         let pages = (MIN_SIZE..=max).map(|size| Self::page(last / size + 1, size));
         pages
             .filter(|page| page.start > 0 && page.end() > place)
@@ -80,7 +80,7 @@ mod tests {
     fn an_overlapping_page_holds_the_last_place_and_the_next() {
         for place in 6..5000 {
             for max in [5, 6, 13, 49, 50] {
-                match PageRange::overlapping_page(place, max) {
+                match PageRange::overlapping_page(place, place, max) {
                     Some(page) => {
                         assert!(page.start < place && page.end() > place, "{place} {max}");
                         assert!(page.size <= max && page.start > 0);
@@ -90,8 +90,8 @@ mod tests {
                 }
             }
         }
-        assert_eq!(PageRange::overlapping_page(5, 50), None);
-        let after_fifty = PageRange::overlapping_page(50, 50).expect("there is one");
+        assert_eq!(PageRange::overlapping_page(5, 5, 50), None);
+        let after_fifty = PageRange::overlapping_page(50, 50, 50).expect("there is one");
         assert_eq!((after_fifty.start, after_fifty.size), (49, 49));
     }
 }

@@ -97,8 +97,9 @@ pub(super) struct Scan {
     pub(super) service_filter: StatusFilter,
     mode: Mode,
     parameters: Parameters,
-    /// The other parameters did not work.
-    is_last_resort: bool,
+    /// What the service was seen to ignore or refuse.
+    is_page_ignored: bool,
+    is_offset_ignored: bool,
     /// The keys of the ids that have been read.
     seen: HashSet<u128>,
     /// Those of them that have been read since the last checkpoint: no anchors.
@@ -111,6 +112,8 @@ pub(super) struct Scan {
     place: u64,
     /// The last record of that response.
     tail: Option<u128>,
+    /// The range that they follow from, if it brought nothing new: it proves nothing by coming again.
+    repeated_range: Option<PageRange>,
     /// `place` and `tail` at the last checkpoint.
     checkpoint: (u64, Option<u128>),
     /// The first record of the list.
@@ -119,6 +122,8 @@ pub(super) struct Scan {
     last_page: Option<PageRange>,
     /// The page that is asked for twice with different sizes, to see whether the service ignores them.
     probe: Option<Vec<u128>>,
+    /// The number, size and records of the last page without an anchor.
+    unanchored: Option<(u64, u64, Vec<u128>)>,
     /// The place behind the ranges that have been requested.
     requested_to: u64,
     /// Nothing is requested until the checkpoint in flight has arrived.
@@ -152,6 +157,21 @@ pub(super) struct Scan {
     refusals: u32,
     productive: u64,
     useless: u64,
+    /// How often the beginning was read again.
+    rewinds: u64,
+    /// The least that was left to be read, as far as totals show it, and when.
+    least_left: u64,
+    productive_at_least_left: u64,
+    /// The first record of a response that ended like the list and was longer than the overlap.
+    loose_end: Option<Option<u128>>,
+    /// The beginning is read again to see whether parameters are ignored.
+    is_doubted: bool,
+    /// Whether a page far behind is the last page again.
+    is_far: bool,
+    /// The first page was asked for with more than the smallest size.
+    is_widened: bool,
+    /// Pages of a size that the service chooses did not work either.
+    is_fixed_tried: bool,
     pub(super) ended: bool,
 }
 
@@ -180,6 +200,12 @@ impl Scan {
     const CHECKPOINT: u64 = 64;
     /// How many more responses may bring nothing new than something new.
     const MAX_USELESS: u64 = 50;
+    /// How often the list may be read from its beginning again.
+    const MAX_REWINDS: u64 = 50;
+    /// How many responses in a row may leave as much to be read as there was.
+    const MAX_WITHOUT_APPROACH: u64 = 100;
+    /// A list of a million certificates.
+    const MAX_RESPONSES: u64 = 25_000;
     /// How often in a row nothing new may come before other parameters are tried.
     const MAX_MISSES: u32 = 8;
     /// A list may move just so that its beginning comes again, so once proves nothing.
@@ -199,17 +225,20 @@ impl Scan {
             } else {
                 Parameters::Page
             },
-            is_last_resort: false,
+            is_page_ignored: false,
+            is_offset_ignored: false,
             seen: HashSet::new(),
             unverified: HashSet::new(),
             unreadable: HashSet::new(),
             read_before: HashSet::new(),
             place: 0,
             tail: None,
+            repeated_range: None,
             checkpoint: (0, None),
             front: None,
             last_page: None,
             probe: None,
+            unanchored: None,
             requested_to: 0,
             is_at_checkpoint: false,
             used: 0,
@@ -229,6 +258,14 @@ impl Scan {
             refusals: 0,
             productive: 0,
             useless: 0,
+            rewinds: 0,
+            least_left: u64::MAX,
+            productive_at_least_left: 0,
+            loose_end: None,
+            is_doubted: false,
+            is_far: false,
+            is_widened: false,
+            is_fixed_tried: false,
             ended: false,
         }
     }
@@ -267,7 +304,9 @@ impl Scan {
                     return None;
                 }
                 match self.parameters {
-                    Parameters::Page => PageRange::overlapping_page(self.requested_to, self.size),
+                    Parameters::Page => {
+                        PageRange::overlapping_page(self.requested_to, self.requested_to, self.size)
+                    }
                     Parameters::Offset => Some(PageRange::offset(self.requested_to - 1, self.size)),
                 }
             }
@@ -278,11 +317,14 @@ impl Scan {
     /// Returns the range that continues what was read.
     fn plan(&mut self) -> PageRange {
         match self.mode {
-            Mode::Fixed { size, page, .. } => PageRange {
-                start: (page - 1) * size,
-                size: size.clamp(MIN_SIZE, self.max_size),
-                by: Addressing::Page(page),
-            },
+            Mode::Fixed { size, page, .. } => {
+                let page = if self.is_far { page * 2 } else { page };
+                PageRange {
+                    start: (page - 1) * size,
+                    size: size.clamp(MIN_SIZE, self.query.page_size.into()),
+                    by: Addressing::Page(page),
+                }
+            }
             Mode::Pages { .. } => PageRange::page(self.place / self.size + 1, self.size),
             Mode::Overlap => self.plan_overlap(),
         }
@@ -294,18 +336,19 @@ impl Scan {
             return PageRange::page(2, MIN_SIZE + 1);
         }
         // Each time that the end shows, the overlap grows.
-        let place = self
-            .place
-            .saturating_sub(self.step_back)
-            .saturating_sub(self.ends_shown);
+        let place = self.place.saturating_sub(self.step_back);
         if place == 0 {
             return beginning;
         }
+        let place = place.saturating_sub(self.ends_shown).max(1);
         match self.parameters {
             // Nothing can overlap a single record and show that its response was not cut.
             Parameters::Offset if self.place == 1 => PageRange::offset(1, self.size),
             Parameters::Offset => PageRange::offset(place.max(2) - 1, self.size),
             // The second page of the smallest size starts here or behind.
+            Parameters::Page if self.place <= MIN_SIZE && self.is_widened && self.misses == 0 => {
+                PageRange::page(1, 2 * MIN_SIZE)
+            }
             Parameters::Page if self.place <= MIN_SIZE => PageRange::page(2, MIN_SIZE),
             Parameters::Page => {
                 // Before stepping back: a service that ignores the size may still show that the list ends.
@@ -319,8 +362,12 @@ impl Scan {
                         return range;
                     }
                 }
-                PageRange::overlapping_page(place, self.size)
-                    .or_else(|| PageRange::overlapping_page(place, 2 * MIN_SIZE.max(self.size)))
+                let behind = self.place - self.step_back;
+                let page = |from, max| PageRange::overlapping_page(from, behind, max);
+                page(place, self.size)
+                    .or_else(|| page(place, 2 * self.size))
+                    .or_else(|| page(behind, self.size))
+                    .or_else(|| page(behind, 2 * self.size))
                     .unwrap_or(beginning)
             }
         }
@@ -370,13 +417,34 @@ impl Scan {
                 }
             }
         };
-        if self.useless > self.productive + Self::MAX_USELESS && !self.ended {
+        let step = step?;
+        self.check_bounds(call)?;
+        Ok(step)
+    }
+
+    /// A list that changes faster than it is read, or repeats itself, would be read for ever.
+    fn check_bounds(&mut self, call: &Call) -> Result<()> {
+        if self.ended {
+            return Ok(());
+        }
+        let left = self.total.filter(|_| self.grows() && !self.is_total_wrong);
+        let left = left.map_or(0, |total| total.saturating_sub(self.place));
+        if left < self.least_left || left == 0 {
+            self.least_left = left;
+            self.productive_at_least_left = self.productive;
+        }
+        let without_approach = self.productive - self.productive_at_least_left;
+        let is_endless = self.useless > Self::MAX_USELESS + self.productive
+            || self.rewinds > Self::MAX_REWINDS
+            || without_approach > Self::MAX_WITHOUT_APPROACH
+            || self.productive > Self::MAX_RESPONSES;
+        if is_endless {
             return Err(self.fail(
                 call,
                 "it changes faster than it can be read, or the service repeats itself; try again later",
             ));
         }
-        step
+        Ok(())
     }
 
     /// Returns whether the response shows an older state than another one, as far as its total can be believed.
@@ -385,8 +453,11 @@ impl Scan {
         let Some(total) = total.filter(|_| self.grows()) else {
             return false;
         };
-        self.is_total_wrong |= keys.count > 0 && total < range.start + keys.count;
-        let is_older = !self.is_total_wrong && total < self.max_total;
+        let has_new = keys.readable.iter().any(|key| !self.seen.contains(key));
+        self.is_total_wrong |= has_new && total < range.start + keys.count;
+        // A total of none with no records is the response's own count.
+        let is_own = total == 0 && keys.count == 0;
+        let is_older = !self.is_total_wrong && !is_own && total < self.max_total;
         self.max_total = self.max_total.max(total);
         is_older
     }
@@ -476,7 +547,7 @@ impl Scan {
     ) -> Result<Step> {
         if let Some(probed) = self.probe.take() {
             if probed == keys.readable {
-                self.fix(keys.count);
+                self.fix(self.max_count);
             } else {
                 self.parameters = Parameters::Offset;
             }
@@ -503,34 +574,88 @@ impl Scan {
             return if is_behind_few || is_counted {
                 Ok(self.note_end(is_older))
             } else {
-                self.miss(range, None, call)
+                Ok(self.miss(range, None))
             };
         }
         if !is_beginning && !keys.readable.iter().any(|key| self.is_anchor(key)) {
             if range.is_by_page() && self.place <= MIN_SIZE {
-                if self.place == MIN_SIZE && keys.count == MIN_SIZE {
+                if self.place == MIN_SIZE {
                     // Pages of the smallest size can't overlap.
-                    self.fix(MIN_SIZE);
+                    if std::mem::replace(&mut self.is_widened, true) {
+                        self.fix(MIN_SIZE);
+                    }
                 } else {
                     self.probe = Some(keys.readable);
                 }
                 self.useless += 1;
                 return Ok(Step::SKIP);
             }
-            return self.miss(range, None, call);
+            // The same page, whatever its size: the service ignores the size.
+            if let Addressing::Page(number) = range.by
+                && let Some((page, size, records)) = self.unanchored.take()
+                && (page, size) != (number, range.size)
+                && page == number
+                && records == keys.readable
+            {
+                self.useless += 1;
+                self.fix(self.max_count);
+                return Ok(Step::SKIP);
+            }
+            if let Addressing::Page(number) = range.by {
+                self.unanchored = Some((number, range.size, keys.readable));
+            }
+            return Ok(self.miss(range, None));
         }
         let has_new = keys.readable.iter().any(|key| !self.is_anchor(key));
         let last = keys.readable.last().copied();
         let is_short = keys.count < range.size;
-        let is_exact = range.start + keys.count == self.place && last == self.tail;
+        let is_exact = range.start + keys.count == self.place
+            && last == self.tail
+            && Some(range) != self.repeated_range;
         if !has_new && !is_beginning && is_exact && is_short && keys.count < self.max_count {
             let mut step = self.use_records(response, false);
             step.continues = self.note_end(is_older).continues;
             return Ok(step);
         }
+        if is_beginning && std::mem::take(&mut self.is_doubted) {
+            if !has_new && keys.readable.first().copied() == self.front {
+                return Err(self.fail(call, IGNORED));
+            }
+            self.misses = 0;
+            self.restarts_seen = 0;
+            self.is_page_ignored = false;
+            self.is_offset_ignored = false;
+        }
+        // A list that moved shows more than the overlap. So does a page that starts elsewhere than asked, by chance. Two
+        // such responses that start differently can't both be chance.
+        let is_loose_end = !has_new
+            && !is_beginning
+            && last == self.tail
+            && is_short
+            && keys.count < self.max_count;
+        if is_loose_end {
+            let first = keys.readable.first().copied();
+            if self
+                .loose_end
+                .replace(first)
+                .is_some_and(|other| other != first)
+            {
+                let mut step = self.use_records(response, false);
+                step.continues = self.note_end(is_older).continues;
+                return Ok(step);
+            }
+        }
         let comes_again = !is_beginning && keys.readable.first().copied() == self.front;
         if !has_new && comes_again {
-            return self.miss(range, Some(keys.count), call);
+            return Ok(self.miss(range, Some(keys.count)));
+        }
+        let has_tail = keys.readable.iter().any(|key| Some(*key) == self.tail);
+        if !has_new && !is_beginning && is_short && !has_tail && self.grows() {
+            // It was cut, or starts elsewhere than asked.
+            self.useless += 1;
+            self.misses += 1;
+            self.switch_if_stuck();
+            return Ok(Step::SKIP);
         }
         // A short response may start elsewhere than asked: its place follows from the last record that was read.
         let known = self.tail.filter(|_| is_short && !is_beginning);
@@ -543,20 +668,23 @@ impl Scan {
         };
         let continues = self.place == range.end();
         self.tail = last;
+        self.repeated_range = (!has_new && !is_beginning).then_some(range);
         self.step_back = 0;
         self.ends_shown = 0;
         if is_beginning {
+            self.rewinds += 1;
             self.front = keys.readable.first().copied();
         }
         self.note_size(range, keys.count);
         if !has_new && !is_beginning {
             self.useless += 1;
             self.misses += 1;
-            self.switch_if_stuck(call)?;
+            self.switch_if_stuck();
             return Ok(Step::SKIP);
         }
         if has_new {
             self.cuts |= self.was_short;
+            self.loose_end = None;
             self.productive += 1;
             self.used += 1;
             self.misses = 0;
@@ -564,6 +692,7 @@ impl Scan {
             self.last_page = range.is_by_page().then_some(range).or(self.last_page);
         } else {
             self.useless += 1;
+            self.misses += 1;
         }
         self.was_short = is_short;
         for key in &keys.readable {
@@ -596,9 +725,9 @@ impl Scan {
         response: RecordPage,
         call: &Call,
     ) -> Result<Step> {
-        if keys.count == 0 {
-            self.ended = true;
-            return Ok(Step::SKIP);
+        let is_far = std::mem::take(&mut self.is_far);
+        if keys.count == 0 && !is_far {
+            return self.end_fixed(call);
         }
         let has_new = keys
             .readable
@@ -622,12 +751,25 @@ impl Scan {
             };
             return Ok(Step::SKIP);
         }
-        if !has_new && last == self.tail && page > 2 {
-            // The last page again.
-            self.ended = true;
+        let is_front = keys.readable.first().copied() == self.front;
+        let is_tail = !has_new && last == self.tail && page > 2 && !is_front;
+        if is_tail && is_far {
+            // Whatever is behind the last page is the last page again.
+            return self.end_fixed(call);
+        }
+        if is_tail || is_far {
+            self.useless += 1;
+            self.is_far = is_tail;
+            if is_far {
+                self.mode = Mode::Fixed {
+                    size,
+                    page: page + 1,
+                    short,
+                };
+            }
             return Ok(Step::SKIP);
         }
-        if !has_new && page > 1 && keys.readable.first().copied() == self.front {
+        if !has_new && page > 1 && is_front {
             self.restarts_seen += 1;
             if self.restarts_seen >= Self::MAX_RESTARTS_SEEN {
                 return Err(self.fail(call, IGNORED));
@@ -657,6 +799,18 @@ impl Scan {
         Ok(self.use_records(response, page == 1))
     }
 
+    fn end_fixed(&mut self, call: &Call) -> Result<Step> {
+        let total = self.total.filter(|_| !self.is_total_wrong).unwrap_or(0);
+        if total > self.read() {
+            return Err(self.fail(
+                call,
+                &format!("the service counts {total} certificates, but its pages end here"),
+            ));
+        }
+        self.ended = true;
+        Ok(Step::SKIP)
+    }
+
     /// Goes on with pages of a size that the service chooses.
     fn fix(&mut self, size: u64) {
         tracing::debug!(filter = %self.service_filter, "reading the list from its beginning");
@@ -666,6 +820,7 @@ impl Scan {
             self.read_before.extend(self.seen.drain());
             self.unverified.clear();
         }
+        self.is_fixed_tried = true;
         self.misses = 0;
         self.restarts_seen = 0;
         self.mode = Mode::Fixed {
@@ -679,13 +834,14 @@ impl Scan {
     fn note_size(&mut self, range: PageRange, count: u64) {
         self.max_count = self.max_count.max(count);
         if count < range.size {
-            if self.last_cut == Some(count) && count < self.max_size {
+            let is_cap = self.cuts && self.last_cut == Some(count) && count == self.max_count;
+            if is_cap && count < self.max_size {
                 self.max_size = count.max(MIN_SIZE);
             }
             self.last_cut = Some(count);
             self.size = count.clamp(MIN_SIZE, self.max_size);
         } else {
-            self.size = (self.size * 2).min(self.max_size);
+            self.size = self.max_size;
         }
     }
 
@@ -705,14 +861,14 @@ impl Scan {
             needed += 4;
         }
         self.ended = self.ends_shown >= needed;
-        if self.place <= MIN_SIZE && !self.is_last_resort {
+        if self.place <= MIN_SIZE && !self.is_offset_ignored {
             self.parameters = Parameters::Offset;
         }
         Step::SKIP
     }
 
     /// The response can't be used, or is the beginning of the list again.
-    fn miss(&mut self, range: PageRange, again: Option<u64>, call: &Call) -> Result<Step> {
+    fn miss(&mut self, range: PageRange, again: Option<u64>) -> Step {
         self.useless += 1;
         self.misses += 1;
         self.used = 0;
@@ -722,7 +878,7 @@ impl Scan {
             // Up to five records whose page comes again are a list that ends, if the total agrees.
             if self.place <= MIN_SIZE && count == self.place && self.total == Some(count) {
                 self.ended = true;
-                return Ok(Step::SKIP);
+                return Step::SKIP;
             }
         }
         let is_odd_page = range.is_by_page() && self.grows() && self.misses <= 2;
@@ -733,27 +889,51 @@ impl Scan {
                 "the list moved; stepping back"
             );
         }
-        self.switch_if_stuck(call)?;
-        Ok(Step::SKIP)
+        self.switch_if_stuck();
+        Step::SKIP
     }
 
     /// Tries other parameters where these lead nowhere.
-    fn switch_if_stuck(&mut self, call: &Call) -> Result<()> {
-        let is_ignored = self.restarts_seen >= Self::MAX_RESTARTS_SEEN;
-        if !is_ignored && self.misses < Self::MAX_MISSES {
-            return Ok(());
-        }
-        if self.is_last_resort && is_ignored {
-            return Err(self.fail(call, IGNORED));
-        }
-        if self.is_last_resort {
-            if self.max_size < MIN_SIZE || self.max_count == self.max_size {
-                self.fix(self.max_count.max(1));
+    fn switch_if_stuck(&mut self) {
+        if self.restarts_seen >= Self::MAX_RESTARTS_SEEN {
+            self.ignore_parameters();
+        } else if self.misses >= Self::MAX_MISSES * if self.grows() { 2 } else { 1 } {
+            let is_other_ignored = match self.parameters {
+                Parameters::Page => self.is_offset_ignored,
+                Parameters::Offset => self.is_page_ignored,
+            };
+            if !is_other_ignored {
+                self.switch_parameters();
+            } else if !self.is_fixed_tried && self.can_fix() {
+                self.fix(self.max_count);
             }
-            return Ok(());
         }
-        self.switch_parameters();
-        Ok(())
+    }
+
+    /// The service ignores the parameters in use, or refuses them.
+    fn ignore_parameters(&mut self) {
+        let is_other_ignored = match self.parameters {
+            Parameters::Page => {
+                self.is_page_ignored = true;
+                self.is_offset_ignored
+            }
+            Parameters::Offset => {
+                self.is_offset_ignored = true;
+                self.is_page_ignored
+            }
+        };
+        if is_other_ignored {
+            // Unless the list has moved just so: its beginning shows it.
+            self.is_doubted = true;
+            self.step_back = self.place;
+        } else {
+            self.switch_parameters();
+        }
+    }
+
+    /// Whether the service returns so few records that pages of the sizes left to ask for can't overlap everywhere.
+    fn can_fix(&self) -> bool {
+        self.max_size < self.query.page_size.into() && self.max_count > 0
     }
 
     fn switch_parameters(&mut self) {
@@ -761,7 +941,6 @@ impl Scan {
             Parameters::Page => Parameters::Offset,
             Parameters::Offset => Parameters::Page,
         };
-        self.is_last_resort = true;
         self.misses = 0;
         self.restarts_seen = 0;
         self.step_back = 0;
@@ -772,18 +951,16 @@ impl Scan {
     pub(super) fn refuse(&mut self, range: PageRange, error: Error) -> Result<Step> {
         self.useless += 1;
         self.refusals += 1;
-        let agrees = self.was_short || self.total == Some(self.read());
+        let is_next =
+            range.start == self.read() || self.place <= MIN_SIZE && range.start <= MIN_SIZE;
+        let agrees = is_next && (self.was_short || self.total == Some(self.read()));
         match self.mode {
             Mode::Pages { .. } => {
                 self.leave_pages();
                 return Ok(Step::SKIP);
             }
-            Mode::Overlap if !range.is_by_page() && !self.is_last_resort => {
-                self.switch_parameters();
-                return Ok(Step::SKIP);
-            }
             Mode::Overlap => {
-                if self.refusals >= 2 && agrees && self.grows() {
+                if range.is_by_page() && self.refusals >= 2 && agrees {
                     self.ended = true;
                     return Ok(Step::SKIP);
                 }
@@ -791,15 +968,32 @@ impl Scan {
                 if self.misses > 2 {
                     self.step_back = (self.step_back * 2).max(self.size / 2);
                 }
+                if !range.is_by_page() {
+                    self.refusals = 0;
+                    self.ignore_parameters();
+                } else if self.refusals >= Self::MAX_REFUSALS && !self.is_offset_ignored {
+                    self.refusals = 0;
+                    self.switch_parameters();
+                }
             }
-            Mode::Fixed { short, .. } => {
+            Mode::Fixed { size, page, short } => {
+                if std::mem::take(&mut self.is_far) {
+                    self.refusals = 0;
+                    self.mode = Mode::Fixed {
+                        size,
+                        page: page + 1,
+                        short,
+                    };
+                    return Ok(Step::SKIP);
+                }
                 if self.refusals >= 2 && (short || self.total == Some(self.read())) {
                     self.ended = true;
                     return Ok(Step::SKIP);
                 }
             }
         }
-        if self.refusals >= Self::MAX_REFUSALS {
+        if self.refusals >= Self::MAX_REFUSALS || self.useless > Self::MAX_USELESS + self.productive
+        {
             return Err(error);
         }
         Ok(Step::SKIP)
