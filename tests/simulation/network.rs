@@ -93,6 +93,10 @@ impl Network {
     fn receive(&self, response: &http::Response<Bytes>) {
         let mut sent = self.sent();
         sent.has_response = true;
+        // What else has the header is about that one request.
+        if response.status() != http::StatusCode::TOO_MANY_REQUESTS {
+            return;
+        }
         // Other forms than whole seconds have tests of their own.
         let wait = response.headers().get("retry-after");
         let wait = wait.and_then(|value| value.to_str().ok()?.parse().ok());

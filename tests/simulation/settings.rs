@@ -70,7 +70,7 @@ impl Settings {
                 true => Duration::from_secs(lag.max(20)),
                 false => Duration::ZERO,
             },
-            lies_about_statuses: all.contains("unknown-status"),
+            lies_about_statuses: all.contains("unknown-status") || all.contains("nested-record"),
             shows_rate_limit: !all.contains("no-ratelimit"),
             issues_wrong_certificates: all.contains("certificate=null")
                 || all.contains("extra-validity"),

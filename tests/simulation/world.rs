@@ -1,7 +1,7 @@
 //! A zone, several clients and other tools, and what they do.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
@@ -29,6 +29,9 @@ pub(super) const MAX_DURATION: Duration = Duration::from_secs(4 * 3600);
 
 /// After this, nothing that was sent still acts.
 const SETTLED: Duration = Duration::from_secs(300);
+
+/// A replica that lags by less does not make a certificate look as if somebody had moved it.
+const OVERTAKEN_AFTER: Duration = Duration::from_secs(75);
 
 /// Starts a runtime on a paused clock.
 pub(super) fn start() -> Runtime {
@@ -77,8 +80,19 @@ struct World {
     pool: Vec<CertificateId>,
     /// Certificates that nobody touches.
     fixed: Mutex<BTreeMap<String, Fixed>>,
+    /// Who moves which certificate of the pool.
+    moves: Mutex<HashMap<CertificateId, Moves>>,
     /// How old what a response shows may be.
     lag: Duration,
+}
+
+/// The moves of a certificate, by anybody.
+#[derive(Default)]
+struct Moves {
+    begun: u32,
+    under_way: u32,
+    /// When the last one ended.
+    ended: Option<Instant>,
 }
 
 impl World {
@@ -88,6 +102,30 @@ impl World {
 
     fn fixed(&self) -> MutexGuard<'_, BTreeMap<String, Fixed>> {
         self.fixed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn moves<T>(&self, id: &CertificateId, change: impl FnOnce(&mut Moves) -> T) -> T {
+        let mut moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
+        change(moves.entry(id.clone()).or_default())
+    }
+
+    /// Notes that somebody begins to move a certificate. Returns its number, if nobody else may be at it.
+    fn begin_move(&self, id: &CertificateId) -> Option<u32> {
+        self.moves(id, |moves| {
+            moves.begun += 1;
+            moves.under_way += 1;
+            let is_settled = moves.ended.is_none_or(|ended| ended.elapsed() > SETTLED);
+            (moves.under_way == 1 && is_settled).then_some(moves.begun)
+        })
+    }
+
+    /// Notes that a move ends. Returns whether nobody began another one.
+    fn end_move(&self, id: &CertificateId, number: Option<u32>) -> bool {
+        self.moves(id, |moves| {
+            moves.under_way -= 1;
+            moves.ended = Some(Instant::now());
+            number == Some(moves.begun)
+        })
     }
 
     /// What a list that begins now must have.
@@ -172,6 +210,7 @@ pub(super) async fn run(seed: u64) -> Outcome {
         history: history.clone(),
         record: Mutex::default(),
         pool,
+        moves: Mutex::default(),
     });
 
     let mut clients = Vec::new();
@@ -397,10 +436,12 @@ impl Task {
             return;
         };
         if self.random.u8(0..6) == 0 {
+            let number = self.world.begin_move(&id);
             match self.random.bool() {
                 true => self.world.service.revoke(id.as_str()).await,
                 false => self.world.service.reactivate(id.as_str()).await,
             }
+            self.world.end_move(&id, number);
         }
         let (wanted, request) = if self.random.bool() {
             (Status::Revoked, self.zone.revoke(&id).until_settled())
@@ -414,8 +455,10 @@ impl Task {
         );
         self.world.history.add(&name);
         let started = Instant::now();
+        let number = self.world.begin_move(&id);
         let wait = request.timeout(limit).send();
         let outcome = self.run_or_drop(wait).await;
+        let is_alone = self.world.end_move(&id, number);
         let waited = started.elapsed();
         let end = match outcome {
             None => "dropped",
@@ -426,7 +469,14 @@ impl Task {
                 self.world.history.broken(broken);
                 "wrong"
             }
-            Some(Err(Error::Overtaken { .. })) => "overtaken",
+            Some(Err(Error::Overtaken { seen, .. })) => {
+                if is_alone && self.world.lag < OVERTAKEN_AFTER {
+                    let broken =
+                        format!("promise 4: {name} was overtaken by {seen}, but nobody did");
+                    self.world.history.broken(broken);
+                }
+                "overtaken"
+            }
             Some(Err(Error::NotSettled { .. })) => "not settled",
             Some(Err(_)) => "failed",
         };
