@@ -164,6 +164,8 @@ pub(super) struct Scan {
     productive_at_least_left: u64,
     /// The first record of a response that ended like the list and was longer than the overlap.
     loose_end: Option<Option<u128>>,
+    /// A page before the end was empty: the service ignores the size.
+    is_contradicted: bool,
     /// The beginning is read again to see whether parameters are ignored.
     is_doubted: bool,
     /// Whether a page far behind is the last page again.
@@ -262,6 +264,7 @@ impl Scan {
             least_left: u64::MAX,
             productive_at_least_left: 0,
             loose_end: None,
+            is_contradicted: false,
             is_doubted: false,
             is_far: false,
             is_widened: false,
@@ -344,7 +347,11 @@ impl Scan {
         match self.parameters {
             // Nothing can overlap a single record and show that its response was not cut.
             Parameters::Offset if self.place == 1 => PageRange::offset(1, self.size),
-            Parameters::Offset => PageRange::offset(place.max(2) - 1, self.size),
+            Parameters::Offset => {
+                let start = place.max(2) - 1;
+                let is_cut_size = start > 1 && self.is_cut_size(self.place - start);
+                PageRange::offset(start - u64::from(is_cut_size), self.size)
+            }
             // The second page of the smallest size starts here or behind.
             Parameters::Page if self.place <= MIN_SIZE && self.is_widened && self.misses == 0 => {
                 PageRange::page(1, 2 * MIN_SIZE)
@@ -364,7 +371,13 @@ impl Scan {
                 }
                 let behind = self.place - self.step_back;
                 let page = |from, max| PageRange::overlapping_page(from, behind, max);
+                let is_cut_size = |page: &PageRange| {
+                    self.step_back == 0 && self.is_cut_size(self.place - page.start)
+                };
                 page(place, self.size)
+                    .filter(|page| !is_cut_size(page))
+                    .or_else(|| page(place - 1, self.size))
+                    .or_else(|| page(place, self.size))
                     .or_else(|| page(place, 2 * self.size))
                     .or_else(|| page(behind, self.size))
                     .or_else(|| page(behind, 2 * self.size))
@@ -579,6 +592,7 @@ impl Scan {
             return if is_behind_few || is_counted {
                 Ok(self.note_end(is_older))
             } else {
+                self.is_contradicted = self.grows() && range.start < self.read();
                 Ok(self.miss(range, None))
             };
         }
@@ -616,7 +630,8 @@ impl Scan {
         let is_short = keys.count < range.size;
         let is_exact = range.start + keys.count == self.place
             && last == self.tail
-            && Some(range) != self.repeated_range;
+            && Some(range) != self.repeated_range
+            && (self.is_contradicted || !self.is_cut_size(keys.count));
         if !has_new && !is_beginning && is_exact && is_short && keys.count < self.max_count {
             let mut step = self.use_records(response, false);
             step.continues = self.note_end(is_older).continues;
@@ -657,6 +672,8 @@ impl Scan {
         let has_tail = keys.readable.iter().any(|key| Some(*key) == self.tail);
         if !has_new && !is_beginning && is_short && !has_tail && self.grows() {
             // It was cut, or starts elsewhere than asked.
+            self.note_size(range, keys.count);
+            self.size = keys.count.clamp(MIN_SIZE, self.max_size);
             self.useless += 1;
             self.misses += 1;
             self.switch_if_stuck();
@@ -690,6 +707,7 @@ impl Scan {
         if has_new {
             self.cuts |= self.was_short;
             self.loose_end = None;
+            self.is_contradicted = false;
             self.productive += 1;
             self.used += 1;
             self.misses = 0;
@@ -844,7 +862,9 @@ impl Scan {
                 self.max_size = count.max(MIN_SIZE);
             }
             self.last_cut = Some(count);
-            self.size = count.clamp(MIN_SIZE, self.max_size);
+            if self.cuts {
+                self.size = count.clamp(MIN_SIZE, self.max_size);
+            }
         } else {
             self.size = self.max_size;
         }
@@ -909,8 +929,10 @@ impl Scan {
             };
             if !is_other_ignored {
                 self.switch_parameters();
-            } else if !self.is_fixed_tried && self.can_fix() {
-                self.fix(self.max_count);
+            } else if !self.is_fixed_tried
+                && let Some(size) = self.cut_size()
+            {
+                self.fix(size);
             }
         }
     }
@@ -936,9 +958,15 @@ impl Scan {
         }
     }
 
-    /// Whether the service returns so few records that pages of the sizes left to ask for can't overlap everywhere.
-    fn can_fix(&self) -> bool {
-        self.max_size < self.query.page_size.into() && self.max_count > 0
+    /// Whether the last response had as many records and fewer than asked for: both may have been cut alike.
+    fn is_cut_size(&self, count: u64) -> bool {
+        self.was_short && self.last_cut == Some(count)
+    }
+
+    /// Returns the size that responses were cut to, if pages of that size can be asked for.
+    fn cut_size(&self) -> Option<u64> {
+        let is_cap = self.max_size < self.query.page_size.into();
+        is_cap.then_some(self.max_size)
     }
 
     fn switch_parameters(&mut self) {
