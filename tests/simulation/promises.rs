@@ -38,7 +38,10 @@ fn exactly_once(record: &Record, held: &[Held], settings: &Settings, history: &H
     for issuing in &record.issuings {
         let issued = by_name.entry(&issuing.common_name).or_default();
         match &issuing.end {
-            IssuingEnd::Issued { id } => issued.returned.push(id),
+            IssuingEnd::Issued { id, surplus } => {
+                issued.returned.push(id);
+                issued.open += surplus;
+            }
             IssuingEnd::CleanFailure(error) => issued.failures.push(error),
             IssuingEnd::Unknown | IssuingEnd::Dropped => issued.open += 1,
             IssuingEnd::Wrong(error) => {

@@ -28,6 +28,8 @@ pub(super) struct Issuing {
 pub(super) enum IssuingEnd {
     Issued {
         id: String,
+        /// What else the request may have led to, by its own account.
+        surplus: usize,
     },
     /// An error that says that nothing was issued.
     CleanFailure(String),
@@ -43,6 +45,7 @@ impl IssuingEnd {
         match outcome {
             Ok(issued) => Self::Issued {
                 id: plain(issued.certificate.id().as_str()),
+                surplus: issued.surplus.len(),
             },
             Err(Error::OutcomeUnknown { .. }) => Self::Unknown,
             Err(error @ Error::WrongCertificate { .. }) => Self::Wrong(error.to_string()),

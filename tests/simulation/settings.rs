@@ -145,7 +145,7 @@ const QUIRKS: &[&str] = &[
     "no-date",
     "date-offset=11m",
     "date-offset=-11m",
-    "date-offset=3h",
+    "date-offset=15m",
     "date-offset=-3h",
     "retry-after=missing",
     "retry-after=0",

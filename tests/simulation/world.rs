@@ -336,7 +336,7 @@ impl Task {
         };
         for end in ends {
             self.world.history.add(format_args!("{name} → {end:?}"));
-            if let IssuingEnd::Issued { id } = &end {
+            if let IssuingEnd::Issued { id, .. } = &end {
                 let fixed = Fixed {
                     status: "active".to_owned(),
                     since: Instant::now(),
