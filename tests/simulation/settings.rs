@@ -38,9 +38,9 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn draw(random: &mut Rng) -> Self {
-        let size = match random.u8(0..40) {
+        let size = match random.u8(0..80) {
             0 => random.usize(100..300),
-            1..5 => random.usize(25..100),
+            1..6 => random.usize(25..100),
             _ => random.usize(0..25),
         };
         let acts_after_settle_window = random.u8(0..20) == 0;
