@@ -59,6 +59,15 @@ impl PageRange {
             .max_by_key(|page| (page.end(), page.start))
     }
 
+    /// Returns such a page with the least overlap.
+    pub(super) fn least_overlapping_page(place: u64, max: u64) -> Option<Self> {
+        let last = place.checked_sub(1)?;
+        let pages = (MIN_SIZE..=max).map(|size| Self::page(last / size + 1, size));
+        pages
+            .filter(|page| page.start > 0 && page.end() > place)
+            .max_by_key(|page| (page.start, page.end()))
+    }
+
     /// Returns the page that starts exactly at this place, of at most `max` records.
     pub(super) fn page_at(place: u64, max: u64) -> Option<Self> {
         let size = (MIN_SIZE..=max)

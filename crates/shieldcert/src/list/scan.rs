@@ -144,8 +144,9 @@ pub(super) struct Scan {
     last_cut: Option<u64>,
     /// The last response that was used had fewer records than asked for.
     was_short: bool,
-    /// A response broke off although there was more.
+    /// A response broke off although there was more, and the fewest records of such a one.
     cuts: bool,
+    least_cut: u64,
     /// How far to step back, because anchors are missing.
     step_back: u64,
     /// How often the end showed in a row.
@@ -253,6 +254,7 @@ impl Scan {
             last_cut: None,
             was_short: false,
             cuts: false,
+            least_cut: u64::MAX,
             step_back: 0,
             ends_shown: 0,
             misses: 0,
@@ -374,7 +376,11 @@ impl Scan {
                 let is_cut_size = |page: &PageRange| {
                     self.step_back == 0 && self.is_cut_size(self.place - page.start)
                 };
-                page(place, self.size)
+                // A response that was cut shows the more, the less it overlaps.
+                let least = PageRange::least_overlapping_page(place, self.size);
+                least
+                    .filter(|page| self.was_short && !is_cut_size(page))
+                    .or_else(|| page(place, self.size))
                     .filter(|page| !is_cut_size(page))
                     .or_else(|| page(place - 1, self.size))
                     .or_else(|| page(place, self.size))
@@ -573,17 +579,11 @@ impl Scan {
             return Ok(Step::SKIP);
         }
         let is_beginning = range.start == 0;
-        if range.is_by_page() && keys.count > range.size {
-            if !(is_beginning && !self.grows()) {
-                if is_beginning {
-                    // Read it again, as the first of the pages of this size.
-                    self.fix(keys.count);
-                    return Ok(Step::SKIP);
-                }
-                self.useless += 1;
-                self.fix(keys.count);
-                return Ok(Step::SKIP);
-            }
+        if range.is_by_page() && keys.count > range.size && (!is_beginning || self.grows()) {
+            // The first page is read again, as the first of the pages of this size.
+            self.useless += 1;
+            self.fix(keys.count);
+            return Ok(Step::SKIP);
         }
         if keys.count == 0 {
             let is_behind_few =
@@ -697,6 +697,7 @@ impl Scan {
             self.rewinds += 1;
             self.front = keys.readable.first().copied();
         }
+        let cut_before = self.last_cut;
         self.note_size(range, keys.count);
         if !has_new && !is_beginning {
             self.useless += 1;
@@ -705,7 +706,10 @@ impl Scan {
             return Ok(Step::SKIP);
         }
         if has_new {
-            self.cuts |= self.was_short;
+            if self.was_short {
+                self.cuts = true;
+                self.least_cut = self.least_cut.min(cut_before.unwrap_or(u64::MAX));
+            }
             self.loose_end = None;
             self.is_contradicted = false;
             self.productive += 1;
@@ -958,9 +962,9 @@ impl Scan {
         }
     }
 
-    /// Whether the last response had as many records and fewer than asked for: both may have been cut alike.
+    /// Whether a response with so many records may have been cut like one before.
     fn is_cut_size(&self, count: u64) -> bool {
-        self.was_short && self.last_cut == Some(count)
+        self.was_short && self.last_cut == Some(count) || count >= self.least_cut
     }
 
     /// Returns the size that responses were cut to, if pages of that size can be asked for.
