@@ -168,7 +168,11 @@ fn draw_quirks(random: &mut Rng, lag: u64) -> String {
             "lag" => format!("lag={lag}s"),
             quirk => quirk.to_owned(),
         };
-        let share = pick(random, &["", "", "", "@50%", "@10%"]);
+        let share = match quirk.starts_with("order=") {
+            // Assumed: the order of a list does not change.
+            true => "",
+            false => pick(random, &["", "", "", "@50%", "@10%"]),
+        };
         format!("{quirk}{share}")
     });
     quirks.collect::<Vec<_>>().join(", ")
