@@ -335,7 +335,7 @@ impl LyingService {
         if settings.total == Total::SecondQuery {
             state.move_on(settings);
         }
-        if number % 8 == 0 {
+        if number.is_multiple_of(8) {
             state.cached_total = list.len();
         }
         let total = match settings.total {
@@ -416,7 +416,7 @@ impl State {
                     if !list.is_empty() {
                         let index = self.random.usize(0..list.len());
                         // The older third stays as it is.
-                        if list[index].number % 3 > 0 {
+                        if !list[index].number.is_multiple_of(3) {
                             list[index].active = !list[index].active;
                         }
                     }

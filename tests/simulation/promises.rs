@@ -132,7 +132,7 @@ fn complete(listing: &Listing, settings: &Settings, history: &History) {
     };
     // A record whose status is a lie can't be told from one that does not match.
     let is_known = filter == StatusFilter::All || !settings.lies_about_statuses;
-    if !is_reported && is_known {
+    if !is_reported && is_known && !settings.reorders_pages {
         history.broken(format_args!(
             "promise 2: a list of {filter} misses {missed} of {}, and {} can't be read",
             listing.lasting.len(),

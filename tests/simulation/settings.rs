@@ -32,6 +32,8 @@ pub(super) struct Settings {
     pub(super) shows_rate_limit: bool,
     /// Whether a certificate may be other than what was asked for.
     pub(super) issues_wrong_certificates: bool,
+    /// Whether pages may come in another order than the list's. Then a list may miss something.
+    pub(super) reorders_pages: bool,
     /// Whether records that can't be read look alike, so that they can't be counted.
     pub(super) has_null_records: bool,
 }
@@ -74,6 +76,7 @@ impl Settings {
             shows_rate_limit: !all.contains("no-ratelimit"),
             issues_wrong_certificates: all.contains("certificate=null")
                 || all.contains("extra-validity"),
+            reorders_pages: all.contains("reorder"),
             has_null_records: all.contains("null-record"),
             chaos: parse(&chaos),
             quirks: parse(&quirks),
@@ -168,8 +171,8 @@ fn draw_quirks(random: &mut Rng, lag: u64) -> String {
             "lag" => format!("lag={lag}s"),
             quirk => quirk.to_owned(),
         };
-        let share = match quirk.starts_with("order=") {
-            // Assumed: the order of a list does not change.
+        let share = match quirk.starts_with("order") {
+            // An order that changes between two requests is no order.
             true => "",
             false => pick(random, &["", "", "", "@50%", "@10%"]),
         };

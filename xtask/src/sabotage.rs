@@ -1,8 +1,8 @@
 //! Proves that the simulation notices a broken client.
 //!
 //! Each patch below `tests/simulation/sabotage` undoes one thing that keeps a promise. It is applied to a copy of the
-//! sources, the simulation is built from the copy, and seeds are run until one breaks that promise. The copy and its
-//! target folder stay below `target/sabotage`, so a second run builds little.
+//! sources, the simulation is built from the copy, and seeds are run until one breaks that promise. The copy stays below
+//! `target/sabotage`. It shares the target folder, so that only the workspace's own crates are built again.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -50,7 +50,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
     let sabotages = select(load(&root.join(PATCHES))?, &options.names)?;
     let copy = SourceCopy::new(root);
     copy.sync()?;
-    print_status("building the simulation without a patch; the first build takes some minutes");
+    print_status("building the simulation without a patch");
     let untouched = copy.build()?;
     ensure!(untouched.status.success(), "{}", text(&untouched.stderr));
     let seeds = options.seeds.to_string();
@@ -145,7 +145,7 @@ impl<'a> SourceCopy<'a> {
         let folder = root.join("target/sabotage");
         Self {
             root,
-            target: folder.join("target"),
+            target: root.join("target"),
             folder: folder.join("sources"),
         }
     }
@@ -220,10 +220,15 @@ impl<'a> SourceCopy<'a> {
 
     fn build(&self) -> Result<Output> {
         Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked"])
-            .args(["--package", "shieldcert-tests", "--bin", "simulate"])
-            // Nobody debugs it, and it links faster.
-            .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            // The whole workspace, so that the features of the dependencies are those that tests build.
+            .args([
+                "build",
+                "--quiet",
+                "--locked",
+                "--workspace",
+                "--bin",
+                "simulate",
+            ])
             .env("CARGO_TARGET_DIR", &self.target)
             .current_dir(&self.folder)
             .output()

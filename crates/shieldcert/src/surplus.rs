@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::error::input::InvalidInput;
 use crate::find::FindByCsr;
 use crate::issue::may_be_active;
+use crate::list::dedup::key;
 use crate::observe::trace;
 use crate::pki::csr::Csr;
 use crate::revoke::Revoke;
@@ -104,7 +105,11 @@ impl RevokeSurplus {
             .send()
             .await?;
         let is_surplus = |certificate: &ClientCertificate| {
-            !self.keep.contains(certificate.id()) && may_be_active(certificate)
+            let is_kept = self
+                .keep
+                .iter()
+                .any(|keep| key(keep) == key(certificate.id()));
+            !is_kept && may_be_active(certificate)
         };
         let mut surplus = RevokedSurplus {
             same_key: found.same_key.into_iter().filter(is_surplus).collect(),

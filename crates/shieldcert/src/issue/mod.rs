@@ -41,6 +41,7 @@ use crate::certificate::status::Status;
 use crate::context::Context;
 use crate::error::input::InvalidInput;
 use crate::error::{Error, Result};
+use crate::list::dedup::key;
 use crate::list::unreadable::Keys;
 use crate::lookup::look;
 use crate::lookup::needle::{Conclusion, FirstSend, Needle};
@@ -630,7 +631,7 @@ impl Run {
             validity_days: self.options.validity_days,
             sent,
             key_is_new: self.options.key_is_new,
-            known: self.known(),
+            known: self.known().iter().map(key).collect(),
             unreadable: self.unreadable.clone(),
         }
     }
@@ -688,7 +689,11 @@ impl Run {
 
     /// Returns the certificate of a response.
     async fn return_created(self, certificate: ClientCertificate) -> Result<Issued> {
-        if self.known().contains(certificate.id()) {
+        if self
+            .known()
+            .iter()
+            .any(|known| key(known) == key(certificate.id()))
+        {
             return Err(Error::WrongCertificate {
                 id: Some(certificate.id().clone()),
                 problem: "it was issued before this request".to_owned(),
@@ -751,7 +756,7 @@ impl Run {
         let mut own_sends = self.attempts.saturating_sub(1);
         let mut surplus = Vec::new();
         for other in others {
-            if other.id() == keep.id() || !may_be_active(&other) {
+            if key(other.id()) == key(keep.id()) || !may_be_active(&other) {
                 continue;
             }
             let is_own = own_sends > 0 && !self.options.csr_is_shared && needle.is_after(&other);

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 use super::unclear::UnclearRecord;
 use crate::certificate::ClientCertificate;
-use crate::certificate::id::CertificateId;
+use crate::list::dedup::key;
 use crate::list::unreadable::Keys;
 use crate::pki::csr::Csr;
 use crate::pki::x509::X509Certificate;
@@ -46,8 +46,9 @@ pub(crate) struct Needle {
     pub(crate) sent: FirstSend,
     /// The key was made for this request, so no other certificate has it.
     pub(crate) key_is_new: bool,
-    /// Certificates that were known before the request, or that a person has found to be others.
-    pub(crate) known: HashSet<CertificateId>,
+    /// Certificates that were known before the request, or that a person has found to be others: the keys of their ids,
+    /// which are the same in every notation.
+    pub(crate) known: HashSet<u128>,
     /// The records without an id of a list that ended before the request was sent.
     pub(crate) unreadable: Arc<Keys>,
 }
@@ -166,7 +167,7 @@ impl Needle {
     }
 
     fn is_known_or_earlier(&self, record: &ClientCertificate) -> bool {
-        self.known.contains(record.id())
+        self.known.contains(&key(record.id()))
             || self.issued_from().is_some_and(|from| {
                 let mut times = self.times(record).peekable();
                 times.peek().is_some() && times.all(|time| time < from)
