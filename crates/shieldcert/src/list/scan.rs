@@ -374,7 +374,8 @@ impl Scan {
                 let behind = self.place - self.step_back;
                 let page = |from, max| PageRange::overlapping_page(from, behind, max);
                 let is_cut_size = |page: &PageRange| {
-                    self.step_back == 0 && self.is_cut_size(self.place - page.start)
+                    Some(*page) == self.repeated_range
+                        || self.step_back == 0 && self.is_cut_size(self.place - page.start)
                 };
                 // A response that was cut shows the more, the less it overlaps.
                 let least = PageRange::least_overlapping_page(place, self.size);
@@ -877,7 +878,9 @@ impl Scan {
         if self.cuts {
             needed += 1;
         }
-        if says_more {
+        // A first cut by chance can't be told from a last page, unless the total agrees.
+        let may_be_cut = self.was_short && self.total != Some(self.read());
+        if says_more || may_be_cut {
             needed += 1;
         }
         if is_older {
