@@ -385,8 +385,8 @@ impl Scan {
                     .filter(|page| !is_cut_size(page))
                     .or_else(|| page(place - 1, self.size))
                     .or_else(|| page(place, self.size))
-                    .or_else(|| page(place, 2 * self.size))
                     .or_else(|| page(behind, self.size))
+                    .or_else(|| page(place, 2 * self.size))
                     .or_else(|| page(behind, 2 * self.size))
                     .unwrap_or(beginning)
             }
