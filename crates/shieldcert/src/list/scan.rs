@@ -878,9 +878,7 @@ impl Scan {
         if self.cuts {
             needed += 1;
         }
-        // A first cut by chance can't be told from a last page, unless the total agrees.
-        let may_be_cut = self.was_short && self.total != Some(self.read());
-        if says_more || may_be_cut {
+        if says_more {
             needed += 1;
         }
         if is_older {
