@@ -374,7 +374,8 @@ impl Scan {
                 let behind = self.place - self.step_back;
                 let page = |from, max| PageRange::overlapping_page(from, behind, max);
                 let is_cut_size = |page: &PageRange| {
-                    self.step_back == 0 && self.is_cut_size(self.place - page.start)
+                    Some(*page) == self.repeated_range
+                        || self.step_back == 0 && self.is_cut_size(self.place - page.start)
                 };
                 // A response that was cut shows the more, the less it overlaps.
                 let least = PageRange::least_overlapping_page(place, self.size);
@@ -384,8 +385,8 @@ impl Scan {
                     .filter(|page| !is_cut_size(page))
                     .or_else(|| page(place - 1, self.size))
                     .or_else(|| page(place, self.size))
-                    .or_else(|| page(place, 2 * self.size))
                     .or_else(|| page(behind, self.size))
+                    .or_else(|| page(place, 2 * self.size))
                     .or_else(|| page(behind, 2 * self.size))
                     .unwrap_or(beginning)
             }
