@@ -163,6 +163,8 @@ pub(super) struct Scan {
     /// The least that was left to be read, as far as totals show it, and when.
     least_left: u64,
     productive_at_least_left: u64,
+    /// How many records the last response had that ended like the list.
+    end_count: Option<u64>,
     /// The first record of a response that ended like the list and was longer than the overlap.
     loose_end: Option<Option<u128>>,
     /// A page before the end was empty: the service ignores the size.
@@ -266,6 +268,7 @@ impl Scan {
             least_left: u64::MAX,
             productive_at_least_left: 0,
             loose_end: None,
+            end_count: None,
             is_contradicted: false,
             is_doubted: false,
             is_far: false,
@@ -345,7 +348,11 @@ impl Scan {
         if place == 0 {
             return beginning;
         }
-        let place = place.saturating_sub(self.ends_shown).max(1);
+        // Other overlaps, where one may have been cut.
+        let vary = self
+            .end_count
+            .map_or(0, |_| u64::from(self.misses) % MIN_SIZE);
+        let place = place.saturating_sub(self.ends_shown + vary).max(1);
         match self.parameters {
             // Nothing can overlap a single record and show that its response was not cut.
             Parameters::Offset if self.place == 1 => PageRange::offset(1, self.size),
@@ -373,6 +380,8 @@ impl Scan {
                 }
                 let behind = self.place - self.step_back;
                 let page = |from, max| PageRange::overlapping_page(from, behind, max);
+                // A larger overlap than the last cut.
+                let before_cut = place.saturating_sub(self.last_cut.unwrap_or(1).min(MIN_SIZE));
                 let is_cut_size = |page: &PageRange| {
                     Some(*page) == self.repeated_range
                         || self.step_back == 0 && self.is_cut_size(self.place - page.start)
@@ -383,7 +392,9 @@ impl Scan {
                     .filter(|page| self.was_short && !is_cut_size(page))
                     .or_else(|| page(place, self.size))
                     .filter(|page| !is_cut_size(page))
-                    .or_else(|| page(place - 1, self.size))
+                    .or_else(|| {
+                        page(before_cut, self.size).or_else(|| page(before_cut, 2 * self.size))
+                    })
                     .or_else(|| page(place, self.size))
                     .or_else(|| page(behind, self.size))
                     .or_else(|| page(place, 2 * self.size))
@@ -629,14 +640,25 @@ impl Scan {
         let has_new = keys.readable.iter().any(|key| !self.is_anchor(key));
         let last = keys.readable.last().copied();
         let is_short = keys.count < range.size;
-        let is_exact = range.start + keys.count == self.place
+        let is_end = !has_new
+            && !is_beginning
+            && range.start + keys.count == self.place
             && last == self.tail
-            && Some(range) != self.repeated_range
-            && (self.is_contradicted || !self.is_cut_size(keys.count));
-        if !has_new && !is_beginning && is_exact && is_short && keys.count < self.max_count {
-            let mut step = self.use_records(response, false);
-            step.continues = self.note_end(is_older).continues;
-            return Ok(step);
+            && is_short
+            && keys.count < self.max_count;
+        if is_end {
+            let may_be_cut = Some(range) == self.repeated_range || self.is_cut_size(keys.count);
+            // A constant cap can't have cut two responses to different numbers of records.
+            let other = self.end_count.replace(keys.count);
+            if !may_be_cut || self.is_contradicted || other.is_some_and(|n| n != keys.count) {
+                let mut step = self.use_records(response, false);
+                step.continues = self.note_end(is_older).continues;
+                return Ok(step);
+            }
+            self.useless += 1;
+            self.misses += 1;
+            self.switch_if_stuck();
+            return Ok(Step::SKIP);
         }
         if is_beginning && std::mem::take(&mut self.is_doubted) {
             if !has_new && keys.readable.first().copied() == self.front {
@@ -712,6 +734,7 @@ impl Scan {
                 self.least_cut = self.least_cut.min(cut_before.unwrap_or(u64::MAX));
             }
             self.loose_end = None;
+            self.end_count = None;
             self.is_contradicted = false;
             self.productive += 1;
             self.used += 1;
@@ -862,7 +885,10 @@ impl Scan {
     fn note_size(&mut self, range: PageRange, count: u64) {
         self.max_count = self.max_count.max(count);
         if count < range.size {
-            let is_cap = self.cuts && self.last_cut == Some(count) && count == self.max_count;
+            let is_cap = self.cuts
+                && self.last_cut == Some(count)
+                && count == self.max_count
+                && count >= MIN_SIZE;
             if is_cap && count < self.max_size {
                 self.max_size = count.max(MIN_SIZE);
             }
