@@ -98,6 +98,8 @@ async fn try_seed(seed: u64) {
         .transition_delay(Duration::ZERO)
         .seed(seed)
         .sign_inline(true)
+        // Nobody waits for the limit.
+        .rate_limit("1000000/1s".parse().expect("a limit"))
         .build()
         .expect("builds");
     let zone = zone_through(emulator.transport());
