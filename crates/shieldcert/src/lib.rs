@@ -10,8 +10,8 @@
 //! | `shieldcert.issue` | `zone`, `csr.sha256`, `validity_days` |
 //! | `shieldcert.get` | `zone`, `certificate` |
 //! | `shieldcert.list` (each page) | `zone`, `status`, `start`, `size` |
-//! | `shieldcert.find` | `zone`, `csr.sha256` |
-//! | `shieldcert.find_recent` (within `issue`) | `csr.sha256` |
+//! | `shieldcert.find` | `zone`, `csrs` |
+//! | `shieldcert.look_up` (within `issue`) | `zone`, `certificates`, `complete` |
 //! | `shieldcert.transition` (revoke, reactivate) | `zone`, `certificate`, `to` |
 //! | `shieldcert.wait` | `zone`, `certificate`, `until` |
 //! | `shieldcert.revoke_surplus` | `zone`, `csr.sha256` |
@@ -22,13 +22,11 @@
 //! | `retrying` | `DEBUG` | `method`, `path`, `attempts`, `delay`, `failure` |
 //! | `waiting for the rate limit` | `INFO` | `wait` |
 //! | `issued` | `DEBUG` | `certificate`, `attempts` |
-//! | `searching for the certificate` | `DEBUG` | `error`, `attempts` |
-//! | `search failed` | `DEBUG` | `error` |
+//! | `looking for the certificate` | `DEBUG` | `error`, `attempts` |
 //! | `recovered` | `INFO` | `certificate`, `attempts` |
-//! | `revoked a surplus certificate` | `INFO` | `certificate` |
-//! | `could not revoke a surplus certificate` | `WARN` | `error` |
-//! | `could not revoke a surplus certificate in time` | `WARN` | `certificate` |
-//! | `could not search for surplus certificates` | `WARN` | `error` |
+//! | `revoked a duplicate` | `INFO` | `certificate` |
+//! | `could not revoke a duplicate` | `WARN` | `certificate`, `error` |
+//! | `could not revoke a duplicate in time` | `WARN` | `certificate` |
 //! | `seen` (a wait polled) | `DEBUG` | `status` |
 //! | `poll failed` | `DEBUG` | `error` |
 //! | `the list moved; stepping back` | `DEBUG` | `start` |

@@ -65,13 +65,11 @@ impl ServiceClock {
     }
 
     /// Returns the earliest time that the service's clock can have shown at this instant, by any reading.
-    #[allow(dead_code, reason = "for the issuing code")]
     pub(crate) fn earliest_at(&self, instant: Instant) -> Option<Timestamp> {
         Some(at(self.readings()?.earliest, instant))
     }
 
     /// Returns the latest time that the service's clock can have shown at this instant, by any reading.
-    #[allow(dead_code, reason = "for the issuing code")]
     pub(crate) fn latest_at(&self, instant: Instant) -> Option<Timestamp> {
         Some(at(self.readings()?.latest, instant))
     }
