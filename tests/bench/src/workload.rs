@@ -40,14 +40,13 @@ pub fn all() -> Vec<Workload> {
         .expect("a runtime");
     let recorded = runtime.block_on(Recorded::new());
     let runtime = Arc::new(runtime);
-    let zone = |body: &Bytes| zone_through(Canned(vec![body.clone()]));
 
-    let (page, on) = (zone(&recorded.page), runtime.clone());
+    let (page, on) = (zone_through(Canned::list(recorded.page)), runtime.clone());
     let read_page = move || {
         let read = on.block_on(page.list().into_future()).expect("a list");
         assert_eq!(read.len(), 50);
     };
-    let (long, on) = (zone_through(Canned(recorded.long)), runtime.clone());
+    let (long, on) = (zone_through(Canned::list(recorded.long)), runtime.clone());
     let read_list = move || {
         let read = on.block_on(async {
             let mut stream = long.list().stream();
@@ -59,7 +58,8 @@ pub fn all() -> Vec<Workload> {
         });
         assert_eq!(read, 10_000);
     };
-    let (one, on, id) = (zone(&recorded.one), runtime, recorded.id);
+    let one = zone_through(Canned::Always(recorded.one));
+    let (on, id) = (runtime, recorded.id);
     let get = move || {
         let id = id.parse().expect("an id");
         on.block_on(one.get(&id).into_future())
@@ -93,11 +93,12 @@ pub fn all() -> Vec<Workload> {
 
 /// Responses of a service, recorded from the emulator.
 struct Recorded {
-    page: Bytes,
+    /// The records of a page, in JSON.
+    page: Vec<String>,
     one: Bytes,
     id: String,
-    /// The pages of a list of 10,000 small records.
-    long: Vec<Bytes>,
+    /// 10,000 small records, in JSON.
+    long: Vec<String>,
 }
 
 impl Recorded {
@@ -120,39 +121,77 @@ impl Recorded {
         let page = get("?per_page=50".to_owned()).await;
         let json: serde_json::Value = serde_json::from_slice(&page).expect("JSON");
         let id = json["result"][0]["id"].as_str().expect("an id").to_owned();
-        let long = (0..200).map(|number| {
-            let records = (0..50).map(|record| {
-                let id = format!("{:032x}", number * 50 + record);
-                serde_json::json!({ "id": id, "status": "active" })
-            });
-            let page = serde_json::json!({
-                "success": true, "errors": [], "messages": [],
-                "result": records.collect::<Vec<_>>(),
-                "result_info": { "count": 50, "page": number + 1, "per_page": 50, "total_count": 10_000 },
-            });
-            page.to_string().into()
+        let records = json["result"].as_array().expect("a list");
+        let long = (0..10_000_u64).map(|number| {
+            let id = format!("{number:032x}");
+            serde_json::json!({ "id": id, "status": "active" }).to_string()
         });
         Self {
             one: get(format!("/{id}")).await,
-            page,
+            page: records.iter().map(ToString::to_string).collect(),
             id,
             long: long.collect(),
         }
     }
 }
 
-/// Responds at once with the requested page, and with a rate limit that is never reached.
-struct Canned(Vec<Bytes>);
+/// Responds at once, and with a rate limit that is never reached.
+enum Canned {
+    Always(Bytes),
+    List {
+        /// The pages of 50, which nearly all requests are for.
+        pages: Vec<Bytes>,
+        records: Vec<String>,
+    },
+}
+
+impl Canned {
+    fn list(records: Vec<String>) -> Self {
+        let pages = (0..records.len().div_ceil(50)).map(|page| page_of(&records, page, 50));
+        Self::List {
+            pages: pages.collect(),
+            records,
+        }
+    }
+
+    fn body(&self, query: &str) -> Bytes {
+        let number = |name: &str| -> Option<usize> {
+            let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+            pairs.find(|(key, _)| *key == name)?.1.parse().ok()
+        };
+        match self {
+            Self::Always(body) => body.clone(),
+            Self::List { pages, records } => {
+                let page = number("page").unwrap_or(1) - 1;
+                let size = number("per_page").unwrap_or(20);
+                let whole = pages.get(page).filter(|_| size == 50);
+                whole
+                    .cloned()
+                    .unwrap_or_else(|| page_of(records, page, size))
+            }
+        }
+    }
+}
+
+fn page_of(records: &[String], page: usize, size: usize) -> Bytes {
+    let of_page = records.iter().skip(page * size).take(size);
+    let of_page: Vec<&str> = of_page.map(String::as_str).collect();
+    format!(
+        r#"{{"success":true,"errors":[],"messages":[],"result":[{}],"result_info":{{"count":{},"page":{},"per_page":{size},"total_count":{}}}}}"#,
+        of_page.join(","),
+        of_page.len(),
+        page + 1,
+        records.len(),
+    )
+    .into()
+}
 
 impl Transport for Canned {
     fn send(
         &self,
         request: http::Request<Bytes>,
     ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
-        let query = request.uri().query().unwrap_or_default().split('&');
-        let page = query.filter_map(|pair| pair.strip_prefix("page=")).next();
-        let page = page.and_then(|page| page.parse().ok()).unwrap_or(1_usize);
-        let body = self.0.get(page - 1).cloned().unwrap_or_default();
+        let body = self.body(request.uri().query().unwrap_or_default());
         let response = http::Response::builder()
             .header("content-type", "application/json")
             .header("ratelimit", "\"default\";r=99999999;t=300")

@@ -102,7 +102,9 @@ pub(super) struct Scan {
     is_offset_ignored: bool,
     /// The keys of the ids that have been read.
     seen: HashSet<u128>,
-    /// Those of them that have been read since the last checkpoint: no anchors.
+    /// Those of them that have been read since the last checkpoint.
+    pending: Vec<u128>,
+    /// Those that had been read since a checkpoint when pages turned out not to be regular: no anchors.
     unverified: HashSet<u128>,
     /// The keys of the records that can't be read. They are no anchors either: they may look alike.
     unreadable: HashSet<u128>,
@@ -200,6 +202,15 @@ struct Keys {
     count: u64,
 }
 
+impl Keys {
+    /// Whether a record is in the response twice.
+    fn has_twice(&self) -> bool {
+        let mut sorted = self.readable.clone();
+        sorted.sort_unstable();
+        sorted.windows(2).any(|two| two[0] == two[1])
+    }
+}
+
 impl Scan {
     /// Every so many pages nothing is prefetched, to see whether the list has moved.
     const CHECKPOINT: u64 = 64;
@@ -233,6 +244,7 @@ impl Scan {
             is_page_ignored: false,
             is_offset_ignored: false,
             seen: HashSet::new(),
+            pending: Vec::new(),
             unverified: HashSet::new(),
             unreadable: HashSet::new(),
             read_before: HashSet::new(),
@@ -443,7 +455,7 @@ impl Scan {
         self.refusals = 0;
         let is_older = self.note_total(range, &keys, response.total_count);
         let step = if keys.count == 0 && range.start == 0 {
-            self.take_empty_list(response, call)
+            self.take_empty_list(&keys, response, call)
         } else {
             match self.mode {
                 Mode::Pages { total } => Ok(self.take_page(range, is_fresh, total, keys, response)),
@@ -489,8 +501,8 @@ impl Scan {
         let Some(total) = total.filter(|_| self.grows()) else {
             return false;
         };
-        let has_new = keys.readable.iter().any(|key| !self.seen.contains(key));
-        self.is_total_wrong |= has_new && total < range.start + keys.count;
+        let has_new = || keys.readable.iter().any(|key| !self.seen.contains(key));
+        self.is_total_wrong |= total < range.start + keys.count && has_new();
         // A total of none with no records is the response's own count.
         let is_own = total == 0 && keys.count == 0;
         let is_older = !self.is_total_wrong && !is_own && total < self.max_total;
@@ -498,12 +510,12 @@ impl Scan {
         is_older
     }
 
-    fn take_empty_list(&mut self, response: RecordPage, call: &Call) -> Result<Step> {
+    fn take_empty_list(&mut self, keys: &Keys, response: RecordPage, call: &Call) -> Result<Step> {
         let is_contradicted = self.grows()
             && (self.read() > 0 || response.total_count.is_some_and(|total| total > 0));
         if !is_contradicted {
             self.ended = true;
-            return Ok(self.use_records(response, false));
+            return Ok(self.use_records(response, keys, false));
         }
         self.useless += 1;
         self.misses += 1;
@@ -530,15 +542,12 @@ impl Scan {
         keys: Keys,
         response: RecordPage,
     ) -> Step {
-        let mut new = HashSet::new();
         let is_regular = response.total_count == Some(total)
             && keys.count > 0
             && keys.count <= range.size
             && (keys.count == range.size || is_fresh)
-            && keys
-                .readable
-                .iter()
-                .all(|key| !self.seen.contains(key) && new.insert(*key));
+            && !keys.readable.iter().any(|key| self.seen.contains(key))
+            && !keys.has_twice();
         if !is_regular {
             self.useless += 1;
             self.leave_pages();
@@ -550,16 +559,16 @@ impl Scan {
         self.tail = keys.readable.last().copied();
         self.last_page = Some(range);
         self.was_short = keys.count < range.size;
-        let step = self.use_records(response, true);
+        let step = self.use_records(response, &keys, true);
         if is_fresh {
-            self.unverified.clear();
+            self.pending.clear();
             self.checkpoint = (self.place, self.tail);
             if self.was_short || self.place >= total {
                 self.mode = Mode::Overlap;
                 self.note_size(range, keys.count);
             }
         } else {
-            self.unverified.extend(keys.readable);
+            self.pending.extend(keys.readable);
         }
         step
     }
@@ -568,6 +577,7 @@ impl Scan {
     fn leave_pages(&mut self) {
         tracing::debug!(start = self.checkpoint.0, "the list moved; stepping back");
         self.mode = Mode::Overlap;
+        self.unverified.extend(self.pending.drain(..));
         (self.place, self.tail) = self.checkpoint;
         self.used = 0;
         self.was_short = false;
@@ -651,7 +661,7 @@ impl Scan {
             // A constant cap can't have cut two responses to different numbers of records.
             let other = self.end_count.replace(keys.count);
             if !may_be_cut || self.is_contradicted || other.is_some_and(|n| n != keys.count) {
-                let mut step = self.use_records(response, false);
+                let mut step = self.use_records(response, &keys, false);
                 step.continues = self.note_end(is_older).continues;
                 return Ok(step);
             }
@@ -683,7 +693,7 @@ impl Scan {
                 .replace(first)
                 .is_some_and(|other| other != first)
             {
-                let mut step = self.use_records(response, false);
+                let mut step = self.use_records(response, &keys, false);
                 step.continues = self.note_end(is_older).continues;
                 return Ok(step);
             }
@@ -750,7 +760,7 @@ impl Scan {
             self.unverified.remove(key);
         }
         let is_first = self.productive == 1;
-        let mut step = self.use_records(response, is_first);
+        let mut step = self.use_records(response, &keys, is_first);
         step.continues = continues;
         self.checkpoint = (self.place, self.tail);
         if is_first
@@ -847,7 +857,7 @@ impl Scan {
             page: page + 1,
             short: keys.count < size,
         };
-        Ok(self.use_records(response, page == 1))
+        Ok(self.use_records(response, &keys, page == 1))
     }
 
     fn end_fixed(&mut self, call: &Call) -> Result<Step> {
@@ -1064,17 +1074,18 @@ impl Scan {
     }
 
     /// Reads the records of a response that is used.
-    fn use_records(&mut self, response: RecordPage, is_first: bool) -> Step {
+    fn use_records(&mut self, response: RecordPage, keys: &Keys, is_first: bool) -> Step {
         let mut page = Page {
             certificates: Vec::with_capacity(response.records.len()),
             unreadable: Vec::new(),
             total_count: response.total_count,
             unreadable_keys: Vec::new(),
         };
+        let mut readable = keys.readable.iter().copied();
         for record in response.records {
             match record {
                 Ok(certificate) => {
-                    let key = key(certificate.id());
+                    let key = readable.next().unwrap_or_else(|| key(certificate.id()));
                     let is_new = self.seen.insert(key) && !self.read_before.contains(&key);
                     if is_new && self.query.filter.matches(certificate.status()) {
                         page.certificates.push(certificate);
