@@ -687,6 +687,16 @@ async fn an_intent_is_for_its_csr() {
     let error = zone.issue(&other).resume(prepared.intent().clone()).await;
     let error = error.expect_err("is another CSR");
     assert!(error.is_invalid_input(), "{error}");
+    // Stored text is input like any other.
+    for days in [0, u32::MAX] {
+        let mut intent = prepared.intent().clone();
+        intent.validity_days = days;
+        let resumed = zone_through(emulator.transport())
+            .issue(&csr)
+            .resume(intent);
+        let error = resumed.await.expect_err("is no validity");
+        assert!(error.is_invalid_input(), "{error}");
+    }
     assert!(emulator.history().into_iter().next().is_none());
 }
 

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use shieldcert_api::types;
 use tokio::sync::OwnedMutexGuard;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use self::check::check;
 use self::intent::IssueIntent;
@@ -52,6 +52,7 @@ use crate::pki::csr::Csr;
 use crate::revoke::Revoke;
 use crate::transport::BoxFuture;
 use crate::transport::clock::SendWindow;
+use crate::transport::deadline::{deadline_after, within};
 use crate::transport::rate_limit::Permit;
 use crate::transport::retry::RetryPolicy;
 
@@ -404,9 +405,12 @@ impl Run {
         let Issue {
             mut context,
             csr,
-            options,
-            ..
+            mut options,
+            intent,
         } = issue;
+        if let Some(intent) = &intent {
+            options.validity_days = intent.validity_days;
+        }
         let days = options.validity_days;
         if !(1..=MAX_VALIDITY_DAYS).contains(&days) {
             let problem =
@@ -415,10 +419,10 @@ impl Run {
         }
         let limit = options
             .deadline
-            .and_then(|deadline| Instant::now().checked_add(deadline));
+            .and_then(|deadline| deadline_after(Instant::now(), deadline));
         context.set_deadline(limit);
         let shared = context.shared.clone();
-        let turn = within(limit, shared.issues.take_turn(&csr)).await.ok_or_else(|| {
+        let turn = within(limit, shared.issues.take_turn(&csr)).await.map_err(|_| {
             let problem = "another issue for the same CSR is in progress, and the deadline has passed; \
                            nothing was sent";
             InvalidInput::new("CSR", problem)
@@ -454,7 +458,7 @@ impl Run {
                     last_ended: sent.ended,
                 });
                 unclear.last_ended = sent.ended;
-                self.set_limit(sent.began.checked_add(MAX_RECOVERY));
+                self.set_limit(deadline_after(sent.began, MAX_RECOVERY));
             }
             // What happened to earlier sends is not said by the refusal of a later one.
             let Some(settled) = self.settled() else {
@@ -485,8 +489,7 @@ impl Run {
             return Err(InvalidInput::new("intent", problem).into());
         }
         let began = Instant::now();
-        self.set_limit(began.checked_add(MAX_RECOVERY));
-        self.options.validity_days = intent.validity_days;
+        self.set_limit(deadline_after(began, MAX_RECOVERY));
         self.options.known.extend(intent.known.iter().cloned());
         self.options.key_is_new |= intent.key_is_new;
         self.resumed = Some(intent.clone());
@@ -505,11 +508,10 @@ impl Run {
                 let left = sent_before.duration_since(now);
                 let left = Duration::try_from(left).unwrap_or_default();
                 left.checked_add(window)
-                    .and_then(|left| Instant::now().checked_add(left))
+                    .and_then(|left| deadline_after(Instant::now(), left))
             }
-            _ => began
-                .checked_add(self.context.retry().attempt_timeout)
-                .and_then(|sent| sent.checked_add(window)),
+            _ => deadline_after(began, self.context.retry().attempt_timeout)
+                .and_then(|sent| deadline_after(sent, window)),
         };
         match self.look_when_settled(settled).await {
             Conclusion::Found(found) => self.return_found(found).await,
@@ -563,7 +565,7 @@ impl Run {
     fn settled(&self) -> Option<Option<Instant>> {
         let window = self.options.settle_window;
         match self.unclear {
-            Some(unclear) => Some(unclear.last_ended.checked_add(window)),
+            Some(unclear) => Some(deadline_after(unclear.last_ended, window)),
             // The look-up before this send has shown that it is settled.
             None => self.resumed.as_ref().map(|_| Some(Instant::now())),
         }
@@ -611,8 +613,8 @@ impl Run {
         // Boxed, or the future of an issue would hold that of a look-up several times.
         let found = Box::pin(look(&self.context, Arc::new(self.needle()), depth));
         match within(self.limit, found).await {
-            Some(findings) => findings.conclude(),
-            None => {
+            Ok(findings) => findings.conclude(),
+            Err(_) => {
                 let problem = "the deadline has passed";
                 Conclusion::Unknown(Vec::new(), Some(problem.to_owned()))
             }
@@ -786,14 +788,6 @@ impl Run {
                 false
             }
         }
-    }
-}
-
-/// Runs a future until the limit. `None` if it did not end before.
-async fn within<T>(limit: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
-    match limit {
-        Some(limit) => timeout_at(limit, future).await.ok(),
-        None => Some(future.await),
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn describe(status: Option<StatusCode>, body: &[u8]) -> Cow<'static, 
             .into(),
         Some(code) => format!(
             "Cloudflare error {code}: the request was stopped before it reached the API; look the number up in \
-             Cloudflare's documentation of 1XXX errors"
+             Cloudflare's documentation of 1xxx errors"
         )
         .into(),
         None => describe_unknown(body).into(),
@@ -152,7 +152,7 @@ mod tests {
         insta::assert_snapshot!(described.join("\n"), @"
         429 Cloudflare error 1015: you are rate limited before the request reaches the API; wait for some minutes, and send fewer requests
         429 Cloudflare error 1015: you are rate limited before the request reaches the API; wait for some minutes, and send fewer requests
-        403 Cloudflare error 1020: the request was stopped before it reached the API; look the number up in Cloudflare's documentation of 1XXX errors
+        403 Cloudflare error 1020: the request was stopped before it reached the API; look the number up in Cloudflare's documentation of 1xxx errors
         403 a challenge page: Cloudflare takes this client for a bot before the request reaches the API; call from another network, or switch off the proxy or VPN that others misuse
         407 a proxy wants credentials; put them into its URL, for example HTTPS_PROXY=http://user:password@proxy:3128
         520 error 520: the origin, behind Cloudflare, sent an invalid response; try again later
