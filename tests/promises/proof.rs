@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shieldcert::{Csr, Error, IssueIntent, KeyAlgorithm, PrivateKey, Subject, Zone};
+use shieldcert::{Csr, Error, IssueIntent, KeyAlgorithm, PrivateKey, RetryPolicy, Subject, Zone};
 use shieldcert_emulator::{
     CannedResponse, Emulator, EmulatorBuilder, Fault, Operation, ScriptedFault,
 };
@@ -222,9 +222,12 @@ async fn a_match_of_another_validity_is_unclear_until_it_is_named_as_known() {
 
 #[tokio::test(start_paused = true)]
 async fn two_issues_of_a_csr_by_one_client_take_turns() {
-    let emulator = service("");
+    // The service has stated its limit. Otherwise the second one would wait for the first one's response anyway.
+    let limit = "1200/300s".parse().expect("a limit");
+    let emulator = builder().rate_limit(limit).build().expect("builds");
     script(&emulator, [Fault::lose_response(), Fault::lose_response()]);
     let zone = zone(&emulator);
+    let _ = zone.list().await.expect("tells the limit");
     let (_, csr) = key_and_csr("sensor-001");
     let (first, second) = tokio::join!(zone.issue(&csr).send(), zone.issue(&csr).send());
     let ids = [first, second].map(|issued| issued.expect("is issued").certificate.id().to_string());
@@ -234,6 +237,26 @@ async fn two_issues_of_a_csr_by_one_client_take_turns() {
     let mut ids = ids.to_vec();
     ids.sort();
     assert_eq!(active, ids);
+}
+
+/// A look-up that fails shows nothing, and is made again.
+#[tokio::test(start_paused = true)]
+async fn a_failed_look_up_is_repeated() {
+    let emulator = service("");
+    script(&emulator, [Fault::lose_request()]);
+    // The four early ones, and the first complete one, with two attempts each.
+    let failing = ScriptedFault::next(Operation::List, Fault::bad_gateway_before());
+    emulator.script([failing.times(10)]);
+    let (_, csr) = key_and_csr("sensor-001");
+    let issue = zone(&emulator).issue(&csr);
+    let issue = issue.retry(
+        RetryPolicy::default()
+            .max_attempts(2)
+            .backoff(Duration::ZERO, Duration::ZERO),
+    );
+    let issued = issue.await.expect("is issued");
+    assert_eq!((issued.recovered, issued.attempts), (false, 2));
+    assert_eq!(emulator.pending_script().to_string(), "");
 }
 
 /// Its own send came late and made a duplicate. What others may have made is left alone.
