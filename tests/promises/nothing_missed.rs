@@ -151,8 +151,6 @@ async fn try_seed(seed: u64) {
         match stream.try_next().await {
             Ok(Some(certificate)) => *times.entry(certificate.id().clone()).or_default() += 1,
             Ok(None) => break,
-            // With small pages it may move faster than it can be read.
-            Err(_) if size < 10 => return,
             Err(error) => panic!("{setting}: {error}\n{}", shown()),
         }
     }
@@ -289,7 +287,26 @@ async fn list_lying_service(
     }
 }
 
-fn draw_settings(random: &mut Rng) -> Settings {
+/// Draws a service that can be told from another one by its responses.
+fn draw_settings(random: &mut Rng, size: u32) -> Settings {
+    let mut settings = draw_any_settings(random);
+    let is_capped = settings.cap != Cap::None;
+    // Where ranges can't overlap, the client has to believe that no response is older than the one before it.
+    if settings.offset != Offset::Supported && (is_capped || size < 14) {
+        settings.stale = 0;
+    }
+    // Up to five records that come again and count themselves are a whole list, or page 1 of a list that is capped.
+    if settings.total == Total::Own && is_capped {
+        settings.page_ignored = false;
+    }
+    // A page of the smallest size has five records: cut to fewer, it looks like the end.
+    if settings.offset != Offset::Supported && settings.count < 6 && is_capped {
+        settings.cap = Cap::None;
+    }
+    settings
+}
+
+fn draw_any_settings(random: &mut Rng) -> Settings {
     let kind = |random: &mut Rng| pick(random, &[CapKind::Rewrites, CapKind::Cuts]);
     Settings {
         count: match random.u8(0..4) {
@@ -371,12 +388,12 @@ async fn a_list_of_a_lying_service_is_complete_or_an_error() {
     let first: u64 = std::env::var("SEED").map_or(0, |seed| seed.parse().expect("a seed"));
     for seed in first..first + seeds(300) {
         let mut random = Rng::with_seed(seed);
-        let settings = draw_settings(&mut random);
         let filter = pick(
             &mut random,
             &[StatusFilter::All, StatusFilter::All, StatusFilter::Active],
         );
         let (size, prefetch) = (pick(&mut random, &[50, 50, 20, 7, 5]), random.u32(1..=8));
+        let settings = draw_settings(&mut random, size);
         let setting =
             format!("seed {seed}: {filter}, {size} a page, {prefetch} prefetched, {settings:?}");
         println!("{setting}");
@@ -447,19 +464,6 @@ async fn a_service_that_returns_fewer_records_than_asked_for_is_read_completely(
                                 total,
                                 ..Settings::new(count)
                             };
-                            // Later pages that are cut to a few records or start elsewhere than asked: an error at the
-                            // worst.
-                            let is_odd = matches!(
-                                cap,
-                                Cap::Later(..7, _) | Cap::Later(_, CapKind::Rewrites)
-                            );
-                            if is_odd {
-                                let service = LyingService::new(settings, 7);
-                                let all = StatusFilter::All;
-                                let outcome = list_lying_service(&service, all, 50, 8).await;
-                                assert_eq!(outcome.broken, None);
-                                continue;
-                            }
                             read_completely(settings, StatusFilter::All).await;
                         }
                     }
@@ -495,10 +499,6 @@ async fn a_total_is_a_hint() {
             }
             for filter in [StatusFilter::All, StatusFilter::Active] {
                 for moves in [Moves::None, Moves::Bursts] {
-                    // A few records that become many at once are no quiet list.
-                    if moves == Moves::Bursts && count < 49 {
-                        continue;
-                    }
                     let settings = Settings {
                         total,
                         moves,

@@ -1,5 +1,7 @@
 //! The ranges of a list that a request can ask for.
 
+use std::cmp::Reverse;
+
 /// The smallest page that the service accepts.
 pub(super) const MIN_PAGE_SIZE: u32 = 5;
 /// The largest page that the service accepts.
@@ -49,23 +51,25 @@ impl PageRange {
         self.start.saturating_add(self.size)
     }
 
-    /// Returns the page with the place before `from` in it and the most places from `place` on, of at most `max` records.
-    /// `None` if no page but the first has both.
-    pub(super) fn overlapping_page(from: u64, place: u64, max: u64) -> Option<Self> {
-        let last = from.checked_sub(1)?;
-        let pages = (MIN_SIZE..=max).map(|size| Self::page(last / size + 1, size));
+    /// Returns the pages of at most `max` records, but for the first, with the place before this one and this place in
+    /// them, those with the most places from it on first.
+    pub(super) fn overlapping_pages(place: u64, max: u64) -> Vec<Self> {
+        let mut pages = Vec::new();
+        for size in MIN_SIZE..=max {
+            let page = Self::page(place.saturating_sub(1) / size + 1, size);
+            if page.start > 0 && page.end() > place {
+                pages.push(page);
+            }
+        }
+        pages.sort_by_key(|page| Reverse((page.end(), page.start)));
         pages
-            .filter(|page| page.start > 0 && page.end() > place)
-            .max_by_key(|page| (page.end(), page.start))
     }
 
-    /// Returns such a page with the least overlap.
-    pub(super) fn least_overlapping_page(place: u64, max: u64) -> Option<Self> {
-        let last = place.checked_sub(1)?;
-        let pages = (MIN_SIZE..=max).map(|size| Self::page(last / size + 1, size));
-        pages
-            .filter(|page| page.start > 0 && page.end() > place)
-            .max_by_key(|page| (page.start, page.end()))
+    /// Returns the page of at most `max` records with this place in it and the most places behind it.
+    pub(super) fn page_with(place: u64, max: u64) -> Self {
+        let pages = (MIN_SIZE..=max).map(|size| Self::page(place / size + 1, size));
+        let page = pages.max_by_key(|page| page.end());
+        page.unwrap_or(Self::page(place / MIN_SIZE + 1, MIN_SIZE))
     }
 
     /// Returns the page that starts exactly at this place, of at most `max` records.
@@ -89,18 +93,19 @@ mod tests {
     fn an_overlapping_page_holds_the_last_place_and_the_next() {
         for place in 6..5000 {
             for max in [5, 6, 13, 49, 50] {
-                match PageRange::overlapping_page(place, place, max) {
-                    Some(page) => {
-                        assert!(page.start < place && page.end() > place, "{place} {max}");
-                        assert!(page.size <= max && page.start > 0);
-                    }
-                    // A single size may start where the last one ended.
-                    None => assert!(max <= 13, "{place} {max}"),
+                let pages = PageRange::overlapping_pages(place, max);
+                // A single size may start where the last one ended.
+                assert!(!pages.is_empty() || max <= 13, "{place} {max}");
+                for page in pages {
+                    assert!(page.start < place && page.end() > place, "{place} {max}");
+                    assert!(page.size <= max && page.start > 0);
                 }
+                let page = PageRange::page_with(place, max);
+                assert!(page.start <= place && page.end() > place && page.size <= max);
             }
         }
-        assert_eq!(PageRange::overlapping_page(5, 5, 50), None);
-        let after_fifty = PageRange::overlapping_page(50, 50, 50).expect("there is one");
+        assert_eq!(PageRange::overlapping_pages(5, 50), []);
+        let after_fifty = PageRange::overlapping_pages(50, 50)[0];
         assert_eq!((after_fifty.start, after_fifty.size), (49, 49));
     }
 }

@@ -61,20 +61,27 @@ impl PageStream {
             .transpose()
     }
 
-    /// Starts the requests that are due.
+    /// Starts the requests that are due. At least one is in flight then.
     fn start(&mut self) {
-        while let Some(range) = self.scan.next(self.in_flight.len()) {
-            let query = self.scan.query.clone();
-            let filter = self.scan.service_filter;
-            let is_fresh = self.in_flight.is_empty();
-            self.in_flight.push_back(Box::pin(async move {
-                Fetched {
-                    range,
-                    is_fresh,
-                    outcome: fetch(query, filter, range).await,
-                }
-            }));
+        if self.in_flight.is_empty() {
+            let range = self.scan.next();
+            self.request(range, true);
         }
+        while let Some(range) = self.scan.prefetch(self.in_flight.len()) {
+            self.request(range, false);
+        }
+    }
+
+    fn request(&mut self, range: PageRange, is_fresh: bool) {
+        let query = self.scan.query.clone();
+        let filter = self.scan.service_filter;
+        self.in_flight.push_back(Box::pin(async move {
+            Fetched {
+                range,
+                is_fresh,
+                outcome: fetch(query, filter, range).await,
+            }
+        }));
     }
 
     /// Takes the outcome of the next fetch in order. `None` if another fetch is needed first.
@@ -84,8 +91,8 @@ impl PageStream {
             is_fresh,
             outcome,
         } = fetched;
-        let step = match outcome {
-            Ok((response, call)) => self.scan.advance(range, is_fresh, response, &call)?,
+        let taken = match outcome {
+            Ok((response, call)) => self.scan.take(range, is_fresh, response, &call)?,
             Err(error) if range.start > 0 && is_refusal(&error) => {
                 self.scan.refuse(range, error)?
             }
@@ -98,10 +105,10 @@ impl PageStream {
             let context = &self.scan.query.context;
             context.shared.unreadable.set(&context.zone_id, keys);
         }
-        if self.done || !step.continues {
+        if self.done || !taken.continues {
             self.in_flight = FuturesOrdered::new();
         }
-        Ok(step.page)
+        Ok(taken.page)
     }
 }
 
@@ -128,17 +135,15 @@ impl Stream for PageStream {
                 return Poll::Ready(Some(Err(error.into())));
             }
             this.start();
-            match ready!(Pin::new(&mut this.in_flight).poll_next(context)) {
-                None => return Poll::Ready(None),
-                Some(fetched) => match this.advance(fetched) {
-                    Ok(None) => {}
-                    Ok(Some(page)) => return Poll::Ready(Some(Ok(page))),
-                    Err(error) => {
-                        this.done = true;
-                        this.in_flight = FuturesOrdered::new();
-                        return Poll::Ready(Some(Err(error)));
-                    }
-                },
+            let fetched = ready!(Pin::new(&mut this.in_flight).poll_next(context));
+            match this.advance(fetched.expect("a request is in flight")) {
+                Ok(None) => {}
+                Ok(Some(page)) => return Poll::Ready(Some(Ok(page))),
+                Err(error) => {
+                    this.done = true;
+                    this.in_flight = FuturesOrdered::new();
+                    return Poll::Ready(Some(Err(error)));
+                }
             }
         }
     }

@@ -1,0 +1,97 @@
+//! How far the list has been read, and what speaks for its end.
+
+use super::super::page::Page;
+use super::records::Records;
+use super::response::{Key, Response};
+use super::sizes::Sizes;
+use crate::certificate::filter::StatusFilter;
+
+/// What every way to read the list knows and adds to.
+pub(super) struct Reading {
+    /// What the list asks for.
+    filter: StatusFilter,
+    /// Records never leave the list that the service shows.
+    pub(super) only_grows: bool,
+    pub(super) records: Records,
+    pub(super) sizes: Sizes,
+    /// The place behind the last record of the last response that was used, as the service counts.
+    pub(super) place: u64,
+    /// The last record of the list, as far as it has been read.
+    pub(super) tail: Option<Key>,
+    /// The total of the last response that was used.
+    pub(super) total: Option<u64>,
+    /// The first record of the list, when its beginning was last read.
+    pub(super) front: Option<Key>,
+    pub(super) end: EndEvidence,
+}
+
+/// What speaks for the end of the list since something new was read.
+#[derive(Default)]
+pub(super) struct EndEvidence {
+    /// How many responses showed that nothing is behind what was read.
+    pub(super) shows: u32,
+    /// How many records the last response with new ones had, if it had fewer than were asked for.
+    pub(super) short: Option<u64>,
+    /// The last response that was used counts as many records as there are up to its end.
+    pub(super) agrees: bool,
+    /// How many records the last response had that ended like the list.
+    pub(super) last_count: Option<u64>,
+}
+
+impl EndEvidence {
+    /// Forgets what was shown by another method.
+    pub(super) fn forget_shows(&mut self) {
+        self.shows = 0;
+        self.last_count = None;
+    }
+}
+
+impl Reading {
+    pub(super) fn new(filter: StatusFilter, page_size: u64) -> Self {
+        Self {
+            filter,
+            only_grows: filter == StatusFilter::All,
+            records: Records::default(),
+            sizes: Sizes::new(page_size),
+            place: 0,
+            tail: None,
+            total: None,
+            front: None,
+            end: EndEvidence::default(),
+        }
+    }
+
+    /// Reads a response. Its records are anchors from now on.
+    pub(super) fn take(&mut self, response: Response) -> Page {
+        self.sizes.note(&response);
+        self.total = response.page.total_count;
+        self.end = EndEvidence {
+            short: response.is_short().then(|| response.count()),
+            agrees: response.counts_to_its_end(),
+            ..EndEvidence::default()
+        };
+        if response.is_beginning() {
+            self.front = response.keys.first().copied();
+        }
+        self.records.take(response, self.filter)
+    }
+
+    /// The response shows that nothing is behind what was read. Returns whether that is enough.
+    pub(super) fn show_end(&mut self, response: &Response) -> bool {
+        self.end.shows += 1;
+        let end = response.end().max(self.place);
+        let total = response.page.total_count;
+        if total.is_some() {
+            self.end.agrees = total == Some(end) || response.counts_to_its_end();
+        }
+        self.has_ended(self.only_grows && total > Some(end))
+    }
+
+    /// Two things must speak for the end, and more where something speaks against it.
+    fn has_ended(&self, is_more_counted: bool) -> bool {
+        let cuts_vary = self.sizes.cuts_vary();
+        let is_short = self.end.short.is_some() && !cuts_vary;
+        let evidence = self.end.shows + u32::from(is_short) + u32::from(self.end.agrees);
+        evidence >= 2 + u32::from(cuts_vary) + u32::from(is_more_counted)
+    }
+}
