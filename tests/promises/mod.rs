@@ -7,6 +7,7 @@ mod lifecycle;
 mod lying_service;
 mod nothing_missed;
 mod proof;
+mod request_counts;
 mod retry;
 mod secrets;
 mod tolerant_reader;
