@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 pub struct Call {
     /// The HTTP method.
     pub method: Method,
-    /// The path, without the base URL and the query.
+    /// The path, without the base URL and the query. For a page of a list behind the first one, with its place.
     pub path: String,
     /// The HTTP status of the last response, if there was one.
     pub status: Option<StatusCode>,
