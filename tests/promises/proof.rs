@@ -819,3 +819,102 @@ async fn a_record_without_an_id_is_another_one_only_if_it_was_there_before() {
         assert_eq!(sends, if is_issued { 3 } else { 2 });
     }
 }
+
+/// A send that was refused made nothing, so a second certificate is not its own.
+#[tokio::test(start_paused = true)]
+async fn a_refused_send_accounts_for_no_duplicate() {
+    let emulator = service("");
+    script(
+        &emulator,
+        [
+            Fault::late(Duration::from_secs(12)),
+            Fault::rate_limit(Duration::from_secs(5)),
+        ],
+    );
+    let (_, csr) = key_and_csr("sensor-001");
+    let here = zone(&emulator);
+    let _ = here.list().await.expect("tells the time");
+    let issue_here = here.issue(&csr).settle_window(Duration::from_secs(10));
+    let issuing = tokio::spawn(issue_here.send());
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    issue(&zone(&emulator), &csr).await;
+    script(&emulator, [Fault::named("quota")]);
+    let issued = issuing.await.expect("ends").expect("is found");
+    assert_eq!((issued.recovered, issued.surplus.len()), (true, 1));
+    assert_eq!(active(&emulator, &csr).await.len(), 2, "nothing is revoked");
+}
+
+/// A zone that takes too many requests is not read again and again.
+#[tokio::test(start_paused = true)]
+async fn a_look_up_that_takes_too_many_requests_is_made_once() {
+    for quirks in [
+        // The end never comes.
+        "total=missing, cap=1, order=id",
+        // Nor does the end of the place.
+        "total-fixed=1000000, ignore-page, order=newest",
+    ] {
+        let emulator = service(quirks);
+        let issuer = zone(&emulator);
+        let (_, other) = key_and_csr("other");
+        for _ in 0..300 {
+            issue(&issuer, &other).await;
+        }
+        script(&emulator, [Fault::lose_request()]);
+        let (_, csr) = key_and_csr("sensor-001");
+        let requests = lists(&emulator, async {
+            let error = zone(&emulator).issue(&csr).await.expect_err("is unclear");
+            unknown(error);
+        });
+        let requests = requests.await;
+        println!("{quirks}: {requests} requests");
+        assert!(requests <= 260, "{quirks}: {requests} requests");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_settings_of_an_issue_hold_for_many_too() {
+    let emulator = service("csr=null, backdate=5m");
+    script(&emulator, [Fault::lose_response()]);
+    let csrs = [0, 1].map(|number| key_and_csr(&format!("sensor-{number}")).1);
+    let mut results = zone(&emulator)
+        .issue_all(csrs.clone())
+        .key_is_new()
+        .stream();
+    while let Some((_, issued)) = results.next().await {
+        issued.expect("is issued");
+    }
+    for csr in &csrs {
+        assert_eq!(active(&emulator, csr).await.len(), 1);
+    }
+
+    let lost = ScriptedFault::next(Operation::Create, Fault::lose_request());
+    emulator.script([lost.always()]);
+    let started = tokio::time::Instant::now();
+    let deadline = Duration::from_secs(20);
+    let mut results = zone(&emulator).issue_all(csrs).deadline(deadline).stream();
+    while let Some((_, issued)) = results.next().await {
+        assert!(issued.is_err());
+    }
+    assert!(started.elapsed() <= deadline, "{:?}", started.elapsed());
+}
+
+/// A certificate is found once, however often its record holds it.
+#[tokio::test(start_paused = true)]
+async fn a_chain_that_repeats_a_certificate_is_one_record() {
+    let emulator = service("");
+    let (_, csr) = key_and_csr("sensor-001");
+    let zone = zone(&emulator);
+    let id = issue(&zone, &csr).await;
+    let mut record = zone.get(&id).await.expect("exists").to_json();
+    let pem = record["certificate"].as_str().expect("PEM").to_owned();
+    record["certificate"] = format!("{pem}{pem}").into();
+    record["csr"] = serde_json::Value::Null;
+    let page = serde_json::json!({
+        "success": true, "errors": [], "messages": [], "result": [record],
+        "result_info": { "page": 1, "per_page": 50, "count": 1, "total_count": 1, "total_pages": 1 },
+    });
+    let page = CannedResponse::new(200).body(page.to_string());
+    emulator.script([ScriptedFault::next(Operation::List, Fault::respond(page))]);
+    let found = zone.find_by_csr(&csr).await.expect("is read");
+    assert_eq!((found.certificates.len(), found.same_key.len()), (0, 1));
+}

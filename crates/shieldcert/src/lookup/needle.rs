@@ -243,7 +243,25 @@ pub(crate) struct Findings {
     /// Records that can't be compared.
     pub(crate) incomparable: Vec<UnclearRecord>,
     /// Why not everything was read. `None` if it was.
-    pub(crate) unread: Option<String>,
+    pub(crate) unread: Option<Unread>,
+}
+
+/// Why a look-up has not read everything.
+#[derive(Clone, Debug)]
+pub(crate) struct Unread {
+    pub(crate) problem: String,
+    /// Whether another look-up may.
+    pub(crate) can_retry: bool,
+}
+
+impl Unread {
+    /// Nothing but another request of the caller changes this.
+    pub(crate) fn for_good(problem: impl Into<String>) -> Self {
+        Self {
+            problem: problem.into(),
+            can_retry: false,
+        }
+    }
 }
 
 /// What a look-up concludes.
@@ -253,8 +271,8 @@ pub(crate) enum Conclusion {
     Found(Vec<ClientCertificate>),
     /// There was none when the look-up began.
     Absent,
-    /// Nothing can be concluded, because of these records and this problem.
-    Unknown(Vec<UnclearRecord>, Option<String>),
+    /// Nothing can be concluded, because of these records, and of what was not read.
+    Unknown(Vec<UnclearRecord>, Option<Unread>),
 }
 
 impl Findings {

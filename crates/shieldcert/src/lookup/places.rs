@@ -86,8 +86,12 @@ impl<'a> Places<'a> {
         Ok(())
     }
 
-    /// Reads the places of all needles under every order that the list may have.
-    pub(super) async fn read_all(&mut self, needles: &[Arc<Needle>]) -> Result<Completeness> {
+    /// Reads the places of all needles under every order that the list may have, in about so many requests at most.
+    pub(super) async fn read_all(
+        &mut self,
+        needles: &[Arc<Needle>],
+        max_requests: u64,
+    ) -> Result<Completeness> {
         let first = self.read(1).await?;
         let Some(total) = first.total.filter(|_| first.count == PAGE_SIZE) else {
             return Ok(Completeness::Unproven { pages: None });
@@ -108,7 +112,9 @@ impl<'a> Places<'a> {
                 return unproven;
             };
             for place in places {
-                if !self.read_place(order, &place, last).await? {
+                // Half of the list for one place is as good as the whole.
+                let max_requests = max_requests.min(self.requests + last / 2 + 4);
+                if !self.read_place(order, &place, last, max_requests).await? {
                     return unproven;
                 }
             }
@@ -162,9 +168,14 @@ impl<'a> Places<'a> {
     }
 
     /// Reads the pages that hold the place. `false` if the list turns out not to be what the order predicts, or if
-    /// that takes about as much as the whole list.
-    async fn read_place(&mut self, order: Order, place: &Place, last: u64) -> Result<bool> {
-        let max_requests = self.requests + last / 2 + 4;
+    /// that takes more requests.
+    async fn read_place(
+        &mut self,
+        order: Order,
+        place: &Place,
+        last: u64,
+        max_requests: u64,
+    ) -> Result<bool> {
         let Some(start) = self.find_start(order, place, last).await? else {
             return Ok(false);
         };
