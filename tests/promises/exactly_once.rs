@@ -139,6 +139,31 @@ async fn several_certificates_of_a_csr_can_be_kept_and_none_is_an_error() {
     assert_eq!(revoked[0].id(), &ids[2]);
 }
 
+/// What may belong to another CSR is left alone, and returned.
+#[tokio::test(start_paused = true)]
+async fn a_clean_up_revokes_nothing_that_it_cannot_judge() {
+    let emulator = service(&[]);
+    let (_, csr) = key_and_csr("sensor-001");
+    let zone = zone(&emulator);
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(issue(&zone, &csr).await);
+    }
+    zone.revoke(&ids[2]).until_settled().await.expect("settles");
+    let surplus = async |quirks: &str| {
+        emulator.set_quirks(quirks.parse().expect("quirks"));
+        let surplus = zone.revoke_surplus(&csr).keep([ids[0].clone()]).await;
+        let surplus = surplus.expect("is read");
+        assert!(surplus.revoked.is_empty(), "{quirks}");
+        surplus
+    };
+    let same_key = surplus("csr=null").await.same_key;
+    let same_key: Vec<_> = same_key.iter().map(|found| found.id()).collect();
+    assert_eq!(same_key, [&ids[1]]);
+    assert_eq!(surplus("no-id").await.unreadable.len(), 3);
+    assert_eq!(requests(&emulator, Operation::Delete), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_clear_refusal_is_returned_and_nothing_is_issued() {
     let emulator = service(&[refusal()]);

@@ -676,6 +676,31 @@ async fn an_intent_makes_no_request_and_is_resumed_exactly_once() {
     }
 }
 
+/// A caller that drops the future does not know the certificate.
+#[tokio::test(start_paused = true)]
+async fn a_dropped_issue_is_resumed_by_the_same_client() {
+    let emulator = service("");
+    script(
+        &emulator,
+        [Fault::late(Duration::from_secs(12)), Fault::lose_response()],
+    );
+    let stuck = ScriptedFault::next(Operation::Delete, Fault::lose_request());
+    emulator.script([stuck]);
+    let (_, csr) = key_and_csr("sensor-001");
+    let zone = zone(&emulator);
+    let _ = zone.list().await.expect("tells the time");
+    let issue = || zone.issue(&csr).settle_window(Duration::from_secs(10));
+    let prepared = issue().intent().await.expect("is allowed");
+    let intent = prepared.intent().clone();
+    // It has found the certificate, and a duplicate, which it is about to revoke.
+    let dropped = tokio::time::timeout(Duration::from_secs(50), prepared.send()).await;
+    assert!(dropped.is_err());
+    assert_eq!(emulator.pending_script().to_string(), "");
+    let resumed = issue().resume(intent).await.expect("is found");
+    assert_eq!((resumed.attempts, resumed.surplus.len()), (0, 1));
+    assert_eq!(emulator.history().count(Operation::Create), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_intent_holds_a_place_in_the_rate_limit_which_its_send_uses() {
     let emulator = builder()
@@ -709,6 +734,12 @@ async fn an_intent_is_for_its_csr() {
     let (_, other) = key_and_csr("sensor-001");
     let error = zone.issue(&other).resume(prepared.intent().clone()).await;
     let error = error.expect_err("is another CSR");
+    assert!(error.is_invalid_input(), "{error}");
+    // What is resumed may have been sent, so it is not sent without a look.
+    let resumed = zone_through(emulator.transport())
+        .issue(&csr)
+        .resume(prepared.intent().clone());
+    let error = resumed.intent().await.expect_err("is to be resumed");
     assert!(error.is_invalid_input(), "{error}");
     // Stored text is input like any other.
     for days in [0, u32::MAX] {

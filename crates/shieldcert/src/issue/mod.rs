@@ -190,6 +190,10 @@ impl Issue {
     ///
     /// The certificate is looked for first. The request is sent only if it is absent, once the settle window after the
     /// last possible send is over by the service's time. Use the same CSR.
+    ///
+    /// Right after a crash, that may be later than an issue without a [`deadline`](Self::deadline) ends. If the
+    /// certificate is not found, the error is [`Error::OutcomeUnknown`] at once then: resume again later, or set a longer
+    /// deadline.
     pub fn resume(mut self, intent: IssueIntent) -> Self {
         self.intent = Some(intent);
         self
@@ -223,6 +227,10 @@ impl Issue {
     /// # }
     /// ```
     pub async fn intent(mut self) -> Result<PreparedIssue> {
+        if self.intent.is_some() {
+            let problem = "it belongs to a request that may have been sent; resume it with `send`";
+            return Err(InvalidInput::new("intent", problem).into());
+        }
         self.options.deadline.get_or_insert(MAX_RECOVERY);
         let run = Run::start(self).await?;
         let permit = run.context.reserve().await?;
@@ -629,8 +637,7 @@ impl Run {
                 problem: "it was issued before this request".to_owned(),
             });
         }
-        self.hand_out(&certificate);
-        let capped_validity_days = check(&certificate, &self.csr, self.options.validity_days)?;
+        let capped_validity_days = self.check(&certificate)?;
         // Earlier sends were shown to have done nothing within the settle window. They may have since.
         let others = match self.unclear {
             Some(_) => match self.look(Depth::Early).await {
@@ -643,6 +650,7 @@ impl Run {
         let surplus = self
             .revoke_duplicates(&certificate, others, own_sends)
             .await;
+        self.hand_out(&certificate);
         tracing::debug!(certificate = %certificate.id(), attempts = self.attempts, "issued");
         Ok(Issued {
             certificate,
@@ -658,11 +666,11 @@ impl Run {
         // The oldest one that is active, or else the oldest one, which is an error.
         let place = found.iter().position(may_be_active).unwrap_or(0);
         let certificate = found.swap_remove(place);
-        self.hand_out(&certificate);
-        check(&certificate, &self.csr, self.options.validity_days)?;
+        self.check(&certificate)?;
         // One of them has made the certificate.
         let own_sends = self.unclear.map_or(0, |unclear| unclear.count - 1);
         let surplus = self.revoke_duplicates(&certificate, found, own_sends).await;
+        self.hand_out(&certificate);
         tracing::info!(certificate = %certificate.id(), attempts = self.attempts, "recovered");
         Ok(Issued {
             certificate,
@@ -673,6 +681,14 @@ impl Run {
         })
     }
 
+    fn check(&self, certificate: &ClientCertificate) -> Result<Option<u32>> {
+        let checked = check(certificate, &self.csr, self.options.validity_days);
+        // The error names it.
+        checked.inspect_err(|_| self.hand_out(certificate))
+    }
+
+    /// Remembers that the caller knows the certificate. Right before it is returned: a caller that drops the future
+    /// doesn't.
     fn hand_out(&self, certificate: &ClientCertificate) {
         self.context
             .shared
