@@ -5,6 +5,7 @@ use std::time::Duration;
 use shieldcert::{Csr, Error, RetryPolicy, Zone};
 use shieldcert_emulator::{CannedResponse, Emulator, Fault, Operation, ScriptedFault};
 use shieldcert_tests::kit::{TOKEN, issue, key_and_csr, zone_through};
+use tokio::time::Instant;
 
 /// The service at 30 ms, with faults for the next requests to issue, in order.
 fn service(faults: &[Fault]) -> Emulator {
@@ -88,6 +89,24 @@ async fn one_certificate_whatever_is_lost() {
         let certificate = zone(&emulator).get(issued.certificate.id()).await;
         let certificate = certificate.expect("exists");
         assert_eq!(*certificate.status(), "active", "{faults:?}");
+    }
+}
+
+/// A certificate is looked for early, so nobody waits for the end of the settle window without need.
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_is_found_soon() {
+    for (committed_after, found_after) in [(0, 1), (1, 3), (5, 11), (20, 36), (60, 77)] {
+        let commit = Fault::late(Duration::from_secs(committed_after));
+        let emulator = service(&[commit]);
+        let (_, csr) = key_and_csr("sensor-001");
+        let started = Instant::now();
+        let issued = zone(&emulator).issue(&csr).await.expect("is issued");
+        assert!(issued.recovered);
+        let took = started.elapsed();
+        assert!(
+            took <= Duration::from_secs(found_after),
+            "committed after {committed_after} s, found after {took:?}"
+        );
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use http::Method;
 use shieldcert::{Csr, Error, IssueIntent, KeyAlgorithm, PrivateKey, RetryPolicy, Subject, Zone};
 use shieldcert_emulator::{
     CannedResponse, Emulator, EmulatorBuilder, Fault, Operation, ScriptedFault,
 };
+use shieldcert_tests::kit::tap::Tap;
 use shieldcert_tests::kit::{TOKEN, issue, key_and_csr, zone_through};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -411,15 +413,21 @@ async fn records_that_cannot_be_compared_are_fetched_or_named() {
 
     // One that is older than the request is another one, whatever it holds.
     emulator.advance(2 * HOUR);
-    emulator.set_quirks("csr=null, certificate=null".parse().expect("quirks"));
-    script(&emulator, [Fault::lose_request()]);
     let (_, csr) = key_and_csr("sensor-002");
-    let zone = zone(&emulator);
-    let pending = tokio::spawn(zone.issue(&csr).send());
-    tokio::time::sleep(Duration::from_secs(100)).await;
-    // What is sent again is read as it is.
-    emulator.set_quirks("csr=null@0%".parse().expect("quirks"));
-    let issued = pending.await.expect("ends").expect("is issued");
+    script(&emulator, [Fault::lose_request()]);
+    let gone = ScriptedFault::next(Operation::Get, Fault::named("not-found"));
+    emulator.script([gone.always()]);
+    // Only what is issued is read as it is.
+    let service = emulator.clone();
+    let tap = Tap::new(emulator.transport()).before(move |request| {
+        let quirks = match *request.method() {
+            Method::POST => "csr=null@0%",
+            _ => "csr=null, certificate=null",
+        };
+        service.set_quirks(quirks.parse().expect("quirks"));
+        Box::pin(async { request })
+    });
+    let issued = zone_through(tap).issue(&csr).await.expect("is issued");
     assert_eq!((issued.recovered, issued.attempts), (false, 2));
 }
 
@@ -479,6 +487,11 @@ async fn a_lost_certificate_takes_a_few_requests_in_every_order_that_predicts_it
                 let requests = requests.await;
                 println!("{setting}: {requests} requests");
                 assert!(requests <= max_requests, "{setting}: {requests} requests");
+                // The first early look reads the first page, and the last one only if it may hold it.
+                let is_first = order == "newest" || (order, name) == ("name", "aaa");
+                if is_first && fault.name() == "502-after" {
+                    assert_eq!(requests, 1, "{setting}");
+                }
                 assert_eq!(active(&emulator, &csr).await.len(), 1, "{setting}");
                 emulator.advance(2 * HOUR);
             }

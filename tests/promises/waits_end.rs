@@ -198,6 +198,21 @@ async fn a_timeout_ends_the_wait_with_the_last_status() {
     }
 }
 
+/// Every quarter of a second at first, every ten seconds in the end, and once more right before the timeout.
+#[tokio::test(start_paused = true)]
+async fn a_wait_polls_less_and_less_often() {
+    for (seconds, expected) in [(1, 4), (10, 9), (90, 17), (600, 66)] {
+        let emulator = Emulator::builder().token(TOKEN).build().expect("builds");
+        let pending = ScriptedFault::next(Operation::Get, respond("pending_revocation"));
+        emulator.script([pending.always()]);
+        let wait = zone_through(emulator.transport()).wait(&id());
+        let error = wait.timeout(Duration::from_secs(seconds)).await;
+        assert!(error.expect_err("does not settle").is_timeout());
+        let polls = emulator.history().count(Operation::Get);
+        assert_eq!(polls, expected, "within {seconds} s");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_timeout_bounds_the_request_and_its_retries_too() {
     let limit = Duration::from_secs(5);
