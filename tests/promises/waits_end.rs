@@ -445,6 +445,22 @@ async fn many_waits_share_their_polls() {
     }
 }
 
+/// The first wait collects the polls of the others for a moment before it makes them.
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_is_dropped_while_it_collects_polls_releases_them() {
+    let (zone, id) = zone_that_shows(&["active"]);
+    let moment = Duration::from_millis(5);
+    let started = Instant::now();
+    let first = tokio::spawn(zone.wait(&id).send());
+    tokio::time::sleep(moment).await;
+    let second = tokio::spawn(zone.wait(&id).send());
+    tokio::time::sleep(moment).await;
+    first.abort();
+    let settled = second.await.expect("ends").expect("is settled");
+    assert_eq!(settled.status(), &Status::Active);
+    assert!(started.elapsed() < Duration::from_secs(1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dropped_wait_does_not_stop_the_others() {
     let emulator = Emulator::builder()
