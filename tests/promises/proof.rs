@@ -499,6 +499,33 @@ async fn a_lost_certificate_takes_a_few_requests_in_every_order_that_predicts_it
     }
 }
 
+/// A page that holds fewer records than asked for, in the middle of a list, may have lost the certificate.
+#[tokio::test(start_paused = true)]
+async fn a_page_that_is_cut_where_the_certificate_belongs_shows_nothing() {
+    let emulator = fleet("order=name", 300).await;
+    script(&emulator, [Fault::lose_response()]);
+    let service = emulator.clone();
+    let tap = Tap::new(emulator.transport()).before(move |request| {
+        let is_second = request.uri().query().is_some_and(|query| {
+            let mut parameters = query.split('&');
+            parameters.any(|parameter| parameter == "page=2")
+        });
+        let quirks = if is_second {
+            "order=name, cut=10"
+        } else {
+            "order=name"
+        };
+        service.set_quirks(quirks.parse().expect("quirks"));
+        Box::pin(async { request })
+    });
+    let (_, csr) = key_and_csr("device-00070b");
+    match zone_through(tap).issue(&csr).await {
+        Ok(issued) => assert!(issued.recovered),
+        Err(error) => drop(unknown(error)),
+    }
+    assert_eq!(emulator.history().count(Operation::Create), 301);
+}
+
 /// However many look for their certificates, they share the requests.
 #[tokio::test(start_paused = true)]
 async fn look_ups_share_their_requests() {

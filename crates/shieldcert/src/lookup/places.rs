@@ -98,12 +98,10 @@ impl<'a> Places<'a> {
         };
         let last = total.div_ceil(PAGE_SIZE);
         let unproven = Ok(Completeness::Unproven { pages: Some(last) });
-        let mut is_any_order_possible = false;
         for order in Order::ALL {
             if !self.allows(order) {
                 continue;
             }
-            is_any_order_possible = true;
             let places: Option<Vec<Place>> = needles
                 .iter()
                 .map(|needle| order.field.place(needle))
@@ -119,7 +117,8 @@ impl<'a> Places<'a> {
                 }
             }
         }
-        match is_any_order_possible {
+        // At least one order has to agree with all that was read.
+        match Order::ALL.into_iter().any(|order| self.allows(order)) {
             true => Ok(Completeness::Proven),
             false => unproven,
         }
@@ -181,20 +180,22 @@ impl<'a> Places<'a> {
         };
         let mut number = start;
         loop {
-            let before = self.pages.get(&(number - 1)).map_or(0, |page| page.number);
+            let previous = self.pages.get(&(number - 1));
+            let before = previous.map_or(0, |page| page.number);
+            let is_gap = previous.is_some_and(|page| page.count < PAGE_SIZE);
             let page = match self.pages.get(&number) {
                 Some(page) if page.number > before => page,
                 _ => self.read(number).await?,
             };
-            if page.last_side(order, place) == Some(Side::After) {
-                return Ok(true);
-            }
             if page.count == 0 {
                 return Ok(self.is_end(number));
             }
-            if page.count < PAGE_SIZE {
-                self.read(number + 1).await?;
-                return Ok(self.is_end(number + 1));
+            // The page before it is not the last one, so it was cut, perhaps where the certificate is.
+            if is_gap {
+                return Ok(false);
+            }
+            if page.last_side(order, place) == Some(Side::After) {
+                return Ok(true);
             }
             number += 1;
             if self.requests > max_requests {
