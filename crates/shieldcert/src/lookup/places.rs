@@ -290,3 +290,48 @@ fn merge(field: Field, places: Vec<Place>) -> Option<Vec<Place>> {
         _ => (places.len() <= MAX_NAMES).then_some(places),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_includes_both_of_its_ends() {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let field = Field::Name;
+        let [ascending, descending] = [false, true].map(|descending| Order { field, descending });
+        let bounded = Place {
+            from: Some(text("b")),
+            to: Some(text("c")),
+        };
+        let open = Place {
+            from: Some(text("b")),
+            to: None,
+        };
+        for (value, place, expected) in [
+            ("a", &bounded, Side::Before),
+            ("b", &bounded, Side::In),
+            ("c", &bounded, Side::In),
+            ("d", &bounded, Side::After),
+            ("a", &open, Side::Before),
+            ("b", &open, Side::In),
+            ("d", &open, Side::In),
+        ] {
+            assert_eq!(
+                Side::of(&text(value), ascending, place),
+                expected,
+                "{value}"
+            );
+            let expected = match expected {
+                Side::Before => Side::After,
+                Side::In => Side::In,
+                Side::After => Side::Before,
+            };
+            assert_eq!(
+                Side::of(&text(value), descending, place),
+                expected,
+                "{value}"
+            );
+        }
+    }
+}
