@@ -95,7 +95,9 @@ async fn one_certificate_whatever_is_lost() {
 /// A certificate is looked for early, so nobody waits for the end of the settle window without need.
 #[tokio::test(start_paused = true)]
 async fn what_is_lost_is_found_soon() {
-    for (committed_after, found_after) in [(0, 1), (1, 3), (5, 11), (20, 36), (60, 77)] {
+    for (committed_after, found_after, lists) in
+        [(0, 1, 1), (1, 3, 2), (5, 11, 3), (20, 36, 4), (60, 77, 7)]
+    {
         let commit = Fault::late(Duration::from_secs(committed_after));
         let emulator = service(&[commit]);
         let (_, csr) = key_and_csr("sensor-001");
@@ -107,6 +109,7 @@ async fn what_is_lost_is_found_soon() {
             took <= Duration::from_secs(found_after),
             "committed after {committed_after} s, found after {took:?}"
         );
+        assert_eq!(requests(&emulator, Operation::List), lists);
     }
 }
 

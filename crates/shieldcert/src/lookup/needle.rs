@@ -374,6 +374,10 @@ mod tests {
             let record = json!({ "csr": csr, "issued_on": issued, "expires_on": expires });
             assert_eq!(judge(&needle, record.clone()), expected, "{record}");
         }
+        for unreadable in ["soon", CSR, &CERTIFICATE.replace("MII", "SOON")] {
+            let record = json!({ "certificate": unreadable });
+            assert_eq!(judge(&needle, record), "incomparable", "{unreadable}");
+        }
         let known = Needle {
             known: HashSet::from([key(&"7bf7".parse().expect("an id"))]),
             ..needle
