@@ -5,6 +5,7 @@ use std::time::Duration;
 use shieldcert::{Csr, Error, RetryPolicy, Zone};
 use shieldcert_emulator::{CannedResponse, Emulator, Fault, Operation, ScriptedFault};
 use shieldcert_tests::kit::{TOKEN, issue, key_and_csr, zone_through};
+use tokio::time::Instant;
 
 /// The service at 30 ms, with faults for the next requests to issue, in order.
 fn service(faults: &[Fault]) -> Emulator {
@@ -91,6 +92,27 @@ async fn one_certificate_whatever_is_lost() {
     }
 }
 
+/// A certificate is looked for early, so nobody waits for the end of the settle window without need.
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_is_found_soon() {
+    for (committed_after, found_after, lists) in
+        [(0, 1, 1), (1, 3, 2), (5, 11, 3), (20, 36, 4), (60, 77, 7)]
+    {
+        let commit = Fault::late(Duration::from_secs(committed_after));
+        let emulator = service(&[commit]);
+        let (_, csr) = key_and_csr("sensor-001");
+        let started = Instant::now();
+        let issued = zone(&emulator).issue(&csr).await.expect("is issued");
+        assert!(issued.recovered);
+        let took = started.elapsed();
+        assert!(
+            took <= Duration::from_secs(found_after),
+            "committed after {committed_after} s, found after {took:?}"
+        );
+        assert_eq!(requests(&emulator, Operation::List), lists);
+    }
+}
+
 /// A client that retries blindly makes three certificates here.
 #[tokio::test(start_paused = true)]
 async fn two_lost_responses_make_one_certificate() {
@@ -137,6 +159,31 @@ async fn several_certificates_of_a_csr_can_be_kept_and_none_is_an_error() {
     let revoked = revoked.expect("is revoked").revoked;
     assert_eq!(revoked.len(), 1);
     assert_eq!(revoked[0].id(), &ids[2]);
+}
+
+/// What may belong to another CSR is left alone, and returned.
+#[tokio::test(start_paused = true)]
+async fn a_clean_up_revokes_nothing_that_it_cannot_judge() {
+    let emulator = service(&[]);
+    let (_, csr) = key_and_csr("sensor-001");
+    let zone = zone(&emulator);
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(issue(&zone, &csr).await);
+    }
+    zone.revoke(&ids[2]).until_settled().await.expect("settles");
+    let surplus = async |quirks: &str| {
+        emulator.set_quirks(quirks.parse().expect("quirks"));
+        let surplus = zone.revoke_surplus(&csr).keep([ids[0].clone()]).await;
+        let surplus = surplus.expect("is read");
+        assert!(surplus.revoked.is_empty(), "{quirks}");
+        surplus
+    };
+    let same_key = surplus("csr=null").await.same_key;
+    let same_key: Vec<_> = same_key.iter().map(|found| found.id()).collect();
+    assert_eq!(same_key, [&ids[1]]);
+    assert_eq!(surplus("no-id").await.unreadable.len(), 3);
+    assert_eq!(requests(&emulator, Operation::Delete), 1);
 }
 
 #[tokio::test(start_paused = true)]

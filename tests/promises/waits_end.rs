@@ -198,6 +198,21 @@ async fn a_timeout_ends_the_wait_with_the_last_status() {
     }
 }
 
+/// Every quarter of a second at first, every ten seconds in the end, and once more right before the timeout.
+#[tokio::test(start_paused = true)]
+async fn a_wait_polls_less_and_less_often() {
+    for (seconds, expected) in [(1, 4), (10, 9), (90, 17), (600, 66)] {
+        let emulator = Emulator::builder().token(TOKEN).build().expect("builds");
+        let pending = ScriptedFault::next(Operation::Get, respond("pending_revocation"));
+        emulator.script([pending.always()]);
+        let wait = zone_through(emulator.transport()).wait(&id());
+        let error = wait.timeout(Duration::from_secs(seconds)).await;
+        assert!(error.expect_err("does not settle").is_timeout());
+        let polls = emulator.history().count(Operation::Get);
+        assert_eq!(polls, expected, "within {seconds} s");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_timeout_bounds_the_request_and_its_retries_too() {
     let limit = Duration::from_secs(5);
@@ -423,11 +438,27 @@ async fn polls(revoked: usize, others: usize) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn many_waits_share_their_polls() {
-    for (revoked, others, max) in [(1, 0, 6), (3, 0, 18), (500, 0, 100), (100, 1500, 200)] {
+    for (revoked, others, max) in [(1, 0, 4), (3, 0, 12), (500, 0, 85), (100, 1500, 130)] {
         let polls = polls(revoked, others).await;
         println!("{revoked} waits beside {others} others: {polls} polls");
         assert!(polls <= max, "{revoked} beside {others}: {polls}");
     }
+}
+
+/// The first wait collects the polls of the others for a moment before it makes them.
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_is_dropped_while_it_collects_polls_releases_them() {
+    let (zone, id) = zone_that_shows(&["active"]);
+    let moment = Duration::from_millis(5);
+    let started = Instant::now();
+    let first = tokio::spawn(zone.wait(&id).send());
+    tokio::time::sleep(moment).await;
+    let second = tokio::spawn(zone.wait(&id).send());
+    tokio::time::sleep(moment).await;
+    first.abort();
+    let settled = second.await.expect("ends").expect("is settled");
+    assert_eq!(settled.status(), &Status::Active);
+    assert!(started.elapsed() < Duration::from_secs(1));
 }
 
 #[tokio::test(start_paused = true)]

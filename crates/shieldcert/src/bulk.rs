@@ -3,7 +3,6 @@
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
 
 use futures_core::Stream;
 use futures_util::{StreamExt, stream};
@@ -12,7 +11,8 @@ use crate::certificate::ClientCertificate;
 use crate::certificate::id::CertificateId;
 use crate::context::Context;
 use crate::error::Result;
-use crate::issue::{Issue, IssueOptions, Issued};
+use crate::issue::options::{IssueOptions, issue_options};
+use crate::issue::{Issue, Issued};
 use crate::pki::csr::Csr;
 use crate::revoke::Revoke;
 use crate::transport::retry::RetryPolicy;
@@ -24,8 +24,9 @@ type Items<T> = Box<dyn Iterator<Item = T> + Send>;
 
 /// Issues a certificate for each of many CSRs. Created by [`Zone::issue_all`](crate::Zone::issue_all).
 ///
-/// Each CSR is issued exactly once, as by [`Zone::issue`](crate::Zone::issue). All share the client's rate limit. While
-/// the service blocks the client, they pause, however long that is; only a `time_limit` of the retry policy bounds it.
+/// Each CSR is issued exactly once, as by [`Zone::issue`](crate::Zone::issue), and each setting is for each of them. All
+/// share the client's rate limit. While the service blocks the client, they pause, however long that is; only a
+/// [`deadline`](Self::deadline) or a `time_limit` of the retry policy bounds it.
 ///
 /// # Examples
 ///
@@ -50,6 +51,8 @@ pub struct IssueAll {
     concurrency: usize,
 }
 
+issue_options!(IssueAll);
+
 impl IssueAll {
     pub(crate) fn new(context: Context, csrs: impl Iterator<Item = Csr> + Send + 'static) -> Self {
         Self {
@@ -58,24 +61,6 @@ impl IssueAll {
             options: IssueOptions::default(),
             concurrency: DEFAULT_CONCURRENCY,
         }
-    }
-
-    /// Sets how many days each certificate is valid; see [`Issue::validity_days`].
-    pub fn validity_days(mut self, days: u32) -> Self {
-        self.options.validity_days = days;
-        self
-    }
-
-    /// Sets how long the service may act on a request that failed; see [`Issue::settle_window`].
-    pub fn settle_window(mut self, window: Duration) -> Self {
-        self.options.settle_window = window;
-        self
-    }
-
-    /// Overrides the client's retry policy for each certificate.
-    pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.context.set_retry(policy);
-        self
     }
 
     /// Sets how many are in flight at once. Default: 16. 0 counts as 1.

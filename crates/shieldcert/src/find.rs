@@ -2,7 +2,7 @@
 //!
 //! CSRs are compared by their DER, because the service changes the text.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::certificate::ClientCertificate;
 use crate::certificate::unreadable::UnreadableRecord;
@@ -142,7 +142,8 @@ impl FindByCsrs {
                 {
                     found[*place].certificates.push(certificate.clone());
                 }
-                for key in origin.keys() {
+                // A chain may hold a certificate twice.
+                for key in origin.keys().collect::<HashSet<_>>() {
                     for place in by_key.get(key).into_iter().flatten() {
                         found[*place].same_key.push(certificate.clone());
                     }

@@ -22,6 +22,7 @@
 
 mod check;
 pub(crate) mod intent;
+pub(crate) mod options;
 pub(crate) mod registry;
 
 use std::collections::HashSet;
@@ -35,6 +36,7 @@ use tokio::time::{Instant, sleep_until};
 
 use self::check::check;
 use self::intent::IssueIntent;
+use self::options::{IssueOptions, issue_options};
 use crate::certificate::ClientCertificate;
 use crate::certificate::id::CertificateId;
 use crate::certificate::status::Status;
@@ -44,7 +46,7 @@ use crate::error::{Error, Result};
 use crate::list::dedup::key;
 use crate::list::unreadable::Keys;
 use crate::lookup::look;
-use crate::lookup::needle::{Conclusion, FirstSend, Needle};
+use crate::lookup::needle::{Conclusion, FirstSend, Needle, Unread};
 use crate::lookup::queue::Depth;
 use crate::lookup::unclear::UnclearRecord;
 use crate::observe::trace;
@@ -54,7 +56,6 @@ use crate::transport::BoxFuture;
 use crate::transport::clock::SendWindow;
 use crate::transport::deadline::{deadline_after, within};
 use crate::transport::rate_limit::Permit;
-use crate::transport::retry::RetryPolicy;
 
 /// Issues a certificate, exactly once. Created by [`Zone::issue`](crate::Zone::issue).
 ///
@@ -124,30 +125,6 @@ pub struct Issue {
     intent: Option<IssueIntent>,
 }
 
-/// The settings of an issue, for one certificate or many.
-#[derive(Clone, Debug)]
-pub(crate) struct IssueOptions {
-    pub(crate) validity_days: u32,
-    pub(crate) settle_window: Duration,
-    pub(crate) deadline: Option<Duration>,
-    pub(crate) known: HashSet<CertificateId>,
-    pub(crate) key_is_new: bool,
-    pub(crate) csr_is_shared: bool,
-}
-
-impl Default for IssueOptions {
-    fn default() -> Self {
-        Self {
-            validity_days: Issue::DEFAULT_VALIDITY_DAYS,
-            settle_window: Issue::DEFAULT_SETTLE_WINDOW,
-            deadline: None,
-            known: HashSet::new(),
-            key_is_new: false,
-            csr_is_shared: false,
-        }
-    }
-}
-
 /// An issued certificate.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -187,6 +164,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// How long the revocation of a duplicate may take.
 const MAX_REVOCATION: Duration = Duration::from_secs(60);
 
+issue_options!(Issue);
+
 impl Issue {
     /// The default of [`validity_days`](Self::validity_days): 365 days.
     pub const DEFAULT_VALIDITY_DAYS: u32 = 365;
@@ -207,64 +186,14 @@ impl Issue {
         }
     }
 
-    /// Sets how many days the certificate is valid, from 1 to 36,500. Default: 365.
-    pub fn validity_days(mut self, days: u32) -> Self {
-        self.options.validity_days = days;
-        self
-    }
-
-    /// Sets how long after the end of an unclear send the service may still act on it. Default: 75 seconds.
-    ///
-    /// The request is not sent again before that. A shorter window gives results sooner, and a second certificate where
-    /// the service is slower.
-    pub fn settle_window(mut self, window: Duration) -> Self {
-        self.options.settle_window = window;
-        self
-    }
-
-    /// Sets how long the issue may take, with every attempt, every wait for the rate limit, and the search for a lost
-    /// certificate. Default: no limit, but five minutes after an unclear send.
-    ///
-    /// It is checked before bytes are handed to HTTP: nothing is sent after it.
-    pub fn deadline(mut self, after: Duration) -> Self {
-        self.options.deadline = Some(after);
-        self
-    }
-
-    /// Names certificates of the CSR that exist already, or that a person has found to be others. Can be called
-    /// repeatedly.
-    ///
-    /// None of them is the result, and none is revoked. What this client has issued itself counts as known.
-    pub fn known(mut self, ids: impl IntoIterator<Item = CertificateId>) -> Self {
-        self.options.known.extend(ids);
-        self
-    }
-
-    /// Says that the key was made for this request, so that no other certificate has it.
-    ///
-    /// Then a lost certificate is recognized even where the service lists it without its CSR.
-    pub fn key_is_new(mut self) -> Self {
-        self.options.key_is_new = true;
-        self
-    }
-
-    /// Says that others may issue for the same CSR at the same time. Then no certificate is revoked as a duplicate:
-    /// they are returned as [`Issued::surplus`].
-    pub fn csr_is_shared(mut self) -> Self {
-        self.options.csr_is_shared = true;
-        self
-    }
-
-    /// Overrides the client's retry policy.
-    pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.context.set_retry(policy);
-        self
-    }
-
     /// Resumes a request that may have been sent, for example by a process that crashed.
     ///
     /// The certificate is looked for first. The request is sent only if it is absent, once the settle window after the
     /// last possible send is over by the service's time. Use the same CSR.
+    ///
+    /// Right after a crash, that may be later than an issue without a [`deadline`](Self::deadline) ends. If the
+    /// certificate is not found, the error is [`Error::OutcomeUnknown`] at once then: resume again later, or set a longer
+    /// deadline.
     pub fn resume(mut self, intent: IssueIntent) -> Self {
         self.intent = Some(intent);
         self
@@ -298,6 +227,10 @@ impl Issue {
     /// # }
     /// ```
     pub async fn intent(mut self) -> Result<PreparedIssue> {
+        if self.intent.is_some() {
+            let problem = "it belongs to a request that may have been sent; resume it with `send`";
+            return Err(InvalidInput::new("intent", problem).into());
+        }
         self.options.deadline.get_or_insert(MAX_RECOVERY);
         let run = Run::start(self).await?;
         let permit = run.context.reserve().await?;
@@ -386,7 +319,7 @@ struct Run {
     limit: Option<Instant>,
     /// How often the request was sent by this client.
     attempts: u32,
-    /// The first and the last send whose outcome is unclear.
+    /// The sends whose outcome is unclear.
     unclear: Option<Unclear>,
     /// The request of another process, which may have been sent.
     resumed: Option<IssueIntent>,
@@ -398,6 +331,7 @@ struct Run {
 struct Unclear {
     first_began: Instant,
     last_ended: Instant,
+    count: u32,
 }
 
 impl Run {
@@ -456,8 +390,10 @@ impl Run {
                 let unclear = self.unclear.get_or_insert(Unclear {
                     first_began: sent.began,
                     last_ended: sent.ended,
+                    count: 0,
                 });
                 unclear.last_ended = sent.ended;
+                unclear.count += 1;
                 self.set_limit(deadline_after(sent.began, MAX_RECOVERY));
             }
             // What happened to earlier sends is not said by the refusal of a later one.
@@ -471,8 +407,8 @@ impl Run {
                 }
                 Conclusion::Absent if is_unclear && self.attempts < max_attempts => {}
                 Conclusion::Absent => return Err(self.outcome_unknown(error, Vec::new(), None)),
-                Conclusion::Unknown(records, problem) => {
-                    return Err(self.outcome_unknown(error, records, problem));
+                Conclusion::Unknown(records, unread) => {
+                    return Err(self.outcome_unknown(error, records, unread));
                 }
             }
         }
@@ -516,12 +452,12 @@ impl Run {
         match self.look_when_settled(settled).await {
             Conclusion::Found(found) => self.return_found(found).await,
             Conclusion::Absent => self.finish(None).await,
-            Conclusion::Unknown(records, problem) => {
+            Conclusion::Unknown(records, unread) => {
                 let cause = InvalidInput::new(
                     "intent",
                     "its request may have been sent by another process",
                 );
-                Err(self.outcome_unknown(cause.into(), records, problem))
+                Err(self.outcome_unknown(cause.into(), records, unread))
             }
         }
     }
@@ -592,7 +528,7 @@ impl Run {
         let is_in_time = |time: &Instant| self.limit.is_none_or(|limit| *time < limit);
         let Some(settled) = settled.filter(is_in_time) else {
             let problem = "the service may still act on the request after the deadline";
-            return Conclusion::Unknown(Vec::new(), Some(problem.to_owned()));
+            return Conclusion::Unknown(Vec::new(), Some(Unread::for_good(problem)));
         };
         sleep_until(settled).await;
         let mut pause = INITIAL_PAUSE;
@@ -600,7 +536,7 @@ impl Run {
             let conclusion = self.look(Depth::Complete).await;
             let next = Instant::now() + pause;
             match &conclusion {
-                Conclusion::Unknown(_, Some(_)) if is_in_time(&next) => {
+                Conclusion::Unknown(_, Some(unread)) if unread.can_retry && is_in_time(&next) => {
                     sleep_until(next).await;
                     pause = (pause * 2).min(MAX_PAUSE);
                 }
@@ -615,8 +551,8 @@ impl Run {
         match within(self.limit, found).await {
             Ok(findings) => findings.conclude(),
             Err(_) => {
-                let problem = "the deadline has passed";
-                Conclusion::Unknown(Vec::new(), Some(problem.to_owned()))
+                let unread = Unread::for_good("the deadline has passed");
+                Conclusion::Unknown(Vec::new(), Some(unread))
             }
         }
     }
@@ -679,13 +615,13 @@ impl Run {
         &self,
         cause: Error,
         records: Vec<UnclearRecord>,
-        problem: Option<String>,
+        unread: Option<Unread>,
     ) -> Error {
         Error::OutcomeUnknown {
             intent: Box::new(self.intent()),
             cause: Box::new(cause),
             records,
-            problem,
+            problem: unread.map(|unread| unread.problem),
         }
     }
 
@@ -701,8 +637,7 @@ impl Run {
                 problem: "it was issued before this request".to_owned(),
             });
         }
-        self.hand_out(&certificate);
-        let capped_validity_days = check(&certificate, &self.csr, self.options.validity_days)?;
+        let capped_validity_days = self.check(&certificate)?;
         // Earlier sends were shown to have done nothing within the settle window. They may have since.
         let others = match self.unclear {
             Some(_) => match self.look(Depth::Early).await {
@@ -711,7 +646,11 @@ impl Run {
             },
             None => Vec::new(),
         };
-        let surplus = self.revoke_duplicates(&certificate, others).await;
+        let own_sends = self.unclear.map_or(0, |unclear| unclear.count);
+        let surplus = self
+            .revoke_duplicates(&certificate, others, own_sends)
+            .await;
+        self.hand_out(&certificate);
         tracing::debug!(certificate = %certificate.id(), attempts = self.attempts, "issued");
         Ok(Issued {
             certificate,
@@ -727,9 +666,11 @@ impl Run {
         // The oldest one that is active, or else the oldest one, which is an error.
         let place = found.iter().position(may_be_active).unwrap_or(0);
         let certificate = found.swap_remove(place);
+        self.check(&certificate)?;
+        // One of them has made the certificate.
+        let own_sends = self.unclear.map_or(0, |unclear| unclear.count - 1);
+        let surplus = self.revoke_duplicates(&certificate, found, own_sends).await;
         self.hand_out(&certificate);
-        check(&certificate, &self.csr, self.options.validity_days)?;
-        let surplus = self.revoke_duplicates(&certificate, found).await;
         tracing::info!(certificate = %certificate.id(), attempts = self.attempts, "recovered");
         Ok(Issued {
             certificate,
@@ -740,6 +681,14 @@ impl Run {
         })
     }
 
+    fn check(&self, certificate: &ClientCertificate) -> Result<Option<u32>> {
+        let checked = check(certificate, &self.csr, self.options.validity_days);
+        // The error names it.
+        checked.inspect_err(|_| self.hand_out(certificate))
+    }
+
+    /// Remembers that the caller knows the certificate. Right before it is returned: a caller that drops the future
+    /// doesn't.
     fn hand_out(&self, certificate: &ClientCertificate) {
         self.context
             .shared
@@ -747,15 +696,15 @@ impl Run {
             .hand_out(&self.csr, certificate.id());
     }
 
-    /// Revokes what this client's own sends have issued beside the certificate. Returns what it does not revoke: what
-    /// others may have issued, and what could not be revoked.
+    /// Revokes what this client's own sends can have issued beside the certificate, at most one for each. Returns what it
+    /// does not revoke: what others may have issued, and what could not be revoked.
     async fn revoke_duplicates(
         &self,
         keep: &ClientCertificate,
         others: Vec<ClientCertificate>,
+        mut own_sends: u32,
     ) -> Vec<ClientCertificate> {
         let needle = self.needle();
-        let mut own_sends = self.attempts.saturating_sub(1);
         let mut surplus = Vec::new();
         for other in others {
             if key(other.id()) == key(keep.id()) || !may_be_active(&other) {

@@ -15,7 +15,7 @@ pub(crate) struct IssueRegistry(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// By CSR. Entries without a holder are removed when the table grows.
+    /// By CSR. Entries without a holder are removed when one is added.
     turns: HashMap<Csr, Weak<Turn<()>>>,
     /// By a key of the CSR: a client may issue for months.
     handed_out: HashMap<u128, Vec<CertificateId>>,
@@ -37,10 +37,7 @@ impl IssueRegistry {
         if let Some(turn) = state.turns.get(csr).and_then(Weak::upgrade) {
             return turn;
         }
-        // So the table has at most about twice as many entries as issues in flight.
-        if state.turns.len() == state.turns.capacity() {
-            state.turns.retain(|_, turn| turn.strong_count() > 0);
-        }
+        state.turns.retain(|_, turn| turn.strong_count() > 0);
         let turn = Arc::new(Turn::new(()));
         state.turns.insert(csr.clone(), Arc::downgrade(&turn));
         turn

@@ -100,9 +100,9 @@ impl Collector {
             .all(|findings| !findings.matches.is_empty())
     }
 
-    /// Whether a record was added that can't be compared.
-    pub(super) fn has_incomparable(&self) -> bool {
-        !self.incomparable.is_empty() || !self.unreadable.is_empty()
+    /// Whether a record without an id was added.
+    pub(super) fn has_unreadable(&self) -> bool {
+        !self.unreadable.is_empty()
     }
 
     /// Returns the ids of records that a request of their own may show in full.

@@ -17,7 +17,7 @@ pub(crate) mod unclear;
 use std::sync::Arc;
 
 use self::collect::Collector;
-use self::needle::{Findings, Needle};
+use self::needle::{Findings, Needle, Unread};
 use self::places::{Completeness, Places};
 use self::queue::{Depth, Waiting};
 use crate::context::Context;
@@ -82,9 +82,12 @@ async fn serve(context: &Context, waiting: Vec<Waiting>) {
                 .map(|()| None),
         }
     };
-    let unread = trace(span, read)
-        .await
-        .unwrap_or_else(|error| Some(error.to_string()));
+    let unread = trace(span, read).await.unwrap_or_else(|error| {
+        Some(Unread {
+            problem: error.to_string(),
+            can_retry: true,
+        })
+    });
     let is_whole = lookup.is_whole;
     let findings = lookup.collector.finish(is_whole);
     for (waiting, mut findings) in waiting.into_iter().zip(findings) {
@@ -102,13 +105,14 @@ struct Lookup<'a> {
 
 impl Lookup<'_> {
     /// Reads everything that may hold the certificates. Returns why it did not, if so.
-    async fn read_completely(&mut self, needles: &[Arc<Needle>]) -> Result<Option<String>> {
+    async fn read_completely(&mut self, needles: &[Arc<Needle>]) -> Result<Option<Unread>> {
         let max_requests = MAX_REQUESTS.saturating_mul(needles.len() as u64);
         let mut places = Places::new(self.context, &mut self.collector);
-        let pages = match places.read_all(needles).await? {
+        let pages = match places.read_all(needles, max_requests).await? {
             Completeness::Proven => {
                 self.get_incomparable().await?;
-                if !self.collector.has_incomparable() {
+                // What a record without an id is, only the whole list may show.
+                if !self.collector.has_unreadable() {
                     return Ok(None);
                 }
                 None
@@ -116,9 +120,9 @@ impl Lookup<'_> {
             Completeness::Unproven { pages } => pages,
         };
         let too_long = || {
-            Ok(Some(format!(
+            Ok(Some(Unread::for_good(format!(
                 "the zone has more certificates than {max_requests} requests can list"
-            )))
+            ))))
         };
         if pages.is_some_and(|pages| pages > max_requests) {
             return too_long();

@@ -243,7 +243,25 @@ pub(crate) struct Findings {
     /// Records that can't be compared.
     pub(crate) incomparable: Vec<UnclearRecord>,
     /// Why not everything was read. `None` if it was.
-    pub(crate) unread: Option<String>,
+    pub(crate) unread: Option<Unread>,
+}
+
+/// Why a look-up has not read everything.
+#[derive(Clone, Debug)]
+pub(crate) struct Unread {
+    pub(crate) problem: String,
+    /// Whether another look-up may.
+    pub(crate) can_retry: bool,
+}
+
+impl Unread {
+    /// Nothing but another request of the caller changes this.
+    pub(crate) fn for_good(problem: impl Into<String>) -> Self {
+        Self {
+            problem: problem.into(),
+            can_retry: false,
+        }
+    }
 }
 
 /// What a look-up concludes.
@@ -253,8 +271,8 @@ pub(crate) enum Conclusion {
     Found(Vec<ClientCertificate>),
     /// There was none when the look-up began.
     Absent,
-    /// Nothing can be concluded, because of these records and this problem.
-    Unknown(Vec<UnclearRecord>, Option<String>),
+    /// Nothing can be concluded, because of these records, and of what was not read.
+    Unknown(Vec<UnclearRecord>, Option<Unread>),
 }
 
 impl Findings {
@@ -269,6 +287,160 @@ impl Findings {
                 let records = self.unclear.into_iter().chain(self.incomparable);
                 Conclusion::Unknown(records.collect(), self.unread)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const CSR: &str = include_str!("../../tests/data/openssl-p256.csr.pem");
+    const OTHER_CSR: &str = include_str!("../../tests/data/openssl-rsa2048.csr.pem");
+    /// With the key of the CSR, from 2026-11-24T08:23:27Z on, for 36,500 days.
+    const CERTIFICATE: &str = include_str!("../../tests/data/openssl-p256.cert.pem");
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    fn needle(validity_days: u32, sent_after: &str, sent_by: &str) -> Needle {
+        Needle {
+            csr: Csr::from_pem(CSR).expect("a CSR"),
+            validity_days,
+            sent: FirstSend::Between(Some(time(sent_after)), Some(time(sent_by))),
+            key_is_new: false,
+            known: HashSet::new(),
+            unreadable: Arc::default(),
+        }
+    }
+
+    fn record(mut members: Value) -> ClientCertificate {
+        members["id"] = "7bf7".into();
+        serde_json::from_value(members).expect("a record")
+    }
+
+    fn judge(needle: &Needle, members: Value) -> &'static str {
+        let record = record(members);
+        match needle.judge(&record, &Origin::of(&record)) {
+            Verdict::Other => "other",
+            Verdict::Match => "match",
+            Verdict::Unclear(_) => "unclear",
+            Verdict::Incomparable => "incomparable",
+        }
+    }
+
+    #[test]
+    fn a_record_with_the_csr_is_the_one_unless_it_is_earlier_or_of_another_validity() {
+        let needle = needle(365, "2026-11-25T15:00:00Z", "2026-11-25T15:00:30Z");
+        for (csr, issued, expires, expected) in [
+            (CSR, "2026-11-25T15:00:10Z", "2027-11-25T15:00:10Z", "match"),
+            // The allowance for backdating is an hour, to the second.
+            (CSR, "2026-11-25T14:00:00Z", "2027-11-25T14:00:00Z", "match"),
+            (CSR, "2026-11-25T13:59:59Z", "2027-11-25T13:59:59Z", "other"),
+            // So is that for rounding a day.
+            (CSR, "2026-11-25T15:00:00Z", "2027-11-26T15:00:00Z", "match"),
+            (CSR, "2026-11-25T15:00:00Z", "2027-11-24T15:00:00Z", "match"),
+            (
+                CSR,
+                "2026-11-25T15:00:00Z",
+                "2027-11-26T15:00:01Z",
+                "unclear",
+            ),
+            (
+                CSR,
+                "2026-11-25T15:00:00Z",
+                "2027-11-24T14:59:59Z",
+                "unclear",
+            ),
+            (CSR, "", "2027-11-25T15:00:00Z", "unclear"),
+            (
+                OTHER_CSR,
+                "2026-11-25T15:00:10Z",
+                "2027-11-25T15:00:10Z",
+                "other",
+            ),
+            (
+                "",
+                "2026-11-25T14:00:00Z",
+                "2027-11-25T14:00:00Z",
+                "incomparable",
+            ),
+            ("", "2026-11-25T13:59:59Z", "2027-11-25T13:59:59Z", "other"),
+            ("", "", "", "incomparable"),
+        ] {
+            let record = json!({ "csr": csr, "issued_on": issued, "expires_on": expires });
+            assert_eq!(judge(&needle, record.clone()), expected, "{record}");
+        }
+        for unreadable in ["soon", CSR, &CERTIFICATE.replace("MII", "SOON")] {
+            let record = json!({ "certificate": unreadable });
+            assert_eq!(judge(&needle, record), "incomparable", "{unreadable}");
+        }
+        let known = Needle {
+            known: HashSet::from([key(&"7bf7".parse().expect("an id"))]),
+            ..needle
+        };
+        assert_eq!(judge(&known, json!({ "csr": CSR })), "other");
+        assert_eq!(judge(&known, json!({})), "other");
+    }
+
+    #[test]
+    fn a_record_with_the_key_alone_is_the_one_only_if_it_was_made_later() {
+        let own = "2026-11-24T08:23:27Z";
+        let second_later = "2026-11-24T08:23:28Z";
+        let hour_later = "2026-11-24T09:23:27Z";
+        let two_hours_later = "2026-11-24T10:23:27Z";
+        for (sent_after, sent_by, issued_on, expected) in [
+            (own, own, None, "match"),
+            (own, own, Some(own), "match"),
+            (own, second_later, None, "unclear"),
+            // Every time that the record states has to be later, or earlier.
+            (own, second_later, Some(hour_later), "unclear"),
+            (hour_later, hour_later, None, "unclear"),
+            (two_hours_later, two_hours_later, None, "other"),
+            (two_hours_later, two_hours_later, Some(own), "other"),
+            (
+                two_hours_later,
+                two_hours_later,
+                Some(hour_later),
+                "unclear",
+            ),
+        ] {
+            let mut needle = needle(36_500, sent_after, sent_by);
+            let record = json!({ "certificate": CERTIFICATE, "issued_on": issued_on });
+            assert_eq!(
+                judge(&needle, record.clone()),
+                expected,
+                "{sent_after} {sent_by} {issued_on:?}"
+            );
+            // A key that was made for the request needs no later time.
+            needle.key_is_new = true;
+            let expected = expected.replace("unclear", "match");
+            assert_eq!(judge(&needle, record.clone()), expected, "{sent_after}");
+            needle.validity_days = 365;
+            let expected = expected.replace("match", "unclear");
+            assert_eq!(judge(&needle, record), expected, "{sent_after}");
+        }
+    }
+
+    #[test]
+    fn without_the_services_time_nothing_is_earlier_or_later() {
+        let mut needle = needle(36_500, "2040-01-01T00:00:00Z", "2000-01-01T00:00:00Z");
+        needle.sent = FirstSend::Between(None, None);
+        let with_key = json!({ "certificate": CERTIFICATE });
+        assert_eq!(judge(&needle, with_key.clone()), "unclear");
+        assert!(!needle.is_after(&record(with_key)));
+        let with_csr = json!({ "csr": CSR, "certificate": CERTIFICATE });
+        assert_eq!(judge(&needle, with_csr), "match");
+    }
+
+    #[test]
+    fn a_validity_is_given_in_days_rounded_to_the_nearest() {
+        for (hours, expected) in [(24, 1), (35, 1), (36, 2), (60, 3), (-13, -1), (8760, 365)] {
+            let validity = Validity(SignedDuration::from_hours(hours));
+            assert_eq!(validity.days(), expected, "{hours} h");
         }
     }
 }

@@ -86,20 +86,22 @@ impl<'a> Places<'a> {
         Ok(())
     }
 
-    /// Reads the places of all needles under every order that the list may have.
-    pub(super) async fn read_all(&mut self, needles: &[Arc<Needle>]) -> Result<Completeness> {
+    /// Reads the places of all needles under every order that the list may have, in about so many requests at most.
+    pub(super) async fn read_all(
+        &mut self,
+        needles: &[Arc<Needle>],
+        max_requests: u64,
+    ) -> Result<Completeness> {
         let first = self.read(1).await?;
         let Some(total) = first.total.filter(|_| first.count == PAGE_SIZE) else {
             return Ok(Completeness::Unproven { pages: None });
         };
         let last = total.div_ceil(PAGE_SIZE);
         let unproven = Ok(Completeness::Unproven { pages: Some(last) });
-        let mut is_any_order_possible = false;
         for order in Order::ALL {
             if !self.allows(order) {
                 continue;
             }
-            is_any_order_possible = true;
             let places: Option<Vec<Place>> = needles
                 .iter()
                 .map(|needle| order.field.place(needle))
@@ -108,12 +110,15 @@ impl<'a> Places<'a> {
                 return unproven;
             };
             for place in places {
-                if !self.read_place(order, &place, last).await? {
+                // Half of the list for one place is as good as the whole.
+                let max_requests = max_requests.min(self.requests + last / 2 + 4);
+                if !self.read_place(order, &place, last, max_requests).await? {
                     return unproven;
                 }
             }
         }
-        match is_any_order_possible {
+        // At least one order has to agree with all that was read.
+        match Order::ALL.into_iter().any(|order| self.allows(order)) {
             true => Ok(Completeness::Proven),
             false => unproven,
         }
@@ -162,28 +167,35 @@ impl<'a> Places<'a> {
     }
 
     /// Reads the pages that hold the place. `false` if the list turns out not to be what the order predicts, or if
-    /// that takes about as much as the whole list.
-    async fn read_place(&mut self, order: Order, place: &Place, last: u64) -> Result<bool> {
-        let max_requests = self.requests + last / 2 + 4;
+    /// that takes more requests.
+    async fn read_place(
+        &mut self,
+        order: Order,
+        place: &Place,
+        last: u64,
+        max_requests: u64,
+    ) -> Result<bool> {
         let Some(start) = self.find_start(order, place, last).await? else {
             return Ok(false);
         };
         let mut number = start;
         loop {
-            let before = self.pages.get(&(number - 1)).map_or(0, |page| page.number);
+            let previous = self.pages.get(&(number - 1));
+            let before = previous.map_or(0, |page| page.number);
+            let is_gap = previous.is_some_and(|page| page.count < PAGE_SIZE);
             let page = match self.pages.get(&number) {
                 Some(page) if page.number > before => page,
                 _ => self.read(number).await?,
             };
-            if page.last_side(order, place) == Some(Side::After) {
-                return Ok(true);
-            }
             if page.count == 0 {
                 return Ok(self.is_end(number));
             }
-            if page.count < PAGE_SIZE {
-                self.read(number + 1).await?;
-                return Ok(self.is_end(number + 1));
+            // The page before it is not the last one, so it was cut, perhaps where the certificate is.
+            if is_gap {
+                return Ok(false);
+            }
+            if page.last_side(order, place) == Some(Side::After) {
+                return Ok(true);
             }
             number += 1;
             if self.requests > max_requests {
@@ -276,5 +288,50 @@ fn merge(field: Field, places: Vec<Place>) -> Option<Vec<Place>> {
             Some(vec![Place { from, to: None }])
         }
         _ => (places.len() <= MAX_NAMES).then_some(places),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_includes_both_of_its_ends() {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let field = Field::Name;
+        let [ascending, descending] = [false, true].map(|descending| Order { field, descending });
+        let bounded = Place {
+            from: Some(text("b")),
+            to: Some(text("c")),
+        };
+        let open = Place {
+            from: Some(text("b")),
+            to: None,
+        };
+        for (value, place, expected) in [
+            ("a", &bounded, Side::Before),
+            ("b", &bounded, Side::In),
+            ("c", &bounded, Side::In),
+            ("d", &bounded, Side::After),
+            ("a", &open, Side::Before),
+            ("b", &open, Side::In),
+            ("d", &open, Side::In),
+        ] {
+            assert_eq!(
+                Side::of(&text(value), ascending, place),
+                expected,
+                "{value}"
+            );
+            let expected = match expected {
+                Side::Before => Side::After,
+                Side::In => Side::In,
+                Side::After => Side::Before,
+            };
+            assert_eq!(
+                Side::of(&text(value), descending, place),
+                expected,
+                "{value}"
+            );
+        }
     }
 }
