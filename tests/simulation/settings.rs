@@ -1,5 +1,6 @@
 //! What a service and its network are like in a seed. Each seed draws its own.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub(super) struct Settings {
     pub(super) lies_about_statuses: bool,
     /// Whether responses show what is left of the rate limit.
     pub(super) shows_rate_limit: bool,
+    /// Whether records show ids that the certificates don't have elsewhere.
+    pub(super) has_odd_ids: bool,
     /// Whether a certificate may be other than what was asked for.
     pub(super) issues_wrong_certificates: bool,
     /// Whether pages may come in another order than the list's. Then a list may miss something.
@@ -75,12 +78,20 @@ impl Settings {
             lies_about_statuses: all.contains("unknown-status") || all.contains("nested-record"),
             shows_rate_limit: !all.contains("no-ratelimit"),
             issues_wrong_certificates: all.contains("certificate=null")
-                || all.contains("extra-validity"),
+                || all.contains("extra-validity")
+                // Written in decimal twice.
+                || all.contains("serial=") && all.contains("decimal-serials"),
+            has_odd_ids: all.contains("odd-id"),
             reorders_pages: all.contains("reorder"),
             has_null_records: all.contains("null-record"),
             chaos: parse(&chaos),
             quirks: parse(&quirks),
         }
+    }
+
+    /// Whether a list may miss that many, if it says that so many can't be read.
+    pub(super) fn allows_missing(&self, missed: usize, unreadable: usize) -> bool {
+        missed <= unreadable || self.has_null_records && unreadable > 0 || self.reorders_pages
     }
 }
 
@@ -165,7 +176,10 @@ fn draw_quirks(random: &mut Rng, lag: u64) -> String {
         return String::new();
     }
     let count = random.usize(1..=4);
-    let quirks = random.choose_multiple(QUIRKS.iter(), count);
+    let mut quirks = random.choose_multiple(QUIRKS.iter(), count);
+    // Two notations of one field at once are none.
+    let mut names = BTreeSet::new();
+    quirks.retain(|quirk| names.insert(quirk.split_once('=').map_or(**quirk, |(name, _)| name)));
     let quirks = quirks.into_iter().map(|quirk| {
         let quirk = match *quirk {
             "lag" => format!("lag={lag}s"),
@@ -218,7 +232,7 @@ pub(super) fn pick<T: Copy>(random: &mut Rng, choices: &[T]) -> T {
     choices[random.usize(0..choices.len())]
 }
 
-fn parse<T: FromStr<Err: Display>>(text: &str) -> T {
+pub(super) fn parse<T: FromStr<Err: Display>>(text: &str) -> T {
     text.parse()
         .unwrap_or_else(|error| panic!("{text}: {error}"))
 }
