@@ -64,7 +64,7 @@ impl Task {
             // By another id the certificate can't be recognized.
             0 if !self.world.settings.has_odd_ids => Others::Known,
             1 => Others::OtherValidity,
-            2 => Others::Meanwhile,
+            2..5 => Others::Meanwhile,
             _ => Others::Nothing,
         };
         let mut issue = self.zone.issue(&csr).validity_days(days);
@@ -146,13 +146,20 @@ impl Task {
         }
     }
 
-    /// Another tool issues for the CSR, a few times in the next minutes.
+    /// Another tool issues for the CSR, a few times in the next minutes. Often it does when the settle window of a
+    /// request that failed, at once or by a timeout, is over: then the client sends again.
     fn issue_meanwhile(&mut self, csr: &Csr, days: u32) {
         let (world, csr, mut random) = (self.world.clone(), csr.clone(), self.random.fork());
+        let begin = pick(
+            &mut self.random,
+            &[(0, 60_000), (75_000, 1_500), (105_000, 1_500)],
+        );
         tokio::spawn(async move {
+            let (least, spread) = begin;
+            sleep(Duration::from_millis(least + random.u64(0..spread))).await;
             for _ in 0..random.usize(1..=4) {
-                sleep(Duration::from_millis(random.u64(0..60_000))).await;
                 world.issue_beside(&csr, days).await;
+                sleep(Duration::from_millis(random.u64(0..20_000))).await;
             }
         });
     }
@@ -169,7 +176,7 @@ impl Task {
     }
 
     async fn issue_once(&mut self, issue: Issue) -> Call {
-        if self.random.u8(0..4) > 0 {
+        if self.random.u8(0..5) > 1 {
             return Call::Ended(self.run_or_drop(issue.send()).await);
         }
         let prepared = match self.run_or_drop(issue.intent()).await {
@@ -188,7 +195,7 @@ impl Task {
             false => None,
         };
         match outcome {
-            Some(outcome) if self.random.u8(0..4) > 0 => Call::Ended(Some(outcome)),
+            Some(outcome) if self.random.u8(0..3) > 0 => Call::Ended(Some(outcome)),
             // It crashes, perhaps right before it could note what it got.
             outcome => Call::Crashed {
                 is_restarted: outcome.is_some() || self.random.bool(),

@@ -48,7 +48,7 @@ impl Settings {
             1..6 => random.usize(25..100),
             _ => random.usize(0..25),
         };
-        let acts_after_settle_window = random.u8(0..20) == 0;
+        let acts_after_settle_window = random.u8(0..12) == 0;
         let chaos = draw_chaos(random, acts_after_settle_window);
         let lag = random.u64(
             1..if acts_after_settle_window {
@@ -124,11 +124,14 @@ const QUIRKS: &[&str] = &[
     "order=name",
     "order=expiry",
     "lag",
+    // Twice: without a CSR, much has to be concluded from less.
+    "csr=null",
     "csr=null",
     "csr=missing",
     "csr=bare",
     "csr=escaped",
     "csr=reencoded",
+    "list-csr=null",
     "list-csr=null",
     "certificate=null",
     "certificate=chain",
@@ -199,16 +202,33 @@ fn draw_quirks(random: &mut Rng, lag: u64) -> String {
 fn draw_chaos(random: &mut Rng, acts_after_settle_window: bool) -> String {
     let mut rows = catalogue::rows();
     random.shuffle(&mut rows);
-    rows.truncate(random.usize(1..=8));
-    let faults = pick(random, &[0.0, 5.0, 15.0, 30.0, 50.0]);
-    let share = faults / rows.len() as f64;
+    if acts_after_settle_window {
+        // Something is late, and a later request is refused.
+        let is_told = |row: &catalogue::Row| row.name.starts_with("late") || row.name == "quota";
+        rows.sort_by_key(|row| !is_told(row));
+    }
+    rows.truncate(random.usize(if acts_after_settle_window {
+        3..=6
+    } else {
+        1..=8
+    }));
+    // What goes wrong with requests to issue alone can be looked into.
+    let (operation, shares) = match acts_after_settle_window || random.u8(0..4) == 0 {
+        true => ("create: ", [30.0, 50.0, 70.0, 90.0, 90.0]),
+        false => ("", [0.0, 5.0, 15.0, 30.0, 50.0]),
+    };
+    let share = pick(random, &shares) / rows.len() as f64;
     let terms = rows.iter().map(|row| {
         let argument = pick(random, &row.arguments);
         let argument = match &*row.name {
             "late" | "late-lost" if acts_after_settle_window => "1s..240s",
             "late" | "late-lost" => "1s..50s",
             "stall" => "1s..45s",
-            "rate-limit" | "block" => "1s..90s",
+            // Some are longer than a client waits for.
+            "rate-limit" | "block" => {
+                let usual = "1s..90s";
+                pick(random, &[usual, usual, usual, "600s..20000s"])
+            }
             _ => argument,
         };
         // One block in a hundred requests is a lot.
@@ -217,7 +237,7 @@ fn draw_chaos(random: &mut Rng, acts_after_settle_window: bool) -> String {
             _ => share,
         };
         let colon = if argument.is_empty() { "" } else { ":" };
-        format!("{}={share}%{colon}{argument}", row.name)
+        format!("{operation}{}={share}%{colon}{argument}", row.name)
     });
     terms.collect::<Vec<_>>().join(", ")
 }

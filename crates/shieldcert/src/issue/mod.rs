@@ -758,6 +758,8 @@ impl Run {
         let mut own_sends = self.attempts.saturating_sub(1);
         let mut surplus = Vec::new();
         for other in others {
+            // Revoked or returned as surplus: no later request for the CSR has led to it.
+            self.hand_out(&other);
             if key(other.id()) == key(keep.id()) || !may_be_active(&other) {
                 continue;
             }
