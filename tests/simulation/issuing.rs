@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::record::{Issuing, IssuingEnd};
 use super::settings::pick;
 use super::task::Task;
-use super::world::{csr, has_own_key};
+use super::world::{csr, has_own_key, have_one_key};
 
 /// What other tools do for the CSR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,13 @@ impl Task {
         if self.unused.is_empty() {
             return None;
         }
-        let place = self.random.usize(0..self.unused.len());
+        // Often the renewal of one that was used.
+        let shares_key = |number: &usize| self.used.iter().any(|used| have_one_key(*used, *number));
+        let renewal = self.unused.iter().position(shares_key);
+        let place = match renewal.filter(|_| self.random.bool()) {
+            Some(place) => place,
+            None => self.random.usize(0..self.unused.len()),
+        };
         Some(self.unused.swap_remove(place))
     }
 
@@ -141,22 +147,28 @@ impl Task {
             });
         }
         let can_clean_up = self.used.contains(&number) && !self.world.settings.has_odd_ids;
-        if can_clean_up && self.random.u8(0..8) == 0 {
+        if can_clean_up && self.random.u8(0..4) == 0 {
             self.clean_up(number, &csr).await;
         }
     }
 
-    /// Another tool issues for the CSR, a few times in the next minutes. Often it does when the settle window of a
-    /// request that failed, at once or by a timeout, is over: then the client sends again.
+    /// Another tool issues for the CSR, a few times in the next minutes: at any time, or when the client sends its
+    /// request again.
     fn issue_meanwhile(&mut self, csr: &Csr, days: u32) {
         let (world, csr, mut random) = (self.world.clone(), csr.clone(), self.random.fork());
-        let begin = pick(
-            &mut self.random,
-            &[(0, 60_000), (75_000, 1_500), (105_000, 1_500)],
-        );
+        let network = self.network.clone();
         tokio::spawn(async move {
-            let (least, spread) = begin;
-            sleep(Duration::from_millis(least + random.u64(0..spread))).await;
+            if random.bool() {
+                sleep(Duration::from_millis(random.u64(0..60_000))).await;
+            } else {
+                let again = network.count_creates() + 2;
+                for _ in 0..1_500 {
+                    sleep(Duration::from_millis(100)).await;
+                    if network.count_creates() >= again {
+                        break;
+                    }
+                }
+            }
             for _ in 0..random.usize(1..=4) {
                 world.issue_beside(&csr, days).await;
                 sleep(Duration::from_millis(random.u64(0..20_000))).await;

@@ -30,6 +30,8 @@ pub(super) struct Network {
 struct Sent {
     in_flight: u32,
     finished: u32,
+    /// How many requests to issue there were.
+    creates: u32,
     has_response: bool,
     /// Until when the client must wait, by a response that reached it.
     retry_at: Option<Instant>,
@@ -84,6 +86,11 @@ impl Network {
         sent.in_flight + sent.finished
     }
 
+    /// How many requests to issue the client has sent.
+    pub(super) fn count_creates(&self) -> u32 {
+        self.sent().creates
+    }
+
     /// Whether the client has asked for a certificate since then.
     pub(super) fn has_read(&self, id: &str, since: Instant) -> bool {
         let sent = self.sent();
@@ -99,6 +106,7 @@ impl Network {
             .add(format_args!("client {client} sends {what}"));
         let mut sent = self.sent();
         sent.in_flight += 1;
+        sent.creates += u32::from(*method == Method::POST);
         if *method == Method::GET {
             sent.reads.insert(path.to_owned(), Instant::now());
         }
@@ -127,7 +135,7 @@ impl Network {
         if response.status() != http::StatusCode::TOO_MANY_REQUESTS {
             // What else has a `Retry-After` is about that one request.
             if !response.status().is_server_error() {
-                (sent.refusals, sent.refused_at) = (0, None);
+                sent.refusals = 0;
             }
             return;
         }

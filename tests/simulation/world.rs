@@ -80,6 +80,11 @@ fn is_renewal(number: usize) -> bool {
     number % CSRS == 1
 }
 
+/// Whether two CSRs have the same key.
+pub(super) fn have_one_key(one: usize, other: usize) -> bool {
+    one == other || !has_own_key(one) && !has_own_key(other) && one / CSRS == other / CSRS
+}
+
 /// Whether no other CSR has the key.
 pub(super) fn has_own_key(number: usize) -> bool {
     number % CSRS > 1
