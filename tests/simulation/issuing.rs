@@ -18,6 +18,8 @@ enum Others {
     Known,
     /// One has issued with another validity, and the user does not know it.
     OtherValidity,
+    /// One has issued for another CSR with the same key, which this one renews.
+    SameKey,
     /// One issues meanwhile, and the user knows that it may.
     Meanwhile,
 }
@@ -71,6 +73,7 @@ impl Task {
             0 if !self.world.settings.has_odd_ids => Others::Known,
             1 => Others::OtherValidity,
             2..5 => Others::Meanwhile,
+            5..8 if self.unused.iter().any(|other| have_one_key(*other, number)) => Others::SameKey,
             _ => Others::Nothing,
         };
         let mut issue = self.zone.issue(&csr).validity_days(days);
@@ -79,6 +82,14 @@ impl Task {
                 issue = issue.key_is_new();
             }
             Others::Nothing => {}
+            Others::SameKey => {
+                let renewed = self
+                    .unused
+                    .extract_if(.., |other| have_one_key(*other, number));
+                for other in renewed.collect::<Vec<_>>() {
+                    self.world.issue_beside(&self::csr(other), days).await;
+                }
+            }
             Others::Known => {
                 let id = self.world.issue_beside(&csr, days).await;
                 issue = issue.known([id]);
@@ -94,10 +105,9 @@ impl Task {
             }
         }
         // Nobody remembers for the user what other tools have issued.
-        if others == Others::Nothing && !is_used {
+        self.used.retain(|used| *used != number);
+        if matches!(others, Others::Nothing | Others::SameKey) {
             self.used.push(number);
-        } else if others != Others::Nothing {
-            self.used.retain(|used| *used != number);
         }
         let deadline = (self.random.u8(0..6) == 0).then(|| self.random.u64(1..=400));
         let deadline = deadline.map(Duration::from_secs);
