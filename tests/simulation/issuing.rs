@@ -157,7 +157,8 @@ impl Task {
             });
         }
         let can_clean_up = self.used.contains(&number) && !self.world.settings.has_odd_ids;
-        if can_clean_up && self.random.u8(0..4) == 0 {
+        let is_drawn = self.random.u8(0..4) == 0;
+        if can_clean_up && (is_drawn || others == Others::SameKey) {
             self.clean_up(number, &csr).await;
         }
     }
@@ -234,7 +235,9 @@ impl Task {
         is_restarted: bool,
         intent: IssueIntent,
     ) -> IssuingEnd {
-        sleep(Duration::from_millis(self.random.u64(0..200_000))).await;
+        // At once, or when everything is settled.
+        let longest = pick(&mut self.random, &[3_000, 200_000]);
+        sleep(Duration::from_millis(self.random.u64(0..longest))).await;
         if is_restarted {
             (self.zone, self.network) = self.world.connect(self.client, &mut self.random);
         }

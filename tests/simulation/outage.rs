@@ -18,11 +18,13 @@ const RETRIES: u32 = 100;
 
 /// Calls a service that is down.
 pub(super) async fn run(world: Arc<World>, mut random: Rng) {
-    let response = pick(
-        &mut random,
-        &["503", "503 retry-after=0", "503 retry-after=1"],
-    );
-    let chaos = parse(&format!("respond=100%:{response}"));
+    let faults = [
+        "respond=100%:503",
+        "respond=100%:503 retry-after=0",
+        "respond=100%:503 retry-after=1",
+        "1015=100%",
+    ];
+    let chaos = parse(pick(&mut random, &faults));
     let (zone, network) = world.connect_through(chaos, CLIENT, &mut random);
     let id = "7bf7".parse().expect("an id");
     let mut calls = JoinSet::new();

@@ -223,7 +223,7 @@ fn draw_chaos(random: &mut Rng, acts_after_settle_window: bool) -> String {
         let argument = pick(random, &row.arguments);
         let argument = match &*row.name {
             "late" | "late-lost" if acts_after_settle_window => "1s..240s",
-            "late" | "late-lost" => "1s..50s",
+            "late" | "late-lost" => pick(random, &["1s..50s", "36s..50s"]),
             "stall" => "1s..45s",
             // Some are longer than a client waits for.
             "rate-limit" | "block" => {

@@ -97,7 +97,7 @@ impl Task {
         );
         self.world.history.add(&name);
         let (world, moved) = (self.world.clone(), id.clone());
-        let after = Duration::from_millis(self.random.u64(0..60_000));
+        let after = Duration::from_millis(self.random.u64(0..200_000));
         tokio::spawn(async move {
             sleep(after).await;
             let number = world.begin_move(&moved);

@@ -296,7 +296,7 @@ pub(super) async fn run(seed: u64, keeps_history: bool) -> Outcome {
             tasks.push(tokio::spawn(task.run()));
         }
     }
-    if random.u8(0..20) == 0 {
+    if random.u8(0..10) == 0 {
         tasks.push(tokio::spawn(outage::run(world.clone(), random.fork())));
     }
     for task in tasks {
