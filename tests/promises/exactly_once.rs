@@ -144,6 +144,22 @@ async fn a_commit_after_the_settle_window_is_surplus_that_one_call_revokes() {
     assert!(again.revoked.is_empty());
 }
 
+/// The service acts a moment after the settle window, so the first issue finds two and revokes one of them.
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_that_was_revoked_is_not_the_result_of_a_later_issue() {
+    let late = Fault::late(Duration::from_millis(10_300));
+    let emulator = service(&[late, Fault::lose_response(), Fault::lose_request()]);
+    let (_, csr) = key_and_csr("sensor-001");
+    let zone = zone(&emulator);
+    let issue = || zone.issue(&csr).settle_window(Duration::from_secs(10));
+    let first = issue().await.expect("is found");
+    assert_eq!((first.recovered, first.attempts), (true, 2));
+    assert_eq!(active(&emulator, &csr).await, 1);
+    let second = issue().await.expect("is issued");
+    assert_ne!(second.certificate.id(), first.certificate.id());
+    assert_eq!(active(&emulator, &csr).await, 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn several_certificates_of_a_csr_can_be_kept_and_none_is_an_error() {
     let emulator = service(&[]);

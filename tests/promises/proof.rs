@@ -654,6 +654,44 @@ async fn many_csrs_are_found_in_as_many_requests_as_one() {
     assert!(zone.find_by_csrs([]).await.expect("is nothing").is_empty());
 }
 
+/// A record that does not show its CSR may belong to another one.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_compared_is_reported_and_left_alone() {
+    let emulator = service("");
+    let (_, csr) = key_and_csr("sensor-001");
+    let ids = [
+        issue(&zone(&emulator), &csr).await,
+        issue(&zone(&emulator), &csr).await,
+    ];
+    for (quirks, has_key) in [("csr=null", true), ("csr=null, certificate=null", false)] {
+        let quirks = quirks.parse().expect("quirks");
+        let zone = zone_through(emulator.connect().quirks(quirks));
+        let found = zone.find_by_csr(&csr).await.expect("is read");
+        let revoked = zone.revoke_surplus(&csr).keep([ids[0].clone()]).await;
+        let revoked = revoked.expect("is read");
+        assert!(found.certificates.is_empty() && revoked.revoked.is_empty());
+        let sets = [
+            (found.same_key, &ids[..], has_key),
+            (found.incomparable, &ids[..], !has_key),
+            (revoked.same_key, &ids[1..], has_key),
+            (revoked.incomparable, &ids[1..], !has_key),
+        ];
+        for (certificates, expected, is_here) in sets {
+            let ids = certificates.iter().map(|certificate| certificate.id());
+            let mut ids: Vec<_> = ids.cloned().collect();
+            let mut expected = if is_here {
+                expected.to_vec()
+            } else {
+                Vec::new()
+            };
+            ids.sort();
+            expected.sort();
+            assert_eq!(ids, expected);
+        }
+    }
+    assert_eq!(active(&emulator, &csr).await.len(), 2);
+}
+
 /// A zone of a million certificates in an order that predicts nothing.
 #[tokio::test(start_paused = true)]
 async fn a_lone_issue_starts_no_long_scan_and_ends_within_five_minutes() {

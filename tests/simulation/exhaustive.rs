@@ -178,8 +178,8 @@ const PAGE_SIZE: u32 = 5;
 const LIST_ZONE: &str = "11111111111111111111111111111111";
 const WAIT_ZONE: &str = "22222222222222222222222222222222";
 
-/// What the issue asks for. The zone has another certificate.
-const ISSUED: usize = 1;
+/// What the issue asks for. The zone has another certificate, with another key.
+const ISSUED: usize = 2;
 
 const WAIT_TIMEOUT: Duration = Duration::from_secs(300);
 

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 #[derive(Clone)]
 pub(super) struct History {
     started: Instant,
+    /// Whether lines are kept. Writing them takes longer than much of what they tell about.
+    is_kept: bool,
     events: Arc<Mutex<Events>>,
 }
 
@@ -19,14 +21,18 @@ struct Events {
 }
 
 impl History {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(is_kept: bool) -> Self {
         Self {
             started: Instant::now(),
+            is_kept,
             events: Arc::default(),
         }
     }
 
     pub(super) fn add(&self, line: impl Display) {
+        if !self.is_kept {
+            return;
+        }
         let at = self.started.elapsed().as_secs_f64();
         self.lock().lines.push(format!("{at:9.3}  {line}"));
     }

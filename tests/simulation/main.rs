@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use jiff::SignedDuration;
 use shieldcert_tests::simulation::{
-    Sequence, for_each, play, play_all, replay, replay_sequence, run,
+    Sequence, for_each, play, play_all, replay, replay_sequence, run, run_with_history,
 };
 
 /// Run the client against the emulator, which loses, delays and corrupts messages, and lies
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
 }
 
 fn one_seed(seed: u64) -> bool {
-    let outcome = run(seed);
+    let outcome = run_with_history(seed);
     print_all(&outcome.history, &outcome.broken);
     println!("seed {seed}: {:?}", outcome.tally);
     outcome.broken.is_empty()

@@ -4,7 +4,8 @@
 //! - `settings`: what the service and the network are like, drawn for each seed; `catalogue` knows the emulator's faults.
 //! - `network`: a client's way to the service, which adds to the `history`.
 //! - `service`: the service as it is, for other tools and for the truth.
-//! - `world`: a zone, several clients and other tools, and what they do; `record` has the outcomes.
+//! - `world`: a zone, several clients and other tools. `task` is a user of a client, who issues as `issuing` says and
+//!   waits for `transition`s; `outage` is what nobody can use. `record` has the outcomes.
 //! - `promises`: what must hold afterwards; `secrets` watches the trace.
 //! - `exhaustive`: instead of chance, every short sequence of faults.
 //!
@@ -13,25 +14,42 @@
 mod catalogue;
 mod exhaustive;
 mod history;
+mod issuing;
 mod network;
+mod outage;
 mod parallel;
 mod promises;
 mod record;
 mod secrets;
 mod service;
 mod settings;
+mod task;
+mod transition;
 mod world;
 
 pub use exhaustive::{Played, Report, Sequence, play, play_all, replay_sequence};
 pub use parallel::for_each;
 pub use record::Outcome;
 
-/// Runs one seed. Must be called outside of a runtime.
+/// Runs one seed. If it breaks a promise, it is run again for the history. Must be called outside of a runtime.
 pub fn run(seed: u64) -> Outcome {
+    let mut outcome = run_once(seed, false);
+    if !outcome.broken.is_empty() {
+        outcome.history = run_with_history(seed).history;
+    }
+    outcome
+}
+
+/// Runs one seed and keeps its history. Must be called outside of a runtime.
+pub fn run_with_history(seed: u64) -> Outcome {
+    run_once(seed, true)
+}
+
+fn run_once(seed: u64, keeps_history: bool) -> Outcome {
     // What the client draws itself, for example jitter.
     fastrand::seed(seed);
     secrets::watch();
-    let mut outcome = world::start().block_on(world::run(seed));
+    let mut outcome = world::start().block_on(world::run(seed, keeps_history));
     outcome.broken.extend(secrets::found());
     outcome
 }

@@ -33,10 +33,12 @@ fn exactly_once(record: &Record, held: &[Held], settings: &Settings, history: &H
         /// How many issues may have left a certificate that they did not return.
         open: usize,
         failures: Vec<&'a str>,
+        is_shared: bool,
     }
     let mut by_name = BTreeMap::<&str, Issued<'_>>::new();
     for issuing in &record.issuings {
         let issued = by_name.entry(&issuing.common_name).or_default();
+        issued.is_shared |= issuing.is_shared;
         match &issuing.end {
             IssuingEnd::Issued { id, surplus } => {
                 issued.returned.push(id);
@@ -63,6 +65,11 @@ fn exactly_once(record: &Record, held: &[Held], settings: &Settings, history: &H
                     "promise 1: {id} was returned twice, for {name}"
                 ));
             }
+            if !issued.is_shared && record.elsewhere.contains(*id) {
+                history.broken(format_args!(
+                    "promise 1: {id} was returned for {name}, and another tool has issued it"
+                ));
+            }
         }
         let of_name = || held.iter().filter(|held| held.common_name == name);
         for id in &issued.returned {
@@ -77,11 +84,16 @@ fn exactly_once(record: &Record, held: &[Held], settings: &Settings, history: &H
                 )),
             }
         }
+        let is_accounted_for =
+            |id: &str| all_returned.contains(id) || record.elsewhere.contains(id);
         let surplus = of_name()
-            .filter(|held| held.status == "active" && !all_returned.contains(&*plain(&held.id)))
+            .filter(|held| held.status == "active" && !is_accounted_for(&plain(&held.id)))
             .count();
-        // What the service does after the settle window is left to the next clean-up.
-        if surplus > issued.open && !settings.acts_after_settle_window {
+        // What the service does after the settle window is left to the next clean-up. That nothing was issued is only
+        // said where no request was unclear.
+        let is_certain =
+            !settings.acts_after_settle_window || issued.returned.is_empty() && issued.open == 0;
+        if surplus > issued.open && is_certain && !issued.is_shared {
             history.broken(format_args!(
                 "promise 1: {surplus} active certificates for {name} were not returned; {} may be, {} were, and \
                  clean failures are {:?}",
@@ -125,14 +137,10 @@ fn complete(listing: &Listing, settings: &Settings, history: &History) {
     }
     let missed = listing.lasting.iter().filter(|id| !distinct.contains(id));
     let missed = missed.count();
-    let is_reported = match listing.unreadable {
-        0 => missed == 0,
-        _ if settings.has_null_records => true,
-        unreadable => missed <= unreadable,
-    };
+    let is_reported = settings.allows_missing(missed, listing.unreadable);
     // A record whose status is a lie can't be told from one that does not match.
     let is_known = filter == StatusFilter::All || !settings.lies_about_statuses;
-    if !is_reported && is_known && !settings.reorders_pages {
+    if !is_reported && is_known {
         history.broken(format_args!(
             "promise 2: a list of {filter} misses {missed} of {}, and {} can't be read",
             listing.lasting.len(),

@@ -21,6 +21,8 @@ pub struct Outcome {
 pub(super) struct Issuing {
     /// The CSR's, which no other has.
     pub(super) common_name: String,
+    /// Whether other tools issued for the CSR meanwhile. Then theirs may be returned.
+    pub(super) is_shared: bool,
     pub(super) end: IssuingEnd,
 }
 
@@ -41,7 +43,11 @@ pub(super) enum IssuingEnd {
 }
 
 impl IssuingEnd {
-    pub(super) fn of(outcome: Result<Issued, Error>) -> Self {
+    /// `None`: the call was dropped.
+    pub(super) fn of(outcome: Option<Result<Issued, Error>>) -> Self {
+        let Some(outcome) = outcome else {
+            return Self::Dropped;
+        };
         match outcome {
             Ok(issued) => Self::Issued {
                 id: plain(issued.certificate.id().as_str()),
@@ -87,6 +93,8 @@ pub(super) struct Fixed {
 #[derive(Default)]
 pub(super) struct Record {
     pub(super) issuings: Vec<Issuing>,
+    /// What other tools have issued for the CSRs of clients, by id.
+    pub(super) elsewhere: BTreeSet<String>,
     pub(super) listings: Vec<Listing>,
     pub(super) tally: BTreeMap<String, u32>,
 }

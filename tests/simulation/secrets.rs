@@ -45,6 +45,7 @@ pub(super) fn watch() {
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(LevelFilter::DEBUG)
             .with_ansi(false)
+            .without_time()
             .with_writer(Watch)
             .finish();
         // Another test may have set one.

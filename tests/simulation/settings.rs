@@ -1,5 +1,6 @@
 //! What a service and its network are like in a seed. Each seed draws its own.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub(super) struct Settings {
     pub(super) lies_about_statuses: bool,
     /// Whether responses show what is left of the rate limit.
     pub(super) shows_rate_limit: bool,
+    /// Whether records show ids that the certificates don't have elsewhere.
+    pub(super) has_odd_ids: bool,
     /// Whether a certificate may be other than what was asked for.
     pub(super) issues_wrong_certificates: bool,
     /// Whether pages may come in another order than the list's. Then a list may miss something.
@@ -45,7 +48,7 @@ impl Settings {
             1..6 => random.usize(25..100),
             _ => random.usize(0..25),
         };
-        let acts_after_settle_window = random.u8(0..20) == 0;
+        let acts_after_settle_window = random.u8(0..12) == 0;
         let chaos = draw_chaos(random, acts_after_settle_window);
         let lag = random.u64(
             1..if acts_after_settle_window {
@@ -75,12 +78,20 @@ impl Settings {
             lies_about_statuses: all.contains("unknown-status") || all.contains("nested-record"),
             shows_rate_limit: !all.contains("no-ratelimit"),
             issues_wrong_certificates: all.contains("certificate=null")
-                || all.contains("extra-validity"),
+                || all.contains("extra-validity")
+                // Written in decimal twice.
+                || all.contains("serial=") && all.contains("decimal-serials"),
+            has_odd_ids: all.contains("odd-id"),
             reorders_pages: all.contains("reorder"),
             has_null_records: all.contains("null-record"),
             chaos: parse(&chaos),
             quirks: parse(&quirks),
         }
+    }
+
+    /// Whether a list may miss that many, if it says that so many can't be read.
+    pub(super) fn allows_missing(&self, missed: usize, unreadable: usize) -> bool {
+        missed <= unreadable || self.has_null_records && unreadable > 0 || self.reorders_pages
     }
 }
 
@@ -165,7 +176,14 @@ fn draw_quirks(random: &mut Rng, lag: u64) -> String {
         return String::new();
     }
     let count = random.usize(1..=4);
-    let quirks = random.choose_multiple(QUIRKS.iter(), count);
+    let mut quirks = random.choose_multiple(QUIRKS.iter(), count);
+    // Without a CSR, much has to be concluded from less.
+    if random.u8(0..4) == 0 {
+        quirks.push(&"list-csr=null");
+    }
+    // Two notations of one field at once are none.
+    let mut names = BTreeSet::new();
+    quirks.retain(|quirk| names.insert(quirk.split_once('=').map_or(**quirk, |(name, _)| name)));
     let quirks = quirks.into_iter().map(|quirk| {
         let quirk = match *quirk {
             "lag" => format!("lag={lag}s"),
@@ -185,16 +203,33 @@ fn draw_quirks(random: &mut Rng, lag: u64) -> String {
 fn draw_chaos(random: &mut Rng, acts_after_settle_window: bool) -> String {
     let mut rows = catalogue::rows();
     random.shuffle(&mut rows);
-    rows.truncate(random.usize(1..=8));
-    let faults = pick(random, &[0.0, 5.0, 15.0, 30.0, 50.0]);
-    let share = faults / rows.len() as f64;
+    if acts_after_settle_window {
+        // Something is late, and a later request is refused.
+        let is_told = |row: &catalogue::Row| row.name.starts_with("late") || row.name == "quota";
+        rows.sort_by_key(|row| !is_told(row));
+    }
+    rows.truncate(random.usize(if acts_after_settle_window {
+        3..=6
+    } else {
+        1..=8
+    }));
+    // What goes wrong with requests to issue alone can be looked into.
+    let (operation, shares) = match acts_after_settle_window || random.u8(0..4) == 0 {
+        true => ("create: ", [30.0, 50.0, 70.0, 90.0, 90.0]),
+        false => ("", [0.0, 5.0, 15.0, 30.0, 50.0]),
+    };
+    let share = pick(random, &shares) / rows.len() as f64;
     let terms = rows.iter().map(|row| {
         let argument = pick(random, &row.arguments);
         let argument = match &*row.name {
             "late" | "late-lost" if acts_after_settle_window => "1s..240s",
-            "late" | "late-lost" => "1s..50s",
+            "late" | "late-lost" => pick(random, &["1s..50s", "36s..50s"]),
             "stall" => "1s..45s",
-            "rate-limit" | "block" => "1s..90s",
+            // Some are longer than a client waits for.
+            "rate-limit" | "block" => {
+                let usual = "1s..90s";
+                pick(random, &[usual, usual, usual, "600s..20000s"])
+            }
             _ => argument,
         };
         // One block in a hundred requests is a lot.
@@ -203,7 +238,7 @@ fn draw_chaos(random: &mut Rng, acts_after_settle_window: bool) -> String {
             _ => share,
         };
         let colon = if argument.is_empty() { "" } else { ":" };
-        format!("{}={share}%{colon}{argument}", row.name)
+        format!("{operation}{}={share}%{colon}{argument}", row.name)
     });
     terms.collect::<Vec<_>>().join(", ")
 }
@@ -218,7 +253,7 @@ pub(super) fn pick<T: Copy>(random: &mut Rng, choices: &[T]) -> T {
     choices[random.usize(0..choices.len())]
 }
 
-fn parse<T: FromStr<Err: Display>>(text: &str) -> T {
+pub(super) fn parse<T: FromStr<Err: Display>>(text: &str) -> T {
     text.parse()
         .unwrap_or_else(|error| panic!("{text}: {error}"))
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -25,6 +25,9 @@ const BREAKS: &str = "Breaks: ";
 pub(crate) struct Options {
     /// The patches to try, by name; every one if none is given
     names: Vec<String>,
+    /// Try only this many: other ones each day, and every one in turn
+    #[arg(long, value_name = "COUNT", conflicts_with = "names")]
+    daily: Option<usize>,
     /// How many seeds may run until one breaks the promise
     #[arg(long, default_value_t = 200)]
     seeds: u64,
@@ -47,7 +50,10 @@ enum Failure {
 
 pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
     let started = Instant::now();
-    let sabotages = select(load(&root.join(PATCHES))?, &options.names)?;
+    let mut sabotages = select(load(&root.join(PATCHES))?, &options.names)?;
+    if let Some(count) = options.daily {
+        sabotages = todays(sabotages, count, days_since_1970()?);
+    }
     let copy = SourceCopy::new(root);
     copy.sync()?;
     print_status("building the simulation without a patch");
@@ -131,6 +137,19 @@ fn select(all: Vec<Sabotage>, names: &[String]) -> Result<Vec<Sabotage>> {
     }
     let is_selected = |sabotage: &Sabotage| names.is_empty() || names.contains(&sabotage.name);
     Ok(all.into_iter().filter(is_selected).collect())
+}
+
+/// Takes as many as this, beginning where the day before ended.
+fn todays(mut all: Vec<Sabotage>, count: usize, day: usize) -> Vec<Sabotage> {
+    let first = day.wrapping_mul(count) % all.len();
+    all.rotate_left(first);
+    all.truncate(count);
+    all
+}
+
+fn days_since_1970() -> Result<usize> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    Ok(usize::try_from(now.as_secs() / 86_400)?)
 }
 
 /// A copy of the workspace's sources.
@@ -306,14 +325,30 @@ mod tests {
         assert!(error.to_string().starts_with("odd.patch"), "{error}");
     }
 
-    #[test]
-    fn an_unknown_name_is_refused_with_those_that_exist() {
-        let one = Sabotage {
-            name: "one".into(),
+    fn sabotage(name: &str) -> Sabotage {
+        Sabotage {
+            name: name.into(),
             path: PathBuf::new(),
             breaks: "promise 1".into(),
+        }
+    }
+
+    #[test]
+    fn days_in_a_row_try_every_patch() {
+        let names = ["a", "b", "c", "d", "e"];
+        let todays = |day| {
+            let all = names.map(sabotage).into();
+            let todays = super::todays(all, 2, day).into_iter();
+            todays.map(|sabotage| sabotage.name).collect::<String>()
         };
-        let error = select(vec![one], &["two".into()]).map(drop);
+        let days: Vec<_> = (10..14).map(todays).collect();
+        assert_eq!(days, ["ab", "cd", "ea", "bc"]);
+        assert_eq!(super::todays(names.map(sabotage).into(), 9, 1).len(), 5);
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_those_that_exist() {
+        let error = select(vec![sabotage("one")], &["two".into()]).map(drop);
         let error = error.expect_err("is unknown").to_string();
         assert_eq!(error, "two is no sabotage; give one of one");
     }

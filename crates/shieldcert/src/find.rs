@@ -66,6 +66,9 @@ pub struct Found {
     /// The certificates with the CSR's public key whose record has no CSR that can be read, oldest first. They were
     /// issued for this CSR, or for another one with the same key.
     pub same_key: Vec<ClientCertificate>,
+    /// The certificates whose record has neither a CSR nor a certificate that can be read, oldest first. They may
+    /// belong here.
+    pub incomparable: Vec<ClientCertificate>,
     /// The records of the zone that can't be read, so that they may belong here.
     pub unreadable: Vec<UnreadableRecord>,
 }
@@ -134,6 +137,11 @@ impl FindByCsrs {
         while let Some(page) = pages.try_next().await? {
             for certificate in page.certificates {
                 let origin = Origin::of(&certificate);
+                if matches!(origin, Origin::Unreadable) {
+                    for found in &mut found {
+                        found.incomparable.push(certificate.clone());
+                    }
+                }
                 for place in origin
                     .csr()
                     .and_then(|csr| by_csr.get(csr))
@@ -157,6 +165,7 @@ impl FindByCsrs {
             let age = |record: &ClientCertificate| (record.not_before(), record.id().clone());
             found.certificates.sort_by_cached_key(age);
             found.same_key.sort_by_cached_key(age);
+            found.incomparable.sort_by_cached_key(age);
         }
         Ok(found)
     }

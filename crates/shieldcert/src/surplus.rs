@@ -56,6 +56,8 @@ pub struct RevokedSurplus {
     /// Active certificates with the CSR's public key whose record has no CSR that can be read. They are left alone,
     /// because another CSR may have the same key.
     pub same_key: Vec<ClientCertificate>,
+    /// Active certificates whose record has neither a CSR nor a certificate that can be read. They are left alone.
+    pub incomparable: Vec<ClientCertificate>,
     /// The records of the zone that can't be read.
     pub unreadable: Vec<UnreadableRecord>,
 }
@@ -113,6 +115,7 @@ impl RevokeSurplus {
         };
         let mut surplus = RevokedSurplus {
             same_key: found.same_key.into_iter().filter(is_surplus).collect(),
+            incomparable: found.incomparable.into_iter().filter(is_surplus).collect(),
             unreadable: found.unreadable,
             ..RevokedSurplus::default()
         };

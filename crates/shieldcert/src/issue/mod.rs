@@ -707,6 +707,8 @@ impl Run {
         let needle = self.needle();
         let mut surplus = Vec::new();
         for other in others {
+            // Revoked or returned as surplus: no later request for the CSR has led to it.
+            self.hand_out(&other);
             if key(other.id()) == key(keep.id()) || !may_be_active(&other) {
                 continue;
             }

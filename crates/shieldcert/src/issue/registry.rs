@@ -43,7 +43,7 @@ impl IssueRegistry {
         turn
     }
 
-    /// Remembers that the caller knows this certificate of the CSR.
+    /// Remembers that this certificate of the CSR is known: the caller has it, or it was found beside one.
     pub(super) fn hand_out(&self, csr: &Csr, id: &CertificateId) {
         let mut state = self.state();
         let ids = state.handed_out.entry(hash(csr.der())).or_default();
@@ -52,7 +52,7 @@ impl IssueRegistry {
         }
     }
 
-    /// Returns the certificates of the CSR that the caller knows from this client.
+    /// Returns the certificates of the CSR that are known from this client.
     pub(super) fn handed_out(&self, csr: &Csr) -> Vec<CertificateId> {
         let state = self.state();
         let ids = state.handed_out.get(&hash(csr.der()));
