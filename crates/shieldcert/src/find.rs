@@ -9,7 +9,7 @@ use crate::certificate::unreadable::UnreadableRecord;
 use crate::context::Context;
 use crate::error::Result;
 use crate::list::List;
-use crate::lookup::needle::Origin;
+use crate::lookup::needle::{Origin, has_other_key};
 use crate::observe::trace;
 use crate::pki::csr::Csr;
 use crate::transport::BoxFuture;
@@ -66,8 +66,8 @@ pub struct Found {
     /// The certificates with the CSR's public key whose record has no CSR that can be read, oldest first. They were
     /// issued for this CSR, or for another one with the same key.
     pub same_key: Vec<ClientCertificate>,
-    /// The certificates whose record has neither a CSR nor a certificate that can be read, oldest first. They may
-    /// belong here.
+    /// The certificates whose record has neither a CSR nor a certificate that can be read, or has this CSR and a
+    /// certificate with another key, oldest first. They may belong here.
     pub incomparable: Vec<ClientCertificate>,
     /// The records of the zone that can't be read, so that they may belong here.
     pub unreadable: Vec<UnreadableRecord>,
@@ -148,7 +148,11 @@ impl FindByCsrs {
                     .into_iter()
                     .flatten()
                 {
-                    found[*place].certificates.push(certificate.clone());
+                    if has_other_key(&certificate, &self.csrs[*place]) {
+                        found[*place].incomparable.push(certificate.clone());
+                    } else {
+                        found[*place].certificates.push(certificate.clone());
+                    }
                 }
                 // A chain may hold a certificate twice.
                 for key in origin.keys().collect::<HashSet<_>>() {

@@ -5,7 +5,9 @@ use shieldcert_api::types;
 use crate::certificate::ClientCertificate;
 use crate::certificate::id::CertificateId;
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::call::Call;
+use crate::error::{Error, Result};
+use crate::list::dedup::key;
 use crate::observe::trace;
 use crate::transport::BoxFuture;
 use crate::transport::retry::RetryPolicy;
@@ -57,8 +59,25 @@ impl Get {
                     .send()
                     .await
             });
-        Ok(response.await?.0)
+        let (certificate, call) = response.await?;
+        of_id(certificate, &self.id, call)
     }
+}
+
+/// Returns the certificate if it is the one with this id. A cache may mix up responses.
+pub(crate) fn of_id(
+    certificate: ClientCertificate,
+    id: &CertificateId,
+    call: Call,
+) -> Result<ClientCertificate> {
+    if key(certificate.id()) == key(id) {
+        return Ok(certificate);
+    }
+    let problem = format!(
+        "the response is about another certificate, {}",
+        certificate.id()
+    );
+    Err(Error::invalid_response(call, problem, ""))
 }
 
 impl IntoFuture for Get {

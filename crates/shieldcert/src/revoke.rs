@@ -7,7 +7,7 @@ use crate::certificate::id::CertificateId;
 use crate::certificate::status::Status;
 use crate::context::Context;
 use crate::error::Result;
-use crate::get::Get;
+use crate::get::{Get, of_id};
 use crate::observe::trace;
 use crate::transport::BoxFuture;
 use crate::transport::retry::RetryPolicy;
@@ -187,6 +187,7 @@ impl Transition {
                         .await
                 }
             });
-        Ok(response.await?.0)
+        let (certificate, call) = response.await?;
+        of_id(certificate, &self.id, call)
     }
 }

@@ -49,7 +49,7 @@ pub enum Error {
     },
 
     /// The service, or a gateway in front of it, sent a response that is not one of the API.
-    #[error("{call}: {problem}; body: {}", BodyPreview(body))]
+    #[error("{call}: {problem}{}", BodyPreview(body))]
     #[non_exhaustive]
     InvalidResponse {
         /// The call.
@@ -329,9 +329,13 @@ impl Error {
         };
         match call.status {
             Some(StatusCode::TOO_MANY_REQUESTS) => true,
-            Some(StatusCode::REQUEST_TIMEOUT) => false,
-            Some(status) if status.is_server_error() => false,
-            _ => messages.iter().any(|message| message.code.is_some()),
+            // Of a gateway: nginx's "client closed request", and "too early".
+            Some(StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY) => false,
+            Some(status) if status.as_u16() == 499 || status.is_server_error() => false,
+            // 0 is no code of the API.
+            _ => messages
+                .iter()
+                .any(|message| message.code.is_some_and(|code| code != 0)),
         }
     }
 
@@ -360,11 +364,11 @@ impl fmt::Display for BodyPreview<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MAX_LEN: usize = 200;
         if self.0.is_empty() {
-            return f.write_str("(empty)");
+            return Ok(());
         }
         let start = String::from_utf8_lossy(&self.0[..self.0.len().min(MAX_LEN)]);
         let ellipsis = if self.0.len() > MAX_LEN { "…" } else { "" };
-        write!(f, "{start:?}{ellipsis}")
+        write!(f, "; body: {start:?}{ellipsis}")
     }
 }
 

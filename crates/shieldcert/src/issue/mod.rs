@@ -706,9 +706,9 @@ impl Run {
     ) -> Vec<ClientCertificate> {
         let needle = self.needle();
         let mut surplus = Vec::new();
+        let mut found = Vec::with_capacity(others.len());
         for other in others {
-            // Revoked or returned as surplus: no later request for the CSR has led to it.
-            self.hand_out(&other);
+            found.push(other.id().clone());
             if key(other.id()) == key(keep.id()) || !may_be_active(&other) {
                 continue;
             }
@@ -718,6 +718,10 @@ impl Run {
             } else {
                 surplus.push(other);
             }
+        }
+        // Revoked or about to be returned: no later request for the CSR has led to them.
+        for id in &found {
+            self.context.shared.issues.hand_out(&self.csr, id);
         }
         surplus
     }

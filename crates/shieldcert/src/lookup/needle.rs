@@ -145,8 +145,15 @@ impl Needle {
             Origin::Unreadable if self.is_known_or_earlier(record) => return Verdict::Other,
             Origin::Unreadable => return Verdict::Incomparable,
         };
-        if self.is_known_or_earlier(record) {
+        let is_known = self.known.contains(&key(record.id()));
+        // With a key that was made for the request, no certificate can be earlier than it.
+        if is_known || !self.key_is_new && self.is_known_or_earlier(record) {
             return Verdict::Other;
+        }
+        if is_csr && has_other_key(record, &self.csr) {
+            return Verdict::Unclear(
+                "it has the CSR, but its certificate has another key".to_owned(),
+            );
         }
         if !is_csr && !self.key_is_new && !self.is_after(record) {
             return Verdict::Unclear(
@@ -188,6 +195,17 @@ impl Needle {
         let own = certificate.and_then(|certificate| certificate.not_before());
         record.issued_on().into_iter().chain(own)
     }
+}
+
+/// Whether a record with this CSR holds certificates, none of which can have been issued for it.
+pub(crate) fn has_other_key(record: &ClientCertificate, csr: &Csr) -> bool {
+    let certificates = record.pem().map(X509Certificate::all_from_pem);
+    certificates
+        .and_then(Result::ok)
+        .is_some_and(|certificates| {
+            let mut keys = certificates.iter().map(X509Certificate::public_key);
+            !certificates.is_empty() && keys.all(|key| key != csr.public_key())
+        })
 }
 
 /// Returns the certificate of a record that has this public key. The record may hold its chain too, in any order.

@@ -25,9 +25,9 @@
 //!
 //! The end shows in a response that was to begin before what is behind the last record, and holds nothing new. Such a
 //! response may have been cut, so two things must speak for the end: two such responses, or one beside a short page
-//! before it or a total that agrees. Where the service was seen to cut responses to different numbers of records, or
-//! counts more, one more is needed. A total by itself proves nothing, and neither does a short page. See
-//! [`EndEvidence`].
+//! before it or a total that agrees. Where the service was seen to cut responses to different numbers of records, one
+//! more is needed. A total by itself proves nothing, and neither does a short page. A total of an unfiltered list that
+//! stays larger than what is there is an error: something leaves records out. See [`EndEvidence`].
 //!
 //! One assumption remains: a response that was cut by chance, while no other was, does not look like the end twice in a
 //! row. As the smallest page has five records and an overlap has one, a service would have to cut below its own
@@ -103,6 +103,8 @@ enum Obstacle {
     Refused,
     /// Pages that should be of one size are not.
     SizesVary,
+    /// The service counts more records than it returns.
+    MoreCounted,
 }
 
 impl Obstacle {
@@ -117,6 +119,9 @@ impl Obstacle {
             }
             Self::NoOverlap | Self::NoAnchor => "no two pages overlap",
             Self::Refused => "the service refuses to return more",
+            Self::MoreCounted => {
+                "the service counts more certificates than it returns; check what stands between this client and the API"
+            }
         }
     }
 }
@@ -152,6 +157,8 @@ pub(super) struct Scan {
     /// How often in a row the list was empty although it can't be.
     empty: u32,
     has_page: bool,
+    /// The last refusal of a range, since something new was read.
+    refusal: Option<Error>,
     budget: Budget,
     pub(super) ended: bool,
 }
@@ -171,6 +178,7 @@ impl Scan {
             requested_to: 0,
             empty: 0,
             has_page: false,
+            refusal: None,
             budget: Budget::default(),
             ended: false,
         }
@@ -239,8 +247,11 @@ impl Scan {
         self.budget.note(&step, range.start == 0, &self.reading);
         let taken = match step {
             Step::Page {
-                page, continues, ..
+                page,
+                has_new,
+                continues,
             } => {
+                self.refusal = self.refusal.take().filter(|_| !has_new);
                 let is_first = !std::mem::replace(&mut self.has_page, true);
                 if is_first {
                     self.read_by_pages(range);
@@ -269,7 +280,8 @@ impl Scan {
             self.note_ignored_size();
         }
         if !self.ended && self.budget.is_spent() {
-            return Err(self.fail(call, ENDLESS));
+            let refusal = self.refusal.take();
+            return Err(refusal.unwrap_or_else(|| self.fail(call, ENDLESS)));
         }
         Ok(taken)
     }
@@ -412,6 +424,7 @@ impl Scan {
         if !self.ended && self.budget.is_spent() {
             return Err(error);
         }
+        self.refusal = Some(error);
         Ok(Taken::NOTHING)
     }
 

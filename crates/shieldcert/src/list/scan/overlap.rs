@@ -55,6 +55,8 @@ pub(super) struct Overlap {
     is_probed: bool,
     repeats: u32,
     refusals: u32,
+    /// How many responses were empty although something was read behind their beginning.
+    empty: u32,
     misses: u32,
     /// Something new was read by these parameters.
     has_worked: bool,
@@ -74,6 +76,7 @@ impl Overlap {
             is_probed: false,
             repeats: 0,
             refusals: 0,
+            empty: 0,
             misses: 0,
             has_worked: false,
             regular: 0,
@@ -209,7 +212,7 @@ impl Overlap {
     fn take_empty(&mut self, response: &Response, reading: &mut Reading) -> Step {
         let start = response.range.start;
         if start == reading.place {
-            return show_end(response, reading);
+            return reading.show_end(response);
         }
         if is_behind_few(response.range, reading) {
             // It shows nothing of the places between.
@@ -218,6 +221,14 @@ impl Overlap {
             } else {
                 Step::Stuck(Obstacle::NoOverlap)
             };
+        }
+        let is_probed = self.is_probed || self.parameters == Parameters::Offset;
+        if reading.only_grows && is_probed {
+            // What was read is still there: the range is not supported.
+            self.empty += 1;
+            if self.empty >= MAX_REFUSALS {
+                return Step::Stuck(Obstacle::Refused);
+            }
         }
         self.miss(response.range, reading)
     }
@@ -372,18 +383,10 @@ fn take_nothing_new(response: &Response, reading: &mut Reading) -> Step {
         || other.is_some_and(|other| other != count);
     reading.sizes.note(response);
     if is_whole {
-        return show_end(response, reading);
+        return reading.show_end(response);
     }
     if other == Some(count) {
         reading.sizes.note_cut(count);
     }
     Step::Nothing
-}
-
-fn show_end(response: &Response, reading: &mut Reading) -> Step {
-    if reading.show_end(response) {
-        Step::End
-    } else {
-        Step::Nothing
-    }
 }

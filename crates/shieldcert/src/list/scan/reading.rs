@@ -4,7 +4,11 @@ use super::super::page::Page;
 use super::records::Records;
 use super::response::{Key, Response};
 use super::sizes::Sizes;
+use super::{Obstacle, Step};
 use crate::certificate::filter::StatusFilter;
+
+/// How often in a row the same total may count more than there is.
+const MAX_CONTRADICTIONS: u32 = 2;
 
 /// What every way to read the list knows and adds to.
 pub(super) struct Reading {
@@ -34,6 +38,9 @@ pub(super) struct EndEvidence {
     pub(super) short: Option<u64>,
     /// The last response that was used counts as many records as there are up to its end.
     pub(super) agrees: bool,
+    /// The total of the last response that showed the end and counted more, and how often it was the same.
+    counted: Option<u64>,
+    contradictions: u32,
     /// How many records the last response had that ended like the list.
     pub(super) last_count: Option<u64>,
 }
@@ -76,22 +83,49 @@ impl Reading {
         self.records.take(response, self.filter)
     }
 
-    /// The response shows that nothing is behind what was read. Returns whether that is enough.
-    pub(super) fn show_end(&mut self, response: &Response) -> bool {
+    /// The response shows that nothing is behind what was read. That is the end, if enough speaks for it.
+    pub(super) fn show_end(&mut self, response: &Response) -> Step {
         self.end.shows += 1;
         let end = response.end().max(self.place);
         let total = response.page.total_count;
         if total.is_some() {
             self.end.agrees = total == Some(end) || response.counts_to_its_end();
         }
-        self.has_ended(self.only_grows && total > Some(end))
+        let is_more_counted = self.only_grows && total > Some(end);
+        if is_more_counted {
+            // While others issue, a total may be newer than the records.
+            self.end.contradictions = if total == self.end.counted {
+                self.end.contradictions + 1
+            } else {
+                0
+            };
+            self.end.counted = total;
+            if self.end.contradictions >= MAX_CONTRADICTIONS {
+                return Step::Stuck(Obstacle::MoreCounted);
+            }
+            return Step::Nothing;
+        }
+        if self.has_ended() {
+            Step::End
+        } else {
+            Step::Nothing
+        }
     }
 
-    /// Two things must speak for the end, and more where something speaks against it.
-    fn has_ended(&self, is_more_counted: bool) -> bool {
+    /// The end was shown by other means. The total must not say that there is more.
+    pub(super) fn end_unless_more_counted(&mut self, response: &Response) -> Step {
+        let total = response.page.total_count;
+        if self.only_grows && total > Some(self.place) {
+            return Step::Stuck(Obstacle::MoreCounted);
+        }
+        Step::End
+    }
+
+    /// Two things must speak for the end, and more where responses are cut.
+    fn has_ended(&self) -> bool {
         let cuts_vary = self.sizes.cuts_vary();
         let is_short = self.end.short.is_some() && !cuts_vary;
         let evidence = self.end.shows + u32::from(is_short) + u32::from(self.end.agrees);
-        evidence >= 2 + u32::from(cuts_vary) + u32::from(is_more_counted)
+        evidence >= 2 + u32::from(cuts_vary)
     }
 }

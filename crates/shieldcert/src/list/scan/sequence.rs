@@ -101,11 +101,7 @@ impl Sequence {
                 return Step::Nothing;
             }
             self.page += 1;
-            return if reading.show_end(&response) {
-                Step::End
-            } else {
-                Step::Nothing
-            };
+            return reading.show_end(&response);
         }
         let has_new = reading.records.has_new(&response);
         if !has_new && self.page > 2 && response.keys == self.last {
@@ -141,7 +137,7 @@ impl Sequence {
     }
 
     /// Takes the response to a check.
-    fn take_check(&mut self, check: Check, response: &Response, reading: &Reading) -> Step {
+    fn take_check(&mut self, check: Check, response: &Response, reading: &mut Reading) -> Step {
         match check {
             Check::Gap(_) if reading.records.has_new(response) => {
                 let count = self.last.len() as u64;
@@ -149,7 +145,7 @@ impl Sequence {
                 self.close_gap(count);
                 self.read_again_or(Obstacle::SizesVary)
             }
-            Check::Gap(_) => Step::End,
+            Check::Gap(_) => reading.end_unless_more_counted(response),
             Check::Beginning => {
                 let is_last = response.ids().any(|id| self.last.contains(&Key::Id(id)));
                 if is_last || reading.place <= self.size {
@@ -158,7 +154,7 @@ impl Sequence {
                 self.check = Some(Check::Far);
                 Step::Nothing
             }
-            Check::Far if response.keys == self.last => Step::End,
+            Check::Far if response.keys == self.last => reading.end_unless_more_counted(response),
             Check::Far => Step::Nothing,
         }
     }
@@ -207,9 +203,13 @@ impl Sequence {
     /// Takes a 400 or 404: the page may be beyond the end.
     pub(super) fn refuse(&mut self, range: PageRange, reading: &Reading) -> Step {
         self.refusals += 1;
-        let is_shown = reading.end.short.is_some() || reading.end.agrees;
+        let is_more_counted = reading.only_grows && reading.total > Some(reading.place);
+        let is_short = reading.end.short.is_some() && !is_more_counted;
+        let is_shown = is_short || reading.end.agrees;
         match self.check.take() {
-            Some(Check::Gap(_)) if range.start >= reading.place => return Step::End,
+            Some(Check::Gap(_)) if range.start >= reading.place && !is_more_counted => {
+                return Step::End;
+            }
             Some(_) => {}
             None if self.refusals >= 2 && is_shown => {
                 self.check = self.find_gap(reading);
