@@ -754,7 +754,7 @@ async fn an_intent_makes_no_request_and_is_resumed_exactly_once() {
             let sent = tokio::time::timeout(crash, prepared.send()).await;
             let setting = format!("{crash_after} ms, {faults:?}");
 
-            let mut intent: IssueIntent = serde_json::from_str(&stored).expect("an intent");
+            let intent: IssueIntent = serde_json::from_str(&stored).expect("an intent");
             let mut resumed = Err(None);
             // Until a look-up is possible: the crashed process might have sent until its deadline.
             for _ in 0..4 {
@@ -764,8 +764,8 @@ async fn an_intent_makes_no_request_and_is_resumed_exactly_once() {
                         break;
                     }
                     Err(error) => {
-                        // It is of the first request, however often it is resumed.
-                        (intent, _) = unknown(error);
+                        // It says of the first request what it said, however often it is resumed.
+                        assert_eq!(unknown(error).0, intent, "{setting}");
                         resumed = Err(sent.as_ref().ok());
                         tokio::time::sleep(Duration::from_secs(100)).await;
                     }
