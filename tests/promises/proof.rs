@@ -573,6 +573,37 @@ async fn a_lost_certificate_is_found_among_those_that_expire_with_it() {
     assert_eq!(emulator.history().count(Operation::Create), 441);
 }
 
+/// Where ids grow with age, the list may be by id, and nobody can predict the next one.
+#[tokio::test(start_paused = true)]
+async fn a_list_whose_ids_grow_is_read_whole() {
+    let emulator = fleet("order=oldest", 300).await;
+    for (ids_grow, expected) in [(false, 11), (true, 20)] {
+        let tap = Tap::new(emulator.transport()).after(move |response| {
+            let body = serde_json::from_slice(response.body());
+            let Ok::<serde_json::Value, _>(mut body) = body else {
+                return response;
+            };
+            for record in body["result"].as_array_mut().into_iter().flatten() {
+                if ids_grow {
+                    let issued = record["issued_on"].as_str().expect("a time");
+                    let digits = issued.chars().filter(char::is_ascii_digit);
+                    record["id"] = digits.collect::<String>().into();
+                }
+            }
+            response.map(|_| body.to_string().into())
+        });
+        let zone = zone_through(tap);
+        script(&emulator, [Fault::bad_gateway_before()]);
+        let (_, csr) = key_and_csr("device-00300");
+        let requests = lists(&emulator, async {
+            let issue = zone.issue(&csr).settle_window(Duration::ZERO);
+            assert_eq!(issue.await.expect("is issued").attempts, 2);
+        });
+        let requests = requests.await;
+        assert_eq!(requests, expected, "{ids_grow}");
+    }
+}
+
 /// One 502 in a zone of a thousand certificates takes about the settle window and a few requests.
 #[tokio::test(start_paused = true)]
 async fn a_lost_request_takes_a_few_requests_in_a_large_zone() {
