@@ -98,9 +98,11 @@ async fn what_is_lost_is_found_soon() {
     for (committed_after, found_after, lists) in
         [(0, 1, 1), (1, 3, 2), (5, 11, 3), (20, 36, 4), (60, 77, 7)]
     {
-        let commit = Fault::late(Duration::from_secs(committed_after));
-        let emulator = service(&[commit]);
+        let emulator = service(&[]);
         let (_, csr) = key_and_csr("sensor-001");
+        issue(&zone(&emulator), &key_and_csr("other").1).await;
+        let commit = Fault::late(Duration::from_secs(committed_after));
+        script_creates(&emulator, &[commit]);
         let started = Instant::now();
         let issued = zone(&emulator).issue(&csr).await.expect("is issued");
         assert!(issued.recovered);
