@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use shieldcert::{Error, Identity, Status, StatusFilter, Zone};
-use shieldcert_emulator::{Emulator, RunningEmulator};
+use shieldcert_emulator::{
+    CannedResponse, Emulator, Fault, Operation, RunningEmulator, ScriptedFault,
+};
 use shieldcert_tests::kit::{TOKEN, id, issue, key_and_csr, zone_at, zone_through};
 
 async fn start() -> (RunningEmulator, Zone) {
@@ -125,4 +127,46 @@ async fn invalid_input_is_named() {
             .expect_err("does not exist")
             .is_not_found()
     );
+}
+
+/// A cache that mixes up responses must not make a leaked certificate look revoked.
+#[tokio::test]
+async fn a_response_about_another_certificate_is_an_error() {
+    let (emulator, zone) = start().await;
+    let (_, csr) = key_and_csr("sensor-001");
+    let asked = issue(&zone, &csr).await;
+    let other = issue(&zone, &csr).await;
+    let body = format!(r#"{{"success":true,"result":{{"id":"{other}","status":"revoked"}}}}"#);
+    let mixed_up = || Fault::respond(CannedResponse::new(200).body(body.clone()));
+    let every = ScriptedFault::next(Operation::Any, mixed_up()).always();
+    emulator.script([every]);
+    let timeout = Duration::from_millis(500);
+    for outcome in [
+        zone.get(&asked).await,
+        zone.revoke(&asked).await,
+        zone.reactivate(&asked).await,
+        zone.revoke(&asked).until_settled().timeout(timeout).await,
+        zone.wait(&asked)
+            .until(Status::Revoked)
+            .timeout(timeout)
+            .await,
+    ] {
+        let message = outcome.expect_err("is mixed up").to_string();
+        assert!(
+            message.contains(&format!("another certificate, {other}")),
+            "{message}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_id_in_another_notation_is_the_same() {
+    let (emulator, zone) = start().await;
+    let (_, csr) = key_and_csr("sensor-001");
+    let asked = issue(&zone, &csr).await;
+    let id = asked.to_string().replace('-', "").to_uppercase();
+    let body = format!(r#"{{"success":true,"result":{{"id":"{id}","status":"active"}}}}"#);
+    let response = Fault::respond(CannedResponse::new(200).body(body));
+    emulator.script([ScriptedFault::next(Operation::Get, response)]);
+    assert_eq!(zone.get(&asked).await.expect("is it").id(), &id.as_str());
 }

@@ -524,7 +524,10 @@ async fn a_total_that_stays_larger_than_the_list_is_an_error() {
                     ..Settings::new(count)
                 };
                 let (error, requests) = fail_to_read(settings, StatusFilter::All).await;
-                assert!(requests <= 6 + 2 * count.div_ceil(50) + 8, "{requests}: {error}");
+                assert!(
+                    requests <= 2 * count.div_ceil(50) + 30,
+                    "{requests}: {error}"
+                );
             }
         }
     }

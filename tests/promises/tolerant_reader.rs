@@ -115,7 +115,7 @@ async fn an_unreadable_response_is_an_error_with_its_status_ray_and_start() {
     insta::assert_snapshot!(messages.join("\n"), @r#"
     GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 502 (ray 8f1-FRA): the response is HTML, so it comes from a gateway and not from the API; body: "<html>bad gateway</html>"
     GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 200 (ray 8f1-FRA): the response is HTML, so it comes from a gateway and not from the API; body: "<html>hello</html>"
-    GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 200 (ray 8f1-FRA): the response is empty; body: (empty)
+    GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 200 (ray 8f1-FRA): the response is empty
     GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 200 (ray 8f1-FRA): the response is JSON that breaks off; body: "{\"success\":true,\"result\":[{\"id\""
     GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 200 (ray 8f1-FRA): the response is not JSON; body: "hello"
     GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 200 (ray 8f1-FRA): the response is JSON, but not an envelope of the API; body: "[1]"

@@ -145,9 +145,7 @@ impl Needle {
             Origin::Unreadable if self.is_known_or_earlier(record) => return Verdict::Other,
             Origin::Unreadable => return Verdict::Incomparable,
         };
-        let is_known = self.known.contains(&key(record.id()));
-        // With a key that was made for the request, no certificate can be earlier than it.
-        if is_known || !self.key_is_new && self.is_known_or_earlier(record) {
+        if self.is_known_or_earlier(record) {
             return Verdict::Other;
         }
         if is_csr && has_other_key(record, &self.csr) {

@@ -223,12 +223,14 @@ impl Overlap {
             };
         }
         let is_probed = self.is_probed || self.parameters == Parameters::Offset;
-        if reading.only_grows && is_probed {
+        if reading.only_grows && is_probed && !self.has_worked {
             // What was read is still there: the range is not supported.
             self.empty += 1;
-            if self.empty >= MAX_REFUSALS {
-                return Step::Stuck(Obstacle::Refused);
-            }
+            return if self.empty < MAX_REFUSALS {
+                Step::Nothing
+            } else {
+                Step::Stuck(Obstacle::Refused)
+            };
         }
         self.miss(response.range, reading)
     }

@@ -69,7 +69,7 @@ impl Pages {
         let count = response.count();
         let is_regular = response.page.total_count == Some(self.total)
             && (1..=self.size).contains(&count)
-            && (count == self.size || response.is_fresh);
+            && (count == self.size || response.is_fresh && response.counts_to_its_end());
         if !is_regular {
             self.leave(reading);
             return Step::Nothing;
@@ -89,7 +89,7 @@ impl Pages {
         } else if is_fresh {
             self.pending.clear();
             self.checkpoint = (reading.place, reading.tail);
-            self.is_over = count < self.size || reading.place >= self.total;
+            self.is_over = reading.place >= self.total;
         } else {
             self.pending.extend(ids);
         }

@@ -91,34 +91,34 @@ impl Reading {
         if total.is_some() {
             self.end.agrees = total == Some(end) || response.counts_to_its_end();
         }
-        let is_more_counted = self.only_grows && total > Some(end);
-        if is_more_counted {
-            // While others issue, a total may be newer than the records.
-            self.end.contradictions = if total == self.end.counted {
-                self.end.contradictions + 1
-            } else {
-                0
-            };
-            self.end.counted = total;
-            if self.end.contradictions >= MAX_CONTRADICTIONS {
-                return Step::Stuck(Obstacle::MoreCounted);
-            }
-            return Step::Nothing;
-        }
-        if self.has_ended() {
-            Step::End
-        } else {
-            Step::Nothing
+        match self.contradict(total, end) {
+            Some(step) => step,
+            None if self.has_ended() => Step::End,
+            None => Step::Nothing,
         }
     }
 
-    /// The end was shown by other means. The total must not say that there is more.
-    pub(super) fn end_unless_more_counted(&mut self, response: &Response) -> Step {
-        let total = response.page.total_count;
-        if self.only_grows && total > Some(self.place) {
-            return Step::Stuck(Obstacle::MoreCounted);
+    /// The end was shown at this place by other means, unless a total says that there is more.
+    pub(super) fn end_at(&mut self, place: u64, total: Option<u64>) -> Step {
+        self.contradict(total, place).unwrap_or(Step::End)
+    }
+
+    /// Takes note of a total that counts more records than there are up to the end. While others issue, it may be newer
+    /// than the records.
+    fn contradict(&mut self, total: Option<u64>, end: u64) -> Option<Step> {
+        if !self.only_grows || total <= Some(end) {
+            return None;
         }
-        Step::End
+        if std::mem::replace(&mut self.end.counted, total) == total {
+            self.end.contradictions += 1;
+        } else {
+            self.end.contradictions = 0;
+        }
+        Some(if self.end.contradictions >= MAX_CONTRADICTIONS {
+            Step::Stuck(Obstacle::MoreCounted)
+        } else {
+            Step::Nothing
+        })
     }
 
     /// Two things must speak for the end, and more where responses are cut.

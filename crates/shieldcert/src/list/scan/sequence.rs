@@ -106,6 +106,9 @@ impl Sequence {
         let has_new = reading.records.has_new(&response);
         if !has_new && self.page > 2 && response.keys == self.last {
             // Whatever is behind the last page may be the last page again, or the list grew by a page.
+            if response.page.total_count >= Some(response.end()) {
+                reading.place = response.end();
+            }
             self.check = Some(Check::Beginning);
             self.page += 1;
             return Step::Nothing;
@@ -138,6 +141,7 @@ impl Sequence {
 
     /// Takes the response to a check.
     fn take_check(&mut self, check: Check, response: &Response, reading: &mut Reading) -> Step {
+        let total = response.page.total_count;
         match check {
             Check::Gap(_) if reading.records.has_new(response) => {
                 let count = self.last.len() as u64;
@@ -145,7 +149,7 @@ impl Sequence {
                 self.close_gap(count);
                 self.read_again_or(Obstacle::SizesVary)
             }
-            Check::Gap(_) => reading.end_unless_more_counted(response),
+            Check::Gap(_) => reading.end_at(response.end().max(reading.place), total),
             Check::Beginning => {
                 let is_last = response.ids().any(|id| self.last.contains(&Key::Id(id)));
                 if is_last || reading.place <= self.size {
@@ -154,7 +158,7 @@ impl Sequence {
                 self.check = Some(Check::Far);
                 Step::Nothing
             }
-            Check::Far if response.keys == self.last => reading.end_unless_more_counted(response),
+            Check::Far if response.keys == self.last => reading.end_at(reading.place, total),
             Check::Far => Step::Nothing,
         }
     }
