@@ -25,6 +25,10 @@ enum Others {
 }
 
 /// How a call of an issue ended.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are two of them at a time, at most"
+)]
 enum Call {
     /// `None`: it was dropped.
     Ended(Option<Result<Issued, Error>>),

@@ -122,7 +122,7 @@ impl Task {
         let end = match &outcome {
             None => "dropped",
             Some(Ok(certificate)) => {
-                if *certificate.status() != Status::from(wanted) {
+                if *certificate.status() != wanted {
                     broken(&certificate.status());
                 }
                 "settled"
