@@ -11,6 +11,7 @@ const HOSTILE: &str =
     "cap=25, ignore-offset, total=missing, beyond-end=404, backdate=5m, csr=reencoded";
 
 type Run = fn(Zone, Csr) -> BoxFuture<'static, ()>;
+type Row = (&'static str, Run, usize, Option<Fault>, [usize; 4]);
 
 /// Returns the requests of an operation in a zone of so many certificates. The first create has the fault.
 async fn count(run: Run, certificates: usize, fault: Option<Fault>, quirks: Quirks) -> usize {
@@ -83,7 +84,7 @@ async fn each_operation_takes_about_the_fewest_requests_possible() {
     let lost_request = Some(Fault::lose_request());
     let lost_response = Some(Fault::lose_response());
     // Beside the certificates of the zone: the least possible and what is taken, twice.
-    let rows: [(&str, Run, usize, Option<Fault>, [usize; 4]); 12] = [
+    let rows: [Row; 12] = [
         ("issue", ISSUE, 230, None, [1, 1, 1, 1]),
         (
             "issue, response lost",
