@@ -168,10 +168,10 @@ issue_options!(Issue);
 
 impl Issue {
     /// The default of [`validity_days`](Self::validity_days): 365 days.
-    pub const DEFAULT_VALIDITY_DAYS: u32 = 365;
+    pub const DEFAULT_VALIDITY_DAYS: u32 = options::DEFAULT_VALIDITY_DAYS;
 
     /// The default of [`settle_window`](Self::settle_window): 75 seconds.
-    pub const DEFAULT_SETTLE_WINDOW: Duration = Duration::from_secs(75);
+    pub const DEFAULT_SETTLE_WINDOW: Duration = options::DEFAULT_SETTLE_WINDOW;
 
     pub(crate) fn new(context: Context, csr: Csr) -> Self {
         Self::with_options(context, csr, IssueOptions::default())

@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::Issue;
 use crate::certificate::id::CertificateId;
+
+pub(super) const DEFAULT_VALIDITY_DAYS: u32 = 365;
+pub(super) const DEFAULT_SETTLE_WINDOW: Duration = Duration::from_secs(75);
 
 #[derive(Clone, Debug)]
 pub(crate) struct IssueOptions {
@@ -19,8 +21,8 @@ pub(crate) struct IssueOptions {
 impl Default for IssueOptions {
     fn default() -> Self {
         Self {
-            validity_days: Issue::DEFAULT_VALIDITY_DAYS,
-            settle_window: Issue::DEFAULT_SETTLE_WINDOW,
+            validity_days: DEFAULT_VALIDITY_DAYS,
+            settle_window: DEFAULT_SETTLE_WINDOW,
             deadline: None,
             known: HashSet::new(),
             key_is_new: false,

@@ -1,7 +1,7 @@
 //! Bounds the requests of a list.
 
-use super::Step;
 use super::reading::Reading;
+use super::step::Step;
 
 /// How many more responses may bring nothing new than something new.
 const MAX_USELESS: u64 = 50;

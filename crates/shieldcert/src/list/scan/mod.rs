@@ -47,6 +47,7 @@ mod records;
 mod response;
 mod sequence;
 mod sizes;
+mod step;
 
 use std::collections::HashSet;
 
@@ -56,6 +57,7 @@ use self::pages::Pages;
 use self::reading::{EndEvidence, Reading};
 use self::response::Response;
 use self::sequence::Sequence;
+use self::step::{Obstacle, Step};
 use super::fetch::Query;
 use super::page::Page;
 use super::range::PageRange;
@@ -69,61 +71,6 @@ enum Method {
     Pages(Pages),
     Overlap(Overlap),
     Sequence(Sequence),
-}
-
-/// What a response leads to.
-enum Step {
-    /// It was read.
-    Page {
-        page: Page,
-        has_new: bool,
-        /// What is in flight continues where it ended.
-        continues: bool,
-    },
-    /// It was not used.
-    Nothing,
-    /// It shows the end of the list.
-    End,
-    /// The list can't be read by this method.
-    Stuck(Obstacle),
-}
-
-/// Why a list can't be read by a method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Obstacle {
-    /// The service ignores `page` or `offset`.
-    Ignored,
-    /// It ignores `per_page`.
-    SizeIgnored,
-    /// No range overlaps with what was read.
-    NoOverlap,
-    /// Responses hold nothing that was read.
-    NoAnchor,
-    /// It refuses the parameters.
-    Refused,
-    /// Pages that should be of one size are not.
-    SizesVary,
-    /// The service counts more records than it returns.
-    MoreCounted,
-}
-
-impl Obstacle {
-    fn problem(self) -> &'static str {
-        match self {
-            Self::Ignored => {
-                "the service returns its first records again, whatever `page` and `offset` are; check what stands \
-                 between this client and the API"
-            }
-            Self::SizeIgnored | Self::SizesVary => {
-                "the service returns pages of changing sizes, with gaps between them"
-            }
-            Self::NoOverlap | Self::NoAnchor => "no two pages overlap",
-            Self::Refused => "the service refuses to return more",
-            Self::MoreCounted => {
-                "the service counts more certificates than it returns; check what stands between this client and the API"
-            }
-        }
-    }
 }
 
 /// What a response led to.

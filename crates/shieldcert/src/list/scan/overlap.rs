@@ -13,7 +13,7 @@ use std::cmp::Reverse;
 use super::super::range::{Addressing, MIN_SIZE, PageRange};
 use super::reading::Reading;
 use super::response::{Key, Response};
-use super::{Obstacle, Step};
+use super::step::{Obstacle, Step};
 
 /// How a range is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,7 +216,7 @@ impl Overlap {
         }
         if is_behind_few(response.range, reading) {
             // It shows nothing of the places between.
-            return if reading.end.agrees {
+            return if speaks_for_few(reading) {
                 Step::End
             } else {
                 Step::Stuck(Obstacle::NoOverlap)
@@ -295,12 +295,16 @@ impl Overlap {
             self.requested.pop();
             return match self.refusals {
                 1 => Step::Nothing,
-                _ if reading.end.agrees => Step::End,
+                _ if speaks_for_few(reading) => Step::End,
                 _ => Step::Stuck(Obstacle::Refused),
             };
         }
-        if self.refusals >= MAX_REFUSALS && !self.has_worked {
-            return Step::Stuck(Obstacle::Refused);
+        if !self.has_worked {
+            return if self.refusals < MAX_REFUSALS {
+                Step::Nothing
+            } else {
+                Step::Stuck(Obstacle::Refused)
+            };
         }
         self.is_probed = true;
         self.miss(range, reading)
@@ -310,6 +314,12 @@ impl Overlap {
 /// Whether this is the second of the smallest pages, and what was read is on the first.
 fn is_behind_few(range: PageRange, reading: &Reading) -> bool {
     range.is_by_page() && range.start == MIN_SIZE && reading.place <= MIN_SIZE
+}
+
+/// Whether something else than the second of the smallest pages speaks for the end of a few records: a total, or a short
+/// page where offsets, which are tried first in a filtered list, led nowhere.
+fn speaks_for_few(reading: &Reading) -> bool {
+    reading.end.agrees || !reading.only_grows && reading.end.short.is_some()
 }
 
 /// Returns the ranges that overlap with what was read, the one to request first.

@@ -9,9 +9,9 @@
 
 use super::super::dedup::key;
 use super::super::range::PageRange;
-use super::Step;
 use super::reading::{EndEvidence, Reading};
 use super::response::{Key, Response};
+use super::step::Step;
 
 /// Every so many pages nothing is prefetched, to see whether the list has moved.
 const CHECKPOINT: u64 = 64;

@@ -4,7 +4,7 @@ use super::super::page::Page;
 use super::records::Records;
 use super::response::{Key, Response};
 use super::sizes::Sizes;
-use super::{Obstacle, Step};
+use super::step::{Obstacle, Step};
 use crate::certificate::filter::StatusFilter;
 
 /// How often in a row the same total may count more than there is.

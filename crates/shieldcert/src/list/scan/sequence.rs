@@ -10,7 +10,7 @@
 use super::super::range::{Addressing, MIN_SIZE, PageRange};
 use super::reading::Reading;
 use super::response::{Key, Response};
-use super::{Obstacle, Step};
+use super::step::{Obstacle, Step};
 
 /// How often in a row a page may be requested again.
 const MAX_REREADS: u32 = 5;
