@@ -6,6 +6,7 @@
 //! - `service`: the service as it is, for other tools and for the truth.
 //! - `world`: a zone, several clients and other tools. `task` is a user of a client, who issues as `issuing` says and
 //!   waits for `transition`s; `outage` is what nobody can use. `record` has the outcomes.
+//! - `seed`: draws a world, lets its tasks run, and checks the `promises` afterwards.
 //! - `promises`: what must hold afterwards; `secrets` watches the trace.
 //! - `exhaustive`: instead of chance, every short sequence of faults.
 //!
@@ -21,6 +22,7 @@ mod parallel;
 mod promises;
 mod record;
 mod secrets;
+mod seed;
 mod service;
 mod settings;
 mod task;
@@ -49,7 +51,7 @@ fn run_once(seed: u64, keeps_history: bool) -> Outcome {
     // What the client draws itself, for example jitter.
     fastrand::seed(seed);
     secrets::watch();
-    let mut outcome = world::start().block_on(world::run(seed, keeps_history));
+    let mut outcome = world::start().block_on(seed::run(seed, keeps_history));
     outcome.broken.extend(secrets::found());
     outcome
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use fastrand::Rng;
 use shieldcert::{
@@ -12,16 +12,14 @@ use shieldcert::{
 };
 use shieldcert_emulator::{Chaos, Emulator, EmulatorTransport};
 use tokio::runtime::Runtime;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::history::History;
 use super::network::Network;
-use super::record::{Fixed, Outcome, Record};
+use super::record::{Fixed, Record};
 use super::secrets::TOKEN;
 use super::service::{Service, plain};
 use super::settings::{Settings, draw_limit};
-use super::task::Task;
-use super::{outage, promises};
 use crate::kit::ZONE;
 
 /// Longer than any operation may take.
@@ -73,7 +71,7 @@ pub(super) fn csr(number: usize) -> Csr {
 }
 
 /// How many CSRs each user has.
-const CSRS: usize = 4;
+pub(super) const CSRS: usize = 4;
 
 /// Whether a CSR has the key of the one before it.
 fn is_renewal(number: usize) -> bool {
@@ -119,6 +117,19 @@ struct Moves {
 }
 
 impl World {
+    pub(super) fn new(emulator: Emulator, settings: Settings, history: History) -> Self {
+        Self {
+            service: Service::new(emulator.transport(), ZONE),
+            emulator,
+            settings,
+            history,
+            record: Mutex::default(),
+            pool: Vec::new(),
+            fixed: Mutex::default(),
+            moves: Mutex::default(),
+        }
+    }
+
     /// A client with a connection of its own.
     pub(super) fn connect(&self, client: usize, random: &mut Rng) -> (Zone, Arc<Network>) {
         let chaos = self.settings.chaos.clone();
@@ -218,7 +229,7 @@ impl World {
     }
 
     /// Issues the certificates that are there before any client, and waits until they are settled.
-    async fn populate(&mut self, random: &mut Rng) {
+    pub(super) async fn populate(&mut self, random: &mut Rng) {
         let mut fixed = Vec::new();
         for number in 0..self.settings.size {
             // Years of a fleet's life, or a moment.
@@ -244,84 +255,5 @@ impl World {
         }
         // Until even the slowest replica has all of it.
         sleep(Duration::from_secs(120)).await;
-    }
-}
-
-/// Runs a seed and checks the promises.
-pub(super) async fn run(seed: u64, keeps_history: bool) -> Outcome {
-    let mut random = Rng::with_seed(seed);
-    let history = History::new(keeps_history);
-    let settings = Settings::draw(&mut random);
-    history.add(format_args!("{settings:?}"));
-    let emulator = Emulator::builder()
-        .token(TOKEN)
-        .seed(seed)
-        .sign_inline(true)
-        .clock_start(UNIX_EPOCH + Duration::from_secs(settings.clock_start))
-        .order(settings.order)
-        .total_count(settings.total_count)
-        .ids(settings.ids)
-        .transition_delay(settings.transition_delay)
-        .build()
-        .expect("builds");
-    let mut world = World {
-        service: Service::new(emulator.transport(), ZONE),
-        emulator,
-        settings,
-        history,
-        record: Mutex::default(),
-        pool: Vec::new(),
-        fixed: Mutex::default(),
-        moves: Mutex::default(),
-    };
-    world.populate(&mut random).await;
-    let world = Arc::new(world);
-
-    let mut tasks = Vec::new();
-    let mut csrs = OTHERS.end;
-    for client in 0..random.usize(1..=3) {
-        let (zone, network) = world.connect(client, &mut random);
-        for _ in 0..random.usize(1..=3) {
-            let task = Task {
-                world: world.clone(),
-                zone: zone.clone(),
-                network: network.clone(),
-                client,
-                random: random.fork(),
-                unused: (csrs..csrs + CSRS).collect(),
-                used: Vec::new(),
-                steps: random.usize(1..=3),
-            };
-            csrs += CSRS;
-            tasks.push(tokio::spawn(task.run()));
-        }
-    }
-    if random.u8(0..10) == 0 {
-        tasks.push(tokio::spawn(outage::run(world.clone(), random.fork())));
-    }
-    for task in tasks {
-        match timeout(MAX_DURATION, task).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => world
-                .history
-                .broken(format_args!("a client panicked: {error}")),
-            Err(_) => world.history.broken("an operation does not end"),
-        }
-    }
-    sleep(SETTLED).await;
-    let record = std::mem::take(&mut *world.record());
-    let held = world.service.list().await;
-    promises::check(
-        &record,
-        &world.fixed(),
-        &held,
-        &world.settings,
-        &world.history,
-    );
-    let (history, broken) = world.history.take();
-    Outcome {
-        broken,
-        history,
-        tally: record.tally,
     }
 }
