@@ -132,7 +132,8 @@ pub enum Error {
     /// The status was not reached within the timeout. The transition may still be in progress, and the service may have
     /// acted on a request that the timeout cut off. To wait, revoke or reactivate again is safe.
     #[error(
-        "certificate {id} was to become {wanted} within {waited:?} but is {last}{}; trying again is safe",
+        "certificate {id} was to become {wanted} but is {last} after {}{}; trying again is safe",
+        WholeSeconds(*waited),
         LastFailure(cause)
     )]
     #[non_exhaustive]
@@ -558,8 +559,8 @@ mod tests {
         it is unknown whether a certificate was issued for the CSR with SHA-256 ab12 (GET /zones/z/client_certificates (2 attempts): could not connect to api.cloudflare.com:443); the deadline has passed; 7bf7f70c-7600-42e1-81c4-e4c0da9aa515: it is valid for 30 days, and 365 were asked for; resume with the intent of this error, or look for it with `find_by_csr`, before you issue again
         the service returned a certificate that does not match the request (id 7bf7f70c-7600-42e1-81c4-e4c0da9aa515): its public key is not the CSR's
         certificate 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 was to become revoked but is active: somebody else moved it the other way
-        certificate 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 was to become revoked within 300s but is pending_revocation; trying again is safe
-        certificate 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 was to become settled within 5s but is unknown (the last request failed: DELETE /zones/z: not sent, because the rate limit is used up for another 86400s, longer than the call may wait; retry after that); trying again is safe
+        certificate 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 was to become revoked but is pending_revocation after 300s; trying again is safe
+        certificate 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 was to become settled but is unknown after 5s (the last request failed: DELETE /zones/z: not sent, because the rate limit is used up for another 86400s, longer than the call may wait; retry after that); trying again is safe
         this private key does not belong to the certificate sensor-001: their public keys differ; use the key that the CSR was made with
         can't write ids/sensor-001.pem (no storage space)
         "#);
