@@ -1,62 +1,100 @@
 //! What this crate reads from X.509 certificates and certificate signing requests in DER.
 
+use der::asn1::{AnyRef, BitStringRef, IntRef, ObjectIdentifier, UintRef};
+use der::{Decode, ErrorKind, Reader, SliceReader, Tag, TagNumber, Tagged};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use yasna::tags::{
-    TAG_GENERALIZEDTIME, TAG_IA5STRING, TAG_PRINTABLESTRING, TAG_UTCTIME, TAG_UTF8STRING,
-};
-use yasna::{ASN1Error, ASN1ErrorKind, ASN1Result, BERReader, Tag};
+
+use super::name::Name;
+
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+
+/// The largest RSA key that ring verifies signatures of, in bits.
+const MAX_RSA_BITS: usize = 8192;
 
 /// A parsed certificate signing request.
 pub(super) struct Request {
     /// The public key, as a SubjectPublicKeyInfo in DER.
     pub(super) public_key: Vec<u8>,
-    pub(super) common_name: Option<String>,
+    pub(super) subject: Name,
     signed: Vec<u8>,
     algorithm: Vec<u8>,
     signature: Vec<u8>,
 }
 
 impl Request {
-    /// Parses a request (RFC 2986).
-    pub(super) fn parse(der: &[u8]) -> ASN1Result<Self> {
-        let (signed, algorithm, signature) = yasna::parse_der(der, read_signed)?;
-        let (common_name, public_key) = yasna::parse_der(&signed, |reader| {
-            reader.read_sequence(|reader| {
-                reader.next().read_u8()?;
-                let common_name = read_common_name(reader.next())?;
-                let public_key = reader.next().read_der()?;
-                // The attributes.
-                reader.next().read_tagged_der()?;
-                Ok((common_name, public_key))
-            })
-        })?;
-        Ok(Self {
-            public_key,
-            common_name,
+    /// Parses a request (RFC 2986). Some tools leave out the attributes.
+    pub(super) fn parse(der: &[u8]) -> der::Result<Self> {
+        let Signed {
             signed,
             algorithm,
             signature,
+        } = Signed::parse(der)?;
+        let (subject, public_key) = AnyRef::from_der(signed)?.sequence(|reader| {
+            let _version = u8::decode(reader)?;
+            let subject = Name::read(reader)?;
+            let public_key = reader.tlv_bytes()?;
+            read_optional(reader, 0)?;
+            der::Result::Ok((subject, public_key))
+        })?;
+        Ok(Self {
+            public_key: public_key.to_vec(),
+            subject,
+            signed: signed.to_vec(),
+            algorithm: algorithm.to_vec(),
+            signature: signature.to_vec(),
+        })
+    }
+
+    /// Returns the length of an RSA key. `None` for other keys.
+    pub(super) fn rsa_bits(&self) -> der::Result<Option<usize>> {
+        let PublicKey { kind, key } = PublicKey::parse(&self.public_key)?;
+        let mut reader = SliceReader::new(kind)?;
+        if ObjectIdentifier::decode(&mut reader)? != RSA {
+            return Ok(None);
+        }
+        AnyRef::from_der(key)?.sequence(|reader| {
+            let modulus = UintRef::decode(reader)?;
+            let _exponent = UintRef::decode(reader)?;
+            let bytes = modulus.as_bytes();
+            let unused = bytes
+                .first()
+                .map_or(0, |byte| byte.leading_zeros() as usize);
+            Ok(Some(8 * bytes.len() - unused))
         })
     }
 
     /// Whether the signature is the public key's. `None` if ring does not verify this kind of key or signature.
-    pub(super) fn verify_signature(&self) -> ASN1Result<Option<bool>> {
-        let (kind, key) = yasna::parse_der(&self.public_key, |reader| {
-            reader.read_sequence(|reader| {
-                let kind = reader.next().read_tagged_der()?;
-                let (key, _) = reader.next().read_bitvec_bytes()?;
-                Ok((kind.value().to_vec(), key))
-            })
-        })?;
+    pub(super) fn verify_signature(&self) -> der::Result<Option<bool>> {
+        if self.rsa_bits()? > Some(MAX_RSA_BITS) {
+            return Ok(None);
+        }
+        let PublicKey { kind, key } = PublicKey::parse(&self.public_key)?;
         let ring = rustls::crypto::ring::default_provider();
         let known = ring.signature_verification_algorithms.all.iter();
         let outcome = known
             .filter(|known| *known.public_key_alg_id() == *kind)
             .find(|known| *known.signature_alg_id() == *self.algorithm)
-            .map(|known| known.verify_signature(&key, &self.signed, &self.signature));
+            .map(|known| known.verify_signature(key, &self.signed, &self.signature));
         Ok(outcome.map(|verified| verified.is_ok()))
+    }
+}
+
+/// A parsed SubjectPublicKeyInfo.
+struct PublicKey<'a> {
+    /// The algorithm and its parameters, without the frame.
+    kind: &'a [u8],
+    key: &'a [u8],
+}
+
+impl<'a> PublicKey<'a> {
+    fn parse(der: &'a [u8]) -> der::Result<Self> {
+        AnyRef::from_der(der)?.sequence(|reader| {
+            let kind = read_sequence(reader)?;
+            let key = BitStringRef::decode(reader)?.raw_bytes();
+            Ok(Self { kind, key })
+        })
     }
 }
 
@@ -67,91 +105,86 @@ pub(super) struct Certificate {
     pub(super) public_key: Vec<u8>,
     /// Big-endian.
     pub(super) serial_number: Vec<u8>,
-    pub(super) common_name: Option<String>,
+    pub(super) subject: Name,
+    pub(super) issuer: Name,
     pub(super) not_before: Option<Timestamp>,
     pub(super) not_after: Option<Timestamp>,
 }
 
 impl Certificate {
     /// Parses a certificate (RFC 5280).
-    pub(super) fn parse(der: &[u8]) -> ASN1Result<Self> {
-        let (signed, _, _) = yasna::parse_der(der, read_signed)?;
-        yasna::parse_der(&signed, |reader| {
-            reader.read_sequence(|reader| {
-                // The version, which a version 1 certificate leaves out.
-                reader.read_optional(|reader| {
-                    reader.read_tagged(Tag::context(0), |reader| reader.read_u8())
-                })?;
-                let (serial_number, _) = reader.next().read_bigint_bytes()?;
-                let _algorithm = reader.next().read_der()?;
-                // The issuer is parsed to detect damage.
-                let _issuer = read_common_name(reader.next())?;
-                let (not_before, not_after) = reader.next().read_sequence(|reader| {
-                    Ok((read_time(reader.next())?, read_time(reader.next())?))
-                })?;
-                let common_name = read_common_name(reader.next())?;
-                let public_key = reader.next().read_der()?;
-                // The unique ids, which no CA writes any more, and the extensions.
-                for number in [1, 2] {
-                    reader.read_optional(|reader| {
-                        let tag = Tag::context(number);
-                        reader.read_tagged_implicit(tag, |reader| reader.read_bitvec_bytes())
-                    })?;
-                }
-                reader.read_optional(|reader| {
-                    reader.read_tagged(Tag::context(3), |reader| reader.read_der())
-                })?;
-                Ok(Self {
-                    public_key,
-                    serial_number,
-                    common_name,
-                    not_before,
-                    not_after,
-                })
+    pub(super) fn parse(der: &[u8]) -> der::Result<Self> {
+        let signed = Signed::parse(der)?.signed;
+        AnyRef::from_der(signed)?.sequence(|reader| {
+            // The version, which a version 1 certificate leaves out.
+            read_optional(reader, 0)?;
+            let serial_number = IntRef::decode(reader)?;
+            let _algorithm = read_sequence(reader)?;
+            let issuer = Name::read(reader)?;
+            let (not_before, not_after) = AnyRef::decode(reader)?
+                .sequence(|reader| der::Result::Ok((read_time(reader)?, read_time(reader)?)))?;
+            let subject = Name::read(reader)?;
+            let public_key = reader.tlv_bytes()?;
+            // The unique ids, which no CA writes any more, and the extensions.
+            for number in [1, 2, 3] {
+                read_optional(reader, number)?;
+            }
+            Ok(Self {
+                public_key: public_key.to_vec(),
+                serial_number: serial_number.as_bytes().to_vec(),
+                subject,
+                issuer,
+                not_before,
+                not_after,
             })
         })
     }
 }
 
-/// The signed part, the algorithm and the signature: the frame of certificates and requests.
-fn read_signed(reader: BERReader<'_, '_>) -> ASN1Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
-    reader.read_sequence(|reader| {
-        let signed = reader.next().read_der()?;
-        let algorithm = reader.next().read_tagged_der()?;
-        let (signature, _) = reader.next().read_bitvec_bytes()?;
-        Ok((signed, algorithm.value().to_vec(), signature))
-    })
+/// The frame of certificates and requests.
+struct Signed<'a> {
+    signed: &'a [u8],
+    algorithm: &'a [u8],
+    signature: &'a [u8],
 }
 
-/// The first common name of a subject, if its string type is one that this crate reads.
-fn read_common_name(reader: BERReader<'_, '_>) -> ASN1Result<Option<String>> {
-    let names = reader.collect_sequence_of(|reader| {
-        reader.collect_set_of(|reader| {
-            reader.read_sequence(|reader| {
-                let kind = reader.next().read_oid()?;
-                let value = reader.next().read_tagged_der()?;
-                let is_common_name = kind.components().as_slice() == [2, 5, 4, 3];
-                let is_text =
-                    [TAG_UTF8STRING, TAG_PRINTABLESTRING, TAG_IA5STRING].contains(&value.tag());
-                let text = || String::from_utf8(value.value().to_vec()).ok();
-                Ok(is_common_name.then(|| if is_text { text() } else { None }))
+impl<'a> Signed<'a> {
+    fn parse(der: &'a [u8]) -> der::Result<Self> {
+        AnyRef::from_der(der)?.sequence(|reader| {
+            Ok(Self {
+                signed: reader.tlv_bytes()?,
+                algorithm: read_sequence(reader)?,
+                signature: BitStringRef::decode(reader)?.raw_bytes(),
             })
         })
-    })?;
-    Ok(names.into_iter().flatten().flatten().next().flatten())
+    }
+}
+
+/// Reads a sequence and returns what is in it.
+fn read_sequence<'a>(reader: &mut SliceReader<'a>) -> der::Result<&'a [u8]> {
+    let value = AnyRef::decode(reader)?;
+    value.tag().assert_eq(Tag::Sequence)?;
+    Ok(value.value())
+}
+
+/// Reads the value with this context-specific tag, if it is next.
+fn read_optional<'a>(reader: &mut SliceReader<'a>, number: u32) -> der::Result<Option<AnyRef<'a>>> {
+    let is_next = !reader.is_finished()
+        && matches!(Tag::peek(reader)?, Tag::ContextSpecific { number: next, .. } if next == TagNumber(number));
+    is_next.then(|| AnyRef::decode(reader)).transpose()
 }
 
 /// A time of the validity. `None` if it is not one that RFC 5280 allows.
-fn read_time(reader: BERReader<'_, '_>) -> ASN1Result<Option<Timestamp>> {
-    let value = reader.read_tagged_der()?;
+fn read_time(reader: &mut SliceReader<'_>) -> der::Result<Option<Timestamp>> {
+    let value = AnyRef::decode(reader)?;
     let text = std::str::from_utf8(value.value()).unwrap_or_default();
     Ok(match value.tag() {
-        TAG_UTCTIME => {
+        Tag::UtcTime => {
             // RFC 5280: two digits from 50 on are of the twentieth century.
             let century = if text >= "50" { "19" } else { "20" };
             parse_time(&format!("{century}{text}"))
         }
-        TAG_GENERALIZEDTIME => parse_time(text),
+        Tag::GeneralizedTime => parse_time(text),
         _ => None,
     })
 }
@@ -161,10 +194,43 @@ fn parse_time(text: &str) -> Option<Timestamp> {
     TimeZone::UTC.to_timestamp(time).ok()
 }
 
+/// Returns the DER of the curve's object identifier in a SEC1 key (RFC 5915). `None` if it names none.
+#[cfg(feature = "keys")]
+pub(super) fn curve_of_sec1(key: &[u8]) -> der::Result<Option<Vec<u8>>> {
+    AnyRef::from_der(key)?.sequence(|reader| {
+        let _version = u8::decode(reader)?;
+        let _secret = reader.tlv_bytes()?;
+        let curve = read_optional(reader, 0)?.map(|curve| curve.value().to_vec());
+        read_optional(reader, 1)?;
+        Ok(curve)
+    })
+}
+
+#[cfg(feature = "keys")]
+pub(super) const SEQUENCE: u8 = 0x30;
+#[cfg(feature = "keys")]
+pub(super) const OCTET_STRING: u8 = 0x04;
+
+/// Returns the tag and the length that precede so many bytes.
+#[cfg(feature = "keys")]
+pub(super) fn header(tag: u8, length: usize) -> Vec<u8> {
+    let bytes = length.to_be_bytes();
+    let first = bytes.iter().position(|byte| *byte != 0);
+    let significant = &bytes[first.unwrap_or(bytes.len() - 1)..];
+    match significant {
+        [length @ 0..=0x7f] => vec![tag, *length],
+        _ => {
+            let mut header = vec![tag, 0x80 | significant.len() as u8];
+            header.extend_from_slice(significant);
+            header
+        }
+    }
+}
+
 /// Says what is wrong with DER that does not parse.
-pub(super) fn describe(error: ASN1Error) -> &'static str {
+pub(super) fn describe(error: der::Error) -> &'static str {
     match error.kind() {
-        ASN1ErrorKind::Extra => "it has bytes after its end",
+        ErrorKind::TrailingData { .. } => "it has bytes after its end",
         _ => "it is damaged or cut off",
     }
 }
@@ -175,28 +241,37 @@ mod tests {
 
     #[test]
     fn times_of_both_kinds_and_centuries_are_read() {
-        let read = |tag: Tag, text: &str| {
-            let der = yasna::construct_der(|writer| {
-                writer.write_tagged_implicit(tag, |writer| writer.write_bytes(text.as_bytes()));
-            });
-            let time = yasna::parse_der(&der, read_time).expect("DER");
+        let read = |tag: u8, text: &str| {
+            let length = u8::try_from(text.len()).expect("is short");
+            let der = [&[tag, length], text.as_bytes()].concat();
+            let mut reader = SliceReader::new(&der).expect("is short");
+            let time = read_time(&mut reader).expect("DER");
             time.map(|time| time.to_string())
         };
+        const UTC: u8 = 0x17;
+        const GENERALIZED: u8 = 0x18;
+        const IA5: u8 = 0x16;
         for (tag, text, expected) in [
-            (TAG_UTCTIME, "261124082327Z", Some("2026-11-24T08:23:27Z")),
-            (TAG_UTCTIME, "491231235959Z", Some("2049-12-31T23:59:59Z")),
-            (TAG_UTCTIME, "500101000000Z", Some("1950-01-01T00:00:00Z")),
-            (
-                TAG_GENERALIZEDTIME,
-                "21261031082327Z",
-                Some("2126-10-31T08:23:27Z"),
-            ),
-            (TAG_GENERALIZEDTIME, "99991231235959Z", None),
-            (TAG_UTCTIME, "261324082327Z", None),
-            (TAG_UTCTIME, "", None),
-            (TAG_IA5STRING, "261124082327Z", None),
+            (UTC, "261124082327Z", Some("2026-11-24T08:23:27Z")),
+            (UTC, "491231235959Z", Some("2049-12-31T23:59:59Z")),
+            (UTC, "500101000000Z", Some("1950-01-01T00:00:00Z")),
+            (GENERALIZED, "21261031082327Z", Some("2126-10-31T08:23:27Z")),
+            (GENERALIZED, "99991231235959Z", None),
+            (UTC, "261324082327Z", None),
+            (UTC, "", None),
+            (IA5, "261124082327Z", None),
         ] {
             assert_eq!(read(tag, text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_every_memory_is_damage() {
+        for length in [1, 4, 8, 9, 126] {
+            let mut der = vec![0x30, 0x80 | length];
+            der.extend(std::iter::repeat_n(0xff, length.into()));
+            assert!(Request::parse(&der).is_err());
+            assert!(Certificate::parse(&der).is_err());
         }
     }
 }

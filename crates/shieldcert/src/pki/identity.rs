@@ -54,7 +54,7 @@ impl Identity {
 
     /// Reads the certificate and the key from one text in PEM, such as [`write_pem`](Self::write_pem) writes.
     ///
-    /// The certificate stands before its chain; the key may stand anywhere.
+    /// The key, the certificate and its chain may stand in any order.
     ///
     /// # Errors
     /// Returns [`Error::KeyMismatch`] if the key belongs to another certificate, and [`Error::InvalidInput`] if the
@@ -62,18 +62,19 @@ impl Identity {
     pub fn from_pem(text: impl AsRef<[u8]>) -> Result<Self> {
         let text = text.as_ref();
         let key = PrivateKey::from_pem(text)?;
-        let blocks = pem::parse_many(text)
-            .map_err(|error| invalid(format!("it is damaged PEM ({error})")))?;
-        let mut certificates = blocks
-            .into_iter()
-            .filter(|block| block.tag() == "CERTIFICATE")
-            .map(|block| X509Certificate::from_der(block.into_contents()));
-        let certificate = certificates.next().ok_or_else(|| {
-            invalid(
-                "there is a private key but no certificate among the PEM blocks; add the certificate",
-            )
-        })??;
-        let chain = certificates.collect::<Result<Vec<_>, InvalidInput>>()?;
+        let mut certificates = X509Certificate::all_from_pem(text)?;
+        let own = certificates
+            .iter()
+            .position(|certificate| certificate.public_key() == key.public_key());
+        let Some(own) = own else {
+            let first = certificates.first().ok_or_else(|| {
+                invalid("the text holds a private key but no certificate; add the certificate")
+            })?;
+            let subject = first.common_name().map(str::to_owned);
+            return Err(Error::KeyMismatch { subject });
+        };
+        let certificate = certificates.remove(own);
+        let chain = sort_chain(&certificate, certificates);
         let subject = certificate.common_name().map(str::to_owned);
         Self::combine(certificate, chain, key, subject)
     }
@@ -210,6 +211,24 @@ mod tls {
     }
 }
 
+/// Sorts the certificates above this one, nearest first. What is not above it follows, as it came.
+fn sort_chain(
+    certificate: &X509Certificate,
+    mut others: Vec<X509Certificate>,
+) -> Vec<X509Certificate> {
+    let mut chain: Vec<X509Certificate> = Vec::with_capacity(others.len());
+    loop {
+        let last = chain.last().unwrap_or(certificate);
+        let next = others.iter().position(|other| last.is_issued_by(other));
+        match next {
+            Some(next) => chain.push(others.remove(next)),
+            None => break,
+        }
+    }
+    chain.append(&mut others);
+    chain
+}
+
 fn invalid(problem: impl Into<String>) -> InvalidInput {
     InvalidInput::new("identity", problem)
 }
@@ -259,10 +278,10 @@ mod tests {
         this private key does not belong to the certificate 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 (sensor-001): their public keys differ; use the key that the CSR was made with
         certificate: the record of 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 has no PEM; get it again
         certificate: the record of 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 has no PEM; get it again
-        certificate: it is not a certificate in PEM, or it is cut off
-        certificate: it is not a certificate in PEM, or it is cut off
-        identity: there is a private key but no certificate among the PEM blocks; add the certificate
-        private key: there is no private key among the PEM blocks
+        certificate: it is not PEM; it must have a line `-----BEGIN CERTIFICATE-----` and a line `-----END CERTIFICATE-----`
+        certificate: it is cut off: the line `-----END CERTIFICATE-----` is missing
+        identity: the text holds a private key but no certificate; add the certificate
+        private key: the text holds no private key, but CERTIFICATE
         this private key does not belong to the certificate sensor-001: their public keys differ; use the key that the CSR was made with
         ");
     }

@@ -8,7 +8,9 @@ use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
+use super::armor::{Block, read_blocks};
 use super::csr::Csr;
+use super::der::{self, OCTET_STRING, SEQUENCE};
 use super::file::write_private;
 use super::subject::Subject;
 use crate::error::Result;
@@ -160,9 +162,10 @@ impl PrivateKey {
         Ok(key)
     }
 
-    /// Reads an unencrypted PKCS#8 key in PEM (`-----BEGIN PRIVATE KEY-----`).
+    /// Reads an unencrypted key in PEM: PKCS#8 (`PRIVATE KEY`), SEC1 (`EC PRIVATE KEY`) or PKCS#1 (`RSA PRIVATE KEY`).
     ///
-    /// Other PEM blocks may precede or follow it, as in a file that holds the certificate too.
+    /// Other blocks may precede or follow it, as in a file that holds the certificate too. The PEM may come in any line
+    /// ends, widths and encodings, as for [`Csr::from_pem`].
     ///
     /// # Errors
     /// Returns an error that says what the text is instead, and how to convert it.
@@ -175,25 +178,53 @@ impl PrivateKey {
                 Self::MAX_LEN
             )));
         }
-        let blocks = pem::parse_many(text).map_err(|_| invalid("it is damaged PEM"))?;
-        let mut problem = "it is not PEM, or it is cut off; it must start with `-----BEGIN PRIVATE KEY-----` \
-                           and end with `-----END PRIVATE KEY-----`";
-        for block in blocks {
-            let tag = block.tag().to_owned();
-            let der = Zeroizing::new(block.into_contents());
-            match tag.as_str() {
-                "PRIVATE KEY" => return Self::from_pkcs8(&der),
-                "ENCRYPTED PRIVATE KEY" => {
-                    problem = "it is encrypted; decrypt it with `openssl pkcs8 -in KEY -out NEW`";
-                }
-                "EC PRIVATE KEY" | "RSA PRIVATE KEY" => {
-                    problem = "it is in an older format; convert it with \
-                               `openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW`";
-                }
-                _ => problem = "there is no private key among the PEM blocks",
-            }
+        let blocks =
+            read_blocks(text).map_err(|problem| invalid(problem.describe("PRIVATE KEY")))?;
+        let is_key = |block: &&Block| block.label.ends_with("PRIVATE KEY");
+        let Some(block) = blocks.iter().find(is_key) else {
+            let labels: Vec<&str> = blocks.iter().map(|block| block.label.as_str()).collect();
+            return Err(invalid(format!(
+                "the text holds no private key, but {}",
+                labels.join(", ")
+            )));
+        };
+        if block.label.starts_with("ENCRYPTED ") {
+            return Err(invalid(
+                "it is an encrypted private key; decrypt it with `openssl pkey -in KEY -out NEW`",
+            ));
         }
-        Err(invalid(problem))
+        match block.label.as_str() {
+            "PRIVATE KEY" => Self::from_pkcs8(&block.der),
+            "EC PRIVATE KEY" => Self::from_sec1(&block.der, &blocks),
+            "RSA PRIVATE KEY" => Self::from_pkcs8(&wrap(RSA_ENCRYPTION, &block.der)),
+            label => Err(invalid(format!(
+                "it is a private key of an unsupported format, {label}; convert it with \
+                 `openssl pkey -in KEY -out NEW`"
+            ))),
+        }
+    }
+
+    /// Reads a SEC1 key. Its curve is named in it or in a block of its own.
+    fn from_sec1(der: &[u8], blocks: &[Block]) -> Result<Self, InvalidInput> {
+        let parameters = blocks.iter().find(|block| block.label == "EC PARAMETERS");
+        let curve = der::curve_of_sec1(der)
+            .map_err(|error| invalid(der::describe(error)))?
+            .or_else(|| Some(parameters?.der.to_vec()));
+        let algorithm = match curve.as_deref() {
+            Some(P256) => EC_P256,
+            Some(P384) => EC_P384,
+            Some(_) => {
+                return Err(invalid(
+                    "it is of an unsupported curve; give a key on P-256 or P-384",
+                ));
+            }
+            None => {
+                return Err(invalid(
+                    "it names no curve; convert it with `openssl pkey -in KEY -out NEW`",
+                ));
+            }
+        };
+        Self::from_pkcs8(&wrap(algorithm, der))
     }
 
     /// Reads an unencrypted PKCS#8 key in DER.
@@ -283,6 +314,29 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
+// In DER: object identifiers, and the algorithms of PKCS#8 that they are part of.
+const P256: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+const P384: &[u8] = b"\x06\x05\x2b\x81\x04\x00\x22";
+const EC_P256: &[u8] =
+    b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+const EC_P384: &[u8] = b"\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22";
+const RSA_ENCRYPTION: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
+
+/// Returns a key in the format of its algorithm as PKCS#8 (RFC 5208).
+fn wrap(algorithm: &[u8], key: &[u8]) -> Zeroizing<Vec<u8>> {
+    const VERSION_0: &[u8] = b"\x02\x01\x00";
+    // Reserved as a whole, so that growing leaves no copy of the key behind.
+    let mut body = Zeroizing::new(Vec::with_capacity(key.len() + algorithm.len() + 16));
+    body.extend_from_slice(VERSION_0);
+    body.extend_from_slice(algorithm);
+    body.extend_from_slice(&der::header(OCTET_STRING, key.len()));
+    body.extend_from_slice(key);
+    let mut whole = Zeroizing::new(Vec::with_capacity(body.len() + 8));
+    whole.extend_from_slice(&der::header(SEQUENCE, body.len()));
+    whole.extend_from_slice(&body);
+    whole
+}
+
 fn invalid(problem: impl Into<String>) -> InvalidInput {
     InvalidInput::new("private key", problem)
 }
@@ -293,6 +347,8 @@ mod tests {
 
     const RSA: &str = include_str!("../../tests/data/openssl-rsa2048.key.pem");
     const P256: &str = include_str!("../../tests/data/openssl-p256.key.pem");
+    const PKCS1: &str = include_str!("../../tests/data/openssl-rsa2048.pkcs1.key.pem");
+    const SEC1: &str = include_str!("../../tests/data/openssl-p256.sec1.key.pem");
     const ED25519: &str = include_str!("../../tests/data/openssl-ed25519.key.pem");
     const CERTIFICATE: &str = include_str!("../../tests/data/openssl-p256.cert.pem");
 
@@ -320,6 +376,8 @@ mod tests {
             (RSA, KeyAlgorithm::Rsa),
             (P256, KeyAlgorithm::EcdsaP256),
             (ED25519, KeyAlgorithm::Ed25519),
+            (PKCS1, KeyAlgorithm::Rsa),
+            (SEC1, KeyAlgorithm::EcdsaP256),
         ] {
             let key = PrivateKey::from_pem(pem).expect("a key");
             assert_eq!(key.algorithm(), algorithm);
@@ -337,8 +395,6 @@ mod tests {
     fn what_is_not_a_usable_key_is_named_and_not_shown() {
         let nonsense = pem::encode(&pem::Pem::new("PRIVATE KEY", b"nonsense".as_slice()));
         let refusals = [
-            include_str!("../../tests/data/openssl-rsa2048.pkcs1.key.pem"),
-            include_str!("../../tests/data/openssl-p256.sec1.key.pem"),
             include_str!("../../tests/data/openssl-p256.encrypted.key.pem"),
             CERTIFICATE,
             &RSA[..400],
@@ -355,12 +411,10 @@ mod tests {
             error.to_string()
         });
         insta::assert_snapshot!(refusals.join("\n"), @"
-        private key: it is in an older format; convert it with `openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW`
-        private key: it is in an older format; convert it with `openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW`
-        private key: it is encrypted; decrypt it with `openssl pkcs8 -in KEY -out NEW`
-        private key: there is no private key among the PEM blocks
-        private key: it is not PEM, or it is cut off; it must start with `-----BEGIN PRIVATE KEY-----` and end with `-----END PRIVATE KEY-----`
-        private key: it is not PEM, or it is cut off; it must start with `-----BEGIN PRIVATE KEY-----` and end with `-----END PRIVATE KEY-----`
+        private key: it is an encrypted private key; decrypt it with `openssl pkey -in KEY -out NEW`
+        private key: the text holds no private key, but CERTIFICATE
+        private key: it is cut off: the line `-----END PRIVATE KEY-----` is missing
+        private key: it is not PEM; it must have a line `-----BEGIN PRIVATE KEY-----` and a line `-----END PRIVATE KEY-----`
         private key: it is damaged or of an unsupported kind; give an ECDSA P-256 or P-384 key, an Ed25519 key, or an RSA key with 2,048 to 4,096 bits
         private key: it has 1048576 bytes; a key in PEM has less than 65536
         ");

@@ -1,5 +1,6 @@
 //! Keys, certificate signing requests, certificates and identities.
 
+mod armor;
 pub(crate) mod csr;
 mod der;
 #[cfg(feature = "keys")]
@@ -8,6 +9,7 @@ mod file;
 pub(crate) mod identity;
 #[cfg(feature = "keys")]
 pub(crate) mod key;
+mod name;
 #[cfg(feature = "keys")]
 pub(crate) mod subject;
 pub(crate) mod x509;

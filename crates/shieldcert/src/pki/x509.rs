@@ -6,8 +6,12 @@ use jiff::Timestamp;
 use num_bigint::BigUint;
 use ring::digest::{SHA256, digest};
 
+use super::armor::read_blocks;
 use super::der;
+use super::name::Name;
 use crate::error::input::InvalidInput;
+
+const LABEL: &str = "CERTIFICATE";
 
 /// An X.509 certificate that parses. Its signature is not verified: that is for those who trust the CA.
 ///
@@ -28,7 +32,8 @@ pub struct X509Certificate {
     public_key: Vec<u8>,
     /// Big-endian.
     serial_number: Vec<u8>,
-    common_name: Option<String>,
+    subject: Name,
+    issuer: Name,
     not_before: Option<Timestamp>,
     not_after: Option<Timestamp>,
 }
@@ -39,29 +44,25 @@ impl X509Certificate {
     /// # Errors
     /// Returns an error that says what is wrong if there is no certificate, or a damaged one.
     pub fn from_pem(text: impl AsRef<[u8]>) -> Result<Self, InvalidInput> {
-        let blocks = pem::parse_many(text)
-            .map_err(|error| invalid(format!("it is damaged PEM ({error})")))?;
-        // The certificate itself stands before its chain.
-        let block = blocks
+        let first = read_blocks(text.as_ref())
+            .map_err(|problem| invalid(problem.describe(LABEL)))?
             .into_iter()
-            .find(|block| block.tag() == "CERTIFICATE");
-        let block =
-            block.ok_or_else(|| invalid("it is not a certificate in PEM, or it is cut off"))?;
-        Self::from_der(block.into_contents())
+            .find(|block| block.label == LABEL);
+        // The certificate itself stands before its chain.
+        let block = first.ok_or_else(|| invalid("there is no certificate among the PEM blocks"))?;
+        Self::from_der(block.der.as_slice())
     }
 
     /// Parses all certificates of a text in PEM, such as a chain, in the order of the text.
     ///
     /// # Errors
     /// Returns an error that says what is wrong if the text is damaged, or one of its certificates is.
-    pub(crate) fn all_from_pem(text: &str) -> Result<Vec<Self>, InvalidInput> {
-        let blocks = pem::parse_many(text)
-            .map_err(|error| invalid(format!("it is damaged PEM ({error})")))?;
-        let certificates = blocks
-            .into_iter()
-            .filter(|block| block.tag() == "CERTIFICATE");
+    pub(crate) fn all_from_pem(text: impl AsRef<[u8]>) -> Result<Vec<Self>, InvalidInput> {
+        let blocks =
+            read_blocks(text.as_ref()).map_err(|problem| invalid(problem.describe(LABEL)))?;
+        let certificates = blocks.iter().filter(|block| block.label == LABEL);
         certificates
-            .map(|block| Self::from_der(block.into_contents()))
+            .map(|block| Self::from_der(block.der.as_slice()))
             .collect()
     }
 
@@ -77,7 +78,8 @@ impl X509Certificate {
             der,
             public_key: parsed.public_key,
             serial_number: parsed.serial_number,
-            common_name: parsed.common_name,
+            subject: parsed.subject,
+            issuer: parsed.issuer,
             not_before: parsed.not_before,
             not_after: parsed.not_after,
         })
@@ -127,9 +129,20 @@ impl X509Certificate {
         is_number(digits, digest(&SHA256, &self.der).as_ref())
     }
 
-    /// Returns the subject's common name.
+    /// Returns the subject's first common name.
     pub fn common_name(&self) -> Option<&str> {
-        self.common_name.as_deref()
+        self.subject.common_name()
+    }
+
+    /// Returns the subject, such as `C=DE,CN=sensor-001`: RFC 4514, in the order of the certificate.
+    pub fn subject(&self) -> String {
+        self.subject.to_string()
+    }
+
+    /// Whether its issuer has this certificate's subject.
+    #[cfg(feature = "keys")]
+    pub(super) fn is_issued_by(&self, issuer: &Self) -> bool {
+        self.issuer == issuer.subject
     }
 
     /// Returns the start of the validity. `None` if it is not a time.
@@ -146,7 +159,7 @@ impl X509Certificate {
 impl fmt::Debug for X509Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("X509Certificate")
-            .field("common_name", &self.common_name)
+            .field("common_name", &self.common_name())
             .field("serial_number", &self.serial_number())
             .finish_non_exhaustive()
     }
@@ -225,9 +238,9 @@ mod tests {
         ]
         .map(|refused| refused.expect_err("not a certificate").to_string());
         insta::assert_snapshot!(refusals.join("\n"), @"
-        certificate: it is not a certificate in PEM, or it is cut off
-        certificate: it is not a certificate in PEM, or it is cut off
-        certificate: it is not a certificate in PEM, or it is cut off
+        certificate: it is not PEM; it must have a line `-----BEGIN CERTIFICATE-----` and a line `-----END CERTIFICATE-----`
+        certificate: it is cut off: the line `-----END CERTIFICATE-----` is missing
+        certificate: there is no certificate among the PEM blocks
         certificate: it is damaged or cut off
         certificate: it has bytes after its end
         ");
