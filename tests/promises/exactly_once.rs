@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shieldcert::{Csr, Error, RetryPolicy, Zone};
+use shieldcert::{CertificateId, Csr, Error, RetryPolicy, Zone};
 use shieldcert_emulator::{CannedResponse, Emulator, Fault, Operation, ScriptedFault};
 use shieldcert_tests::kit::{TOKEN, issue, key_and_csr, zone_through};
 use tokio::time::Instant;
@@ -162,15 +162,20 @@ async fn a_duplicate_that_was_revoked_is_not_the_result_of_a_later_issue() {
     assert_eq!(active(&emulator, &csr).await, 2);
 }
 
+async fn issue_three(zone: &Zone, csr: &Csr) -> [CertificateId; 3] {
+    [
+        issue(zone, csr).await,
+        issue(zone, csr).await,
+        issue(zone, csr).await,
+    ]
+}
+
 #[tokio::test(start_paused = true)]
 async fn several_certificates_of_a_csr_can_be_kept_and_none_is_an_error() {
     let emulator = service(&[]);
     let (_, csr) = key_and_csr("sensor-001");
     let zone = zone(&emulator);
-    let mut ids = Vec::new();
-    for _ in 0..3 {
-        ids.push(issue(&zone, &csr).await);
-    }
+    let ids = issue_three(&zone, &csr).await;
     let error = zone.revoke_surplus(&csr).await.expect_err("none to keep");
     assert!(error.is_invalid_input(), "{error}");
     let revoked = zone.revoke_surplus(&csr).keep(ids[..2].to_vec()).await;
@@ -185,10 +190,7 @@ async fn a_clean_up_revokes_nothing_that_it_cannot_judge() {
     let emulator = service(&[]);
     let (_, csr) = key_and_csr("sensor-001");
     let zone = zone(&emulator);
-    let mut ids = Vec::new();
-    for _ in 0..3 {
-        ids.push(issue(&zone, &csr).await);
-    }
+    let ids = issue_three(&zone, &csr).await;
     zone.revoke(&ids[2]).until_settled().await.expect("settles");
     let surplus = async |quirks: &str| {
         emulator.set_quirks(quirks.parse().expect("quirks"));

@@ -626,6 +626,7 @@ mod tests {
     fn only_a_refusal_of_the_api_itself_is_unambiguous() {
         let coded = |status| api(status, json!({ "errors": [{ "code": 1445 }] }));
         let uncoded = |status| api(status, json!({ "errors": [{ "message": "no" }] }));
+        let zero = |status| api(status, json!({ "errors": [{ "code": 0 }] }));
         let page = |status| Error::invalid_response(call(Some(status)), "a page", "");
         for (status, is_ambiguous) in [
             (200, false),
@@ -633,12 +634,15 @@ mod tests {
             (400, false),
             (404, false),
             (408, true),
+            (425, true),
             (429, false),
+            (499, true),
             (500, true),
             (503, true),
         ] {
             assert_eq!(coded(status).is_ambiguous(), is_ambiguous, "{status}");
             assert_eq!(uncoded(status).is_ambiguous(), status != 429, "{status}");
+            assert_eq!(zero(status).is_ambiguous(), status != 429, "{status}");
             assert!(page(status).is_ambiguous(), "{status}");
         }
         let blocked = |earlier_unclear| {

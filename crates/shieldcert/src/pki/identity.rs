@@ -135,7 +135,9 @@ impl Identity {
         text
     }
 
-    /// Writes [`to_pem`](Self::to_pem) to a file that only its owner can read (mode 0600).
+    /// Writes [`to_pem`](Self::to_pem) to a file that only its owner can read (mode 0600). Of a file that is there, owner,
+    /// group and the group's right to read are kept. A symbolic link is followed, and what is no regular file is left
+    /// alone.
     ///
     /// The file appears whole or not at all: it is written under a temporary name in the same folder, flushed to the
     /// disk and renamed. On Windows it gets the folder's access rights.

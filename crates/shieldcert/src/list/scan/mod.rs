@@ -96,9 +96,9 @@ pub(super) struct Scan {
     method: Method,
     /// The parameters that the service seems to ignore.
     ignored: Vec<Parameters>,
-    is_size_ignored: bool,
     /// The beginning is read again to see whether it ignores them.
     is_rechecked: bool,
+    is_size_ignored: bool,
     /// The place behind the ranges that have been requested.
     requested_to: u64,
     /// How often in a row the list was empty although it can't be.

@@ -84,6 +84,7 @@ impl Sequence {
             self.size = response.count();
             self.page = 1;
             self.last.clear();
+            self.check = None;
             return self.read_again_or(Obstacle::SizesVary);
         }
         if let Some(check) = self.check.take() {
@@ -106,7 +107,7 @@ impl Sequence {
         let has_new = reading.records.has_new(&response);
         if !has_new && self.page > 2 && response.keys == self.last {
             // Whatever is behind the last page may be the last page again, or the list grew by a page.
-            if response.page.total_count >= Some(response.end()) {
+            if total >= Some(response.end()) {
                 reading.place = response.end();
             }
             self.check = Some(Check::Beginning);
