@@ -399,7 +399,12 @@ mod tests {
             csr: Csr::from_pem(OTHER_CSR).expect("a CSR"),
             ..super::tests::needle(365, "2026-11-25T15:00:00Z", "2026-11-25T15:00:30Z")
         };
-        let mixed_up = json!({ "csr": OTHER_CSR, "certificate": CERTIFICATE, "issued_on": "2026-11-25T15:00:10Z" });
+        let mixed_up = json!({
+            "csr": OTHER_CSR,
+            "certificate": CERTIFICATE,
+            "issued_on": "2026-11-25T15:00:10Z",
+            "expires_on": "2027-11-25T15:00:10Z",
+        });
         assert_eq!(judge(&other, mixed_up), "unclear");
         let known = Needle {
             known: HashSet::from([key(&"7bf7".parse().expect("an id"))]),
