@@ -99,6 +99,33 @@ async fn a_certificate_for_another_key_is_an_error() {
     assert_eq!(emulator.history().count(Operation::Create), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_response_without_its_certificate_is_completed_by_a_request_of_its_own() {
+    let emulator = Emulator::builder().token(TOKEN).build().expect("builds");
+    let fault = "quirk=certificate=null".parse().expect("a fault");
+    emulator.script([ScriptedFault::next(Operation::Create, fault)]);
+    let (_, csr) = key_and_csr("sensor-001");
+    let zone = zone_through(emulator.transport());
+    let issued = zone.issue(&csr).await.expect("is issued");
+    assert!(issued.certificate.pem().is_some());
+    let history = emulator.history();
+    let requests = [Operation::Create, Operation::Get].map(|operation| history.count(operation));
+    assert_eq!(requests, [1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_certificate_of_a_chain_is_the_one_that_has_issued_no_other() {
+    for order in ["chain", "chain-reversed"] {
+        let quirks = format!("certificate={order}").parse().expect("quirks");
+        let builder = Emulator::builder().token(TOKEN).quirks(quirks);
+        let zone = zone_through(builder.build().expect("builds").transport());
+        let (_, csr) = key_and_csr("sensor-001");
+        let issued = zone.issue(&csr).await.expect("is issued").certificate;
+        let x509 = issued.x509().expect("is read");
+        assert_eq!(x509.common_name(), Some("sensor-001"), "{order}");
+    }
+}
+
 /// Accepts any server: the server's verdict on the client is under test.
 #[derive(Debug)]
 struct AnyServer;

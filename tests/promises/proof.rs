@@ -1141,3 +1141,39 @@ async fn a_chain_that_repeats_a_certificate_is_one_record() {
     let found = zone.find_by_csr(&csr).await.expect("is read");
     assert_eq!((found.certificates.len(), found.same_key.len()), (0, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_issue_whose_turn_does_not_come_in_time_was_not_sent() {
+    let emulator = service("");
+    let zone = zone(&emulator);
+    let (_, csr) = key_and_csr("sensor-001");
+    let first = zone.issue(&csr).intent().await.expect("may be sent");
+    let second = zone.issue(&csr).deadline(Duration::from_secs(1)).await;
+    let error = second.expect_err("the first one is in progress");
+    assert!(error.is_timeout() && !error.is_ambiguous(), "{error}");
+    insta::assert_snapshot!(error, @"POST /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates: the deadline passed before the request was sent (another issue for the same CSR is in progress)");
+    first.send().await.expect("is issued");
+    assert_eq!(emulator.history().count(Operation::Create), 1);
+}
+
+/// Before a gateway's `Date` that is behind, an older certificate would look like one that was made after the request.
+#[tokio::test(start_paused = true)]
+async fn a_clock_of_the_ca_that_is_ahead_of_the_date_makes_no_certificate_newer() {
+    for quirks in ["date-offset=-11m, csr=null", "date-offset=-3h, csr=null"] {
+        let emulator = service(quirks);
+        let (key, csr) = key_and_csr("sensor-001");
+        let renewed = key
+            .csr(&Subject::common_name("sensor-001 renewed"))
+            .expect("a CSR");
+        let old = issue(&zone(&emulator), &csr).await;
+        emulator.advance(Duration::from_secs(60));
+        script(&emulator, [Fault::lose_request()]);
+        let error = zone(&emulator)
+            .issue(&renewed)
+            .await
+            .expect_err("is unclear");
+        assert_eq!(unknown(error).1, [old.to_string()], "{quirks}");
+        let creates = emulator.history().count(Operation::Create);
+        assert_eq!(creates, 2, "{quirks}: nothing is sent again");
+    }
+}

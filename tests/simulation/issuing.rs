@@ -113,7 +113,7 @@ impl Task {
         if matches!(others, Others::Nothing | Others::SameKey) {
             self.used.push(number);
         }
-        let deadline = (self.random.u8(0..6) == 0).then(|| self.random.u64(1..=400));
+        let deadline = (self.random.u8(0..4) == 0).then(|| self.random.u64(1..=400));
         let deadline = deadline.map(Duration::from_secs);
         if let Some(deadline) = deadline {
             issue = issue.deadline(deadline);
@@ -213,7 +213,8 @@ impl Task {
             Some(Ok(prepared)) => prepared,
         };
         let stored = serde_json::to_string(prepared.intent()).expect("is written");
-        let crashes_after = self.random.u64(0..60_000);
+        let longest = pick(&mut self.random, &[2_000, 60_000]);
+        let crashes_after = self.random.u64(0..longest);
         let is_sent = self.random.u8(0..6) > 0;
         let outcome = match is_sent {
             true => timeout(Duration::from_millis(crashes_after), prepared.send())

@@ -49,7 +49,7 @@ pub(super) async fn run(seed: u64, keeps_history: bool) -> Outcome {
                 random: random.fork(),
                 unused: (csrs..csrs + CSRS).collect(),
                 used: Vec::new(),
-                steps: random.usize(1..=3),
+                steps: random.usize(1..=4),
             };
             csrs += CSRS;
             tasks.push(tokio::spawn(task.run()));

@@ -48,8 +48,12 @@ impl Settings {
             1..6 => random.usize(25..100),
             _ => random.usize(0..25),
         };
-        let acts_after_settle_window = random.u8(0..12) == 0;
-        let chaos = draw_chaos(random, acts_after_settle_window);
+        let lateness = match random.u8(0..12) {
+            0 => Lateness::Unbounded,
+            1..4 => Lateness::Often,
+            _ => Lateness::Seldom,
+        };
+        let acts_after_settle_window = matches!(lateness, Lateness::Unbounded);
         let lag = random.u64(
             1..if acts_after_settle_window {
                 120
@@ -58,6 +62,7 @@ impl Settings {
             },
         );
         let quirks = draw_quirks(random, lag);
+        let chaos = draw_chaos(random, lateness, lag);
         let all = format!("{chaos}, {quirks}");
         Self {
             order: pick(
@@ -70,9 +75,8 @@ impl Settings {
             clock_start: random.u64(1_700_000_000..2_000_000_000),
             size,
             acts_after_settle_window,
-            // The catalogue's lag is 20 seconds.
             lag: match all.contains("lag=") {
-                true => Duration::from_secs(lag.max(20)),
+                true => Duration::from_secs(lag.max(MIN_LAG)),
                 false => Duration::ZERO,
             },
             lies_about_statuses: all.contains("unknown-status") || all.contains("nested-record"),
@@ -95,8 +99,24 @@ impl Settings {
     }
 }
 
-/// The settle window is 75 seconds: what acts late by 50 seconds at most, and shows that late by this, is within it.
-const MAX_LAG: u64 = 25;
+/// How often, and by how much, the service acts on a request after the response to it.
+#[derive(Clone, Copy)]
+enum Lateness {
+    Seldom,
+    /// Mostly, and often right before the settle window ends.
+    Often,
+    /// Perhaps after the settle window.
+    Unbounded,
+}
+
+/// Within so many seconds the service acts and lists. The settle window is 75 seconds, and requests take their time.
+const MAX_LATENESS: u64 = 73;
+
+/// The catalogue's lag.
+const MIN_LAG: u64 = 20;
+
+/// How many seconds a replica may be behind, unless the service acts after the settle window.
+const MAX_LAG: u64 = 50;
 
 /// How the service, its replicas and the gateways in front of it may differ, as long as a seed lasts.
 const QUIRKS: &[&str] = &[
@@ -200,21 +220,26 @@ fn draw_quirks(random: &mut Rng, lag: u64) -> String {
 }
 
 /// Draws some of the faults, with their shares. Few at once, so that each gets to show what it does alone.
-fn draw_chaos(random: &mut Rng, acts_after_settle_window: bool) -> String {
+fn draw_chaos(random: &mut Rng, lateness: Lateness, lag: u64) -> String {
     let mut rows = catalogue::rows();
     random.shuffle(&mut rows);
-    if acts_after_settle_window {
+    let is_late = |row: &catalogue::Row| row.name.starts_with("late");
+    let count = match lateness {
+        Lateness::Seldom => random.usize(1..=8),
+        Lateness::Often => {
+            rows.sort_by_key(|row| !is_late(row));
+            random.usize(1..=4)
+        }
         // Something is late, and a later request is refused.
-        let is_told = |row: &catalogue::Row| row.name.starts_with("late") || row.name == "quota";
-        rows.sort_by_key(|row| !is_told(row));
-    }
-    rows.truncate(random.usize(if acts_after_settle_window {
-        3..=6
-    } else {
-        1..=8
-    }));
+        Lateness::Unbounded => {
+            rows.sort_by_key(|row| !is_late(row) && row.name != "quota");
+            random.usize(3..=6)
+        }
+    };
+    rows.truncate(count);
     // What goes wrong with requests to issue alone can be looked into.
-    let (operation, shares) = match acts_after_settle_window || random.u8(0..4) == 0 {
+    let is_about_issues = !matches!(lateness, Lateness::Seldom) || random.u8(0..4) == 0;
+    let (operation, shares) = match is_about_issues {
         true => ("create: ", [30.0, 50.0, 70.0, 90.0, 90.0]),
         false => ("", [0.0, 5.0, 15.0, 30.0, 50.0]),
     };
@@ -222,8 +247,14 @@ fn draw_chaos(random: &mut Rng, acts_after_settle_window: bool) -> String {
     let terms = rows.iter().map(|row| {
         let argument = pick(random, &row.arguments);
         let argument = match &*row.name {
-            "late" | "late-lost" if acts_after_settle_window => "1s..240s",
-            "late" | "late-lost" => pick(random, &["1s..50s", "36s..50s"]),
+            "late" | "late-lost" => &match lateness {
+                Lateness::Unbounded => "1s..240s".to_owned(),
+                _ => {
+                    let latest = MAX_LATENESS - lag.max(MIN_LAG);
+                    let earliest = pick(random, &[1, latest - 3]);
+                    format!("{earliest}s..{latest}s")
+                }
+            },
             "stall" => "1s..45s",
             // Some are longer than a client waits for.
             "rate-limit" | "block" => {

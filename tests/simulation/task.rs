@@ -75,7 +75,7 @@ impl Task {
         // Others issue while it is read.
         let world = self.world.clone();
         let mut other = self.random.fork();
-        let burst = if self.random.u8(0..3) == 0 {
+        let burst = if self.random.bool() {
             self.random.usize(1..12)
         } else {
             0

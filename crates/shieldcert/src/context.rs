@@ -111,10 +111,13 @@ impl Context {
     /// A permit that is dropped gives its place back.
     pub(crate) async fn reserve(&self) -> Result<Permit> {
         let reserved = self.shared.stack.limiter.reserve(self.bounds()).await;
-        reserved.map_err(|refused| {
-            let path = format!("/zones/{}/client_certificates", self.zone_id);
-            failure(Call::new(Method::POST, path), refused.into())
-        })
+        reserved.map_err(|refused| self.not_created(refused))
+    }
+
+    /// The error of a request to issue that was not sent.
+    pub(crate) fn not_created(&self, reason: impl Into<NoResponse>) -> Error {
+        let path = format!("/zones/{}/client_certificates", self.zone_id);
+        failure(Call::new(Method::POST, path), reason.into())
     }
 
     /// Makes one operation's call and reads its response.

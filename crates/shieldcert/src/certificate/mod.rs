@@ -51,7 +51,7 @@ impl ClientCertificate {
         non_empty(&self.record.certificate)
     }
 
-    /// Parses the certificate itself.
+    /// Parses the certificate itself. If the record holds its chain too, in any order, that is left out.
     ///
     /// # Errors
     /// Returns an error if the record holds no certificate or a damaged one.
@@ -62,7 +62,7 @@ impl ClientCertificate {
                 format!("the record of {} has no PEM; get it again", self.id),
             )
         })?;
-        X509Certificate::from_pem(pem)
+        X509Certificate::leaf_from_pem(pem)
     }
 
     /// Returns the CSR that the certificate was issued for, in PEM.

@@ -16,7 +16,6 @@ use crate::list::unreadable::LastUnreadable;
 use crate::lookup::queue::LookupQueue;
 use crate::observe::{CallHook, CallSummary};
 use crate::transport::auth::{Auth, Credentials};
-use crate::transport::clock::ServiceClock;
 use crate::transport::exchange::Stack;
 use crate::transport::rate_limit::{Limiter, RateLimit};
 use crate::transport::retry::{RetryBudget, RetryPolicy};
@@ -270,7 +269,7 @@ impl ClientBuilder {
                 transport: Arc::new(auth),
                 limiter,
                 retry_budget: RetryBudget::new(),
-                clock: ServiceClock::default(),
+                clock: Arc::default(),
                 redactor,
                 on_call: self.on_call,
                 base_path: base.path,

@@ -373,13 +373,18 @@ impl fmt::Display for BodyPreview<'_> {
     }
 }
 
-/// A duration, rounded up.
+/// A duration, rounded up. What nobody waits for is no number: `Retry-After` can be any.
 struct WholeSeconds(Duration);
+
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 impl fmt::Display for WholeSeconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 > YEAR {
+            return f.write_str("more than a year");
+        }
         let more = u64::from(self.0.subsec_nanos() > 0);
-        write!(f, "{}s", self.0.as_secs().saturating_add(more))
+        write!(f, "{}s", self.0.as_secs() + more)
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) mod registry;
 
 use std::collections::HashSet;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ use crate::certificate::status::Status;
 use crate::context::Context;
 use crate::error::input::InvalidInput;
 use crate::error::{Error, Result};
+use crate::get::Get;
 use crate::list::dedup::key;
 use crate::list::unreadable::Keys;
 use crate::lookup::look;
@@ -52,10 +54,10 @@ use crate::lookup::unclear::UnclearRecord;
 use crate::observe::trace;
 use crate::pki::csr::Csr;
 use crate::revoke::Revoke;
-use crate::transport::BoxFuture;
 use crate::transport::clock::SendWindow;
 use crate::transport::deadline::{deadline_after, within};
 use crate::transport::rate_limit::Permit;
+use crate::transport::{BoxFuture, TransportError, TransportErrorKind};
 
 /// Issues a certificate, exactly once. Created by [`Zone::issue`](crate::Zone::issue).
 ///
@@ -64,8 +66,9 @@ use crate::transport::rate_limit::Permit;
 ///
 /// At most one certificate is returned for a request. If a response is lost, the zone is searched for the certificate,
 /// and the request is sent again only once it is shown to be absent: the *settle window*, in which the service may
-/// still act, is over, and what may hold the certificate was read completely. In a list that is ordered by age, expiry or
-/// name that takes a few requests, otherwise one for each 50 certificates of the zone, and at most 240.
+/// still act, is over, and every place of the zone's list that can hold the certificate was read. In a list that is
+/// ordered by age, expiry, id or name that takes a few requests, otherwise one for each 50 certificates of the zone, and
+/// at most 240.
 ///
 /// # Limits
 /// - Assumed: the service acts on a request, and lists the certificate, within the settle window. A certificate that it
@@ -78,7 +81,7 @@ use crate::transport::rate_limit::Permit;
 /// # Errors
 /// - After [`Error::OutcomeUnknown`] a certificate may have been issued. [`resume`](Self::resume) with its intent finds
 ///   out, or issues.
-/// - After [`Error::WrongCertificate`] one was issued that does not match the request.
+/// - [`Error::WrongCertificate`] names a certificate that exists and does not match the request.
 /// - After any other error none was issued.
 ///
 /// Without a [`deadline`](Self::deadline), an issue whose outcome is unclear ends within five minutes of the first
@@ -356,10 +359,13 @@ impl Run {
             .and_then(|deadline| deadline_after(Instant::now(), deadline));
         context.set_deadline(limit);
         let shared = context.shared.clone();
-        let turn = within(limit, shared.issues.take_turn(&csr)).await.map_err(|_| {
-            let problem = "another issue for the same CSR is in progress, and the deadline has passed; \
-                           nothing was sent";
-            InvalidInput::new("CSR", problem)
+        let turn = within(limit, shared.issues.take_turn(&csr)).await;
+        let turn = turn.map_err(|_| {
+            let cause = io::Error::other("another issue for the same CSR is in progress");
+            context.not_created(TransportError::new(
+                TransportErrorKind::DeadlinePassed,
+                Some(cause.into()),
+            ))
         })?;
         let unreadable = shared.unreadable.get(&context.zone_id);
         Ok(Self {
@@ -558,16 +564,16 @@ impl Run {
     }
 
     fn needle(&self) -> Needle {
-        let stack = &self.context.shared.stack;
         let sent = match (&self.resumed, self.unclear) {
             (Some(intent), _) => FirstSend::Between(intent.sent_after, intent.sent_before),
-            (None, Some(unclear)) => FirstSend::At(unclear.first_began, stack.clone()),
+            (None, Some(unclear)) => FirstSend::At(unclear.first_began),
             (None, None) => FirstSend::Between(None, None),
         };
         Needle {
             csr: self.csr.clone(),
             validity_days: self.options.validity_days,
             sent,
+            clock: self.context.shared.stack.clock.clone(),
             key_is_new: self.options.key_is_new,
             known: self.known().iter().map(key).collect(),
             unreadable: self.unreadable.clone(),
@@ -626,7 +632,7 @@ impl Run {
     }
 
     /// Returns the certificate of a response.
-    async fn return_created(self, certificate: ClientCertificate) -> Result<Issued> {
+    async fn return_created(self, mut certificate: ClientCertificate) -> Result<Issued> {
         if self
             .known()
             .iter()
@@ -636,6 +642,14 @@ impl Run {
                 id: Some(certificate.id().clone()),
                 problem: "it was issued before this request".to_owned(),
             });
+        }
+        if certificate.pem().is_none()
+            && let Ok(complete) = self.get(certificate.id()).await
+        {
+            certificate = complete;
+        }
+        if let Some(issued) = certificate.issued_on() {
+            self.context.shared.stack.clock.check(issued);
         }
         let capped_validity_days = self.check(&certificate)?;
         // Earlier sends were shown to have done nothing within the settle window. They may have since.
@@ -679,6 +693,10 @@ impl Run {
             capped_validity_days: None,
             surplus,
         })
+    }
+
+    async fn get(&self, id: &CertificateId) -> Result<ClientCertificate> {
+        Get::new(self.context.clone(), id.clone()).send().await
     }
 
     fn check(&self, certificate: &ClientCertificate) -> Result<Option<u32>> {

@@ -48,6 +48,10 @@ impl Collector {
     }
 
     pub(super) fn add(&mut self, record: &ClientCertificate) {
+        // The needles of a client share its clock.
+        if let (Some(needle), Some(issued)) = (self.needles.first(), record.issued_on()) {
+            needle.clock.check(issued);
+        }
         let origin = Origin::of(record);
         let candidates = match &origin {
             Origin::Csr(der) => self.by_csr.get(der).cloned().unwrap_or_default(),

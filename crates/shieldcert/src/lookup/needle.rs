@@ -15,8 +15,9 @@
 //! | neither a CSR nor a certificate that can be read | incomparable |
 //!
 //! The hour is an allowance for CAs that backdate: a certificate's times may precede the request. So they prove "after"
-//! as they stand, and "before" only beyond the allowance. Times are compared with the service's `Date` only. Assumed: it
-//! is less than the allowance ahead of the CA's clock.
+//! as they stand, and "before" only beyond the allowance. Times are compared with the service's `Date` only. A
+//! record from the future shows that it is not the CA's clock, and then nothing is "after". Assumed: it is less than the
+//! allowance ahead of the CA's clock.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -31,7 +32,7 @@ use crate::list::dedup::key;
 use crate::list::unreadable::Keys;
 use crate::pki::csr::Csr;
 use crate::pki::x509::X509Certificate;
-use crate::transport::exchange::Stack;
+use crate::transport::clock::ServiceClock;
 
 /// How far a CA may backdate a certificate.
 const BACKDATING: SignedDuration = SignedDuration::from_hours(1);
@@ -44,6 +45,7 @@ pub(crate) struct Needle {
     pub(crate) csr: Csr,
     pub(crate) validity_days: u32,
     pub(crate) sent: FirstSend,
+    pub(crate) clock: Arc<ServiceClock>,
     /// The key was made for this request, so no other certificate has it.
     pub(crate) key_is_new: bool,
     /// Certificates that were known before the request, or that a person has found to be others: the keys of their ids,
@@ -57,7 +59,7 @@ pub(crate) struct Needle {
 pub(crate) enum FirstSend {
     /// By this process, at this instant. What that is in the service's time may be known only after a look-up has
     /// begun, so it is asked each time.
-    At(Instant, Arc<Stack>),
+    At(Instant),
     /// By another process, after and before these times of the service.
     Between(Option<Timestamp>, Option<Timestamp>),
 }
@@ -119,16 +121,19 @@ impl Needle {
     /// earlier.
     pub(crate) fn issued_from(&self) -> Option<Timestamp> {
         let sent_after = match &self.sent {
-            FirstSend::At(instant, stack) => stack.clock.earliest_at(*instant),
+            FirstSend::At(instant) => self.clock.earliest_at(*instant),
             FirstSend::Between(after, _) => *after,
         };
         sent_after?.checked_sub(BACKDATING).ok()
     }
 
-    /// The time at which the request had been sent. `None`: nothing is provably later.
+    /// The time at which the request had been sent, by the clock of the CA. `None`: nothing is provably later.
     fn sent_by(&self) -> Option<Timestamp> {
+        if self.clock.is_behind() {
+            return None;
+        }
         match &self.sent {
-            FirstSend::At(instant, stack) => stack.clock.latest_at(*instant),
+            FirstSend::At(instant) => self.clock.latest_at(*instant),
             FirstSend::Between(_, before) => *before,
         }
     }
@@ -327,6 +332,7 @@ mod tests {
             csr: Csr::from_pem(CSR).expect("a CSR"),
             validity_days,
             sent: FirstSend::Between(Some(time(sent_after)), Some(time(sent_by))),
+            clock: Arc::default(),
             key_is_new: false,
             known: HashSet::new(),
             unreadable: Arc::default(),

@@ -130,7 +130,9 @@ fn read_block(label: &str, body: &str) -> Result<Block, Problem> {
             is_encrypted |= name == "Proc-Type" && value.contains("ENCRYPTED");
             continue;
         }
-        base64.extend(line.chars().filter(|character| !character.is_whitespace()));
+        for part in line.split_whitespace() {
+            base64.push_str(part);
+        }
     }
     let engine = GeneralPurpose::new(
         &STANDARD,

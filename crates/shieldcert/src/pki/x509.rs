@@ -66,6 +66,23 @@ impl X509Certificate {
             .collect()
     }
 
+    /// Parses the certificate of a text that may hold its chain too, in any order: the one that has issued no other.
+    pub(crate) fn leaf_from_pem(text: impl AsRef<[u8]>) -> Result<Self, InvalidInput> {
+        let mut certificates = Self::all_from_pem(text)?;
+        let has_issued = |issuer: &Self| {
+            let mut others = certificates.iter().filter(|other| other.der != issuer.der);
+            others.any(|other| other.is_issued_by(issuer))
+        };
+        let place = certificates
+            .iter()
+            .position(|certificate| !has_issued(certificate))
+            .unwrap_or(0);
+        if certificates.is_empty() {
+            return Err(invalid("there is no certificate among the PEM blocks"));
+        }
+        Ok(certificates.swap_remove(place))
+    }
+
     /// Parses a certificate in DER.
     ///
     /// # Errors
@@ -140,7 +157,6 @@ impl X509Certificate {
     }
 
     /// Whether its issuer has this certificate's subject.
-    #[cfg(feature = "keys")]
     pub(super) fn is_issued_by(&self, issuer: &Self) -> bool {
         self.issuer == issuer.subject
     }

@@ -1,5 +1,6 @@
 //! The service's time, from the `Date` of its responses.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
@@ -20,7 +21,10 @@ pub(crate) struct SendWindow {
 ///
 /// The local clock is never read. Only responses of the API count, since a gateway has a clock of its own.
 #[derive(Default)]
-pub(crate) struct ServiceClock(Mutex<Option<Readings>>);
+pub(crate) struct ServiceClock {
+    readings: Mutex<Option<Readings>>,
+    is_behind: AtomicBool,
+}
 
 #[derive(Clone, Copy)]
 struct Readings {
@@ -38,7 +42,7 @@ impl ServiceClock {
         // The service showed this second at some instant between the request and the response.
         let least = (date, window.ended);
         let most = (add(date, SignedDuration::from_secs(1)), window.began);
-        let mut readings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
         let known = readings.get_or_insert(Readings {
             newest: least,
             earliest: least,
@@ -55,8 +59,23 @@ impl ServiceClock {
         }
     }
 
+    /// Takes a time at which the CA has issued, by its own clock, as a response shows by now.
+    pub(crate) fn check(&self, issued: Timestamp) {
+        if self
+            .latest_at(Instant::now())
+            .is_some_and(|now| issued > now)
+        {
+            self.is_behind.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the `Date` was shown to be behind the clock of the CA. By how much is not known.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Relaxed)
+    }
+
     fn readings(&self) -> Option<Readings> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.readings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the newest `Date`, plus the time since it arrived.
@@ -168,6 +187,24 @@ mod tests {
             at(now),
             range("2026-11-25T14:59:00Z", "2026-11-25T16:00:02Z")
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_issued_in_the_future_shows_that_the_date_is_behind() {
+        let clock = ServiceClock::default();
+        clock.check(time("2030-01-01T00:00:00Z"));
+        assert!(!clock.is_behind(), "behind nothing");
+        update(&clock, "2026-11-25T15:00:00Z");
+        for (issued, is_behind) in [
+            ("2026-11-25T14:00:00Z", false),
+            // The service wrote its date up to a second ago, and within the second.
+            ("2026-11-25T15:00:02Z", false),
+            ("2026-11-25T15:00:03Z", true),
+            ("2026-11-25T15:00:00Z", true),
+        ] {
+            clock.check(time(issued));
+            assert_eq!(clock.is_behind(), is_behind, "{issued}");
+        }
     }
 
     #[test]

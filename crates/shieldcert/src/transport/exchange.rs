@@ -24,7 +24,7 @@ pub(crate) struct Stack {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) retry_budget: RetryBudget,
-    pub(crate) clock: ServiceClock,
+    pub(crate) clock: Arc<ServiceClock>,
     pub(crate) redactor: Redactor,
     pub(crate) on_call: CallHook,
     /// What the base URL puts before every path. It is left out of [`Call::path`](crate::Call::path).
@@ -75,6 +75,12 @@ impl From<Refused> for NoResponse {
             Refused::Blocked(wait) => Self::RateLimited(wait),
             Refused::DeadlinePassed => Self::Failed(TransportErrorKind::DeadlinePassed.into()),
         }
+    }
+}
+
+impl From<TransportError> for NoResponse {
+    fn from(error: TransportError) -> Self {
+        Self::Failed(error)
     }
 }
 

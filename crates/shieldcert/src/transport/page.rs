@@ -18,6 +18,9 @@ pub(super) fn describe(status: Option<StatusCode>, body: &[u8]) -> Cow<'static, 
             "a proxy wants credentials; put them into its URL, for example \
              HTTPS_PROXY=http://user:password@proxy:3128",
         ),
+        300..=399 => Some(
+            "a redirect, which the API never sends; check the base URL, and any proxy in between",
+        ),
         520..=526 => Some(by_status(status)),
         _ if is_challenge(text) => Some(
             "a challenge page: Cloudflare takes this client for a bot before the request reaches the API; \
@@ -131,6 +134,7 @@ mod tests {
                 "<html><title>Just a moment...</title><script src=/cdn-cgi/challenge-platform/x>"
                     .into(),
             ),
+            (307, String::new()),
             (407, String::new()),
             (520, page(520)),
             (521, page(521)),
@@ -154,6 +158,7 @@ mod tests {
         429 Cloudflare error 1015: you are rate limited before the request reaches the API; wait for some minutes, and send fewer requests
         403 Cloudflare error 1020: the request was stopped before it reached the API; look the number up in Cloudflare's documentation of 1xxx errors
         403 a challenge page: Cloudflare takes this client for a bot before the request reaches the API; call from another network, or switch off the proxy or VPN that others misuse
+        307 a redirect, which the API never sends; check the base URL, and any proxy in between
         407 a proxy wants credentials; put them into its URL, for example HTTPS_PROXY=http://user:password@proxy:3128
         520 error 520: the origin, behind Cloudflare, sent an invalid response; try again later
         521 error 521: the origin, behind Cloudflare, refused the connection; try again later
