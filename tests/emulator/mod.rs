@@ -2,3 +2,4 @@
 
 mod edge;
 mod responses;
+mod tls;

@@ -1,12 +1,16 @@
 //! Promise 3: no value in one record costs the caller another record, and what can't be read is an error that shows it.
 
+use std::io::Write;
 use std::sync::Arc;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use httpmock::MockServer;
 use serde_json::{Value, json};
 use shieldcert::{CertificateList, Client, Error, RetryPolicy, Status, Zone};
 use shieldcert_emulator::{CannedResponse, Emulator, Fault, Operation, ScriptedFault};
 use shieldcert_tests::kit::tap::Tap;
-use shieldcert_tests::kit::{ID, TOKEN, zone, zone_through};
+use shieldcert_tests::kit::{ID, TOKEN, issue, key_and_csr, zone, zone_at, zone_through};
 
 const OTHER_ID: &str = "023e105f4ecef8ad9ca31a8372d0c353";
 
@@ -215,4 +219,68 @@ async fn a_page_of_the_edge_says_in_words_what_it_is_and_what_to_do() {
     GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 522 (ray 8f1-FRA): error 522: the origin, behind Cloudflare, did not respond; try again later; body: "<html>Connection timed out</html>"
     GET /zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates returned 403 (ray 8f1-FRA): a challenge page: Cloudflare takes this client for a bot before the request reaches the API; call from another network, or switch off the proxy or VPN that others misuse; body: "<html><title>Just a moment...</title></html>"
     "#);
+}
+
+/// Gateways compress what they were not asked to.
+#[tokio::test]
+async fn a_body_in_gzip_is_read() {
+    let body = format!(
+        r#"{{"success":true,"result":[{{"id":"{ID}"}}],"result_info":{{"total_count":1}}}}"#
+    );
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(body.as_bytes()).expect("in memory");
+    let encoded = encoder.finish().expect("in memory");
+    let server = MockServer::start_async().await;
+    let list = server.mock_async(|when, then| {
+        when.method(httpmock::Method::GET);
+        then.status(200)
+            .header("content-encoding", "gzip")
+            .body(encoded);
+    });
+    list.await;
+    let certificates = zone_at(server.base_url()).list().await.expect("is read");
+    assert_eq!(certificates[0].id(), &ID);
+}
+
+/// A success without the certificate is one: what it is like now is asked for.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_returns_no_certificate_is_a_success() {
+    for (status, body) in [
+        (204, ""),
+        (
+            200,
+            r#"{"success":true,"errors":[],"messages":[],"result":null}"#,
+        ),
+        (200, r#"{"success":true,"result":null,"messages":"none"}"#),
+        (200, r#"{"success":true}"#),
+    ] {
+        let emulator = Emulator::builder().token(TOKEN).build().expect("builds");
+        let zone = zone_through(emulator.transport());
+        let (_, csr) = key_and_csr("sensor-001");
+        let id = issue(&zone, &csr).await;
+        for (operation, expected) in [
+            (Operation::Delete, Status::PendingRevocation),
+            (Operation::Edit, Status::Active),
+        ] {
+            let response = CannedResponse::new(status).body(body);
+            let fault = Fault::respond_after(response);
+            emulator.script([ScriptedFault::next(operation, fault)]);
+            let changed = match operation {
+                Operation::Delete => zone.revoke(&id).await,
+                _ => zone.reactivate(&id).await,
+            };
+            let changed = changed.unwrap_or_else(|error| panic!("{status} {body}: {error}"));
+            assert!(
+                *changed.status() == expected || *changed.status() == Status::PendingReactivation,
+                "{status} {body}: {}",
+                changed.status()
+            );
+            let history = emulator.history();
+            assert_eq!(
+                history.count(operation),
+                1,
+                "{status} {body}: it is not sent again"
+            );
+        }
+    }
 }

@@ -72,12 +72,12 @@ impl Task {
         let is_used = self.used.contains(&number);
         let csr = csr(number);
         let days = pick(&mut self.random, &DAYS);
-        let others = match self.random.u8(0..12) {
+        let others = match self.random.u8(0..14) {
             // By another id the certificate can't be recognized.
             0 if !self.world.settings.has_odd_ids => Others::Known,
             1 => Others::OtherValidity,
-            2..5 => Others::Meanwhile,
-            5..8 if self.unused.iter().any(|other| have_one_key(*other, number)) => Others::SameKey,
+            2..6 => Others::Meanwhile,
+            6..9 if self.unused.iter().any(|other| have_one_key(*other, number)) => Others::SameKey,
             _ => Others::Nothing,
         };
         let mut issue = self.zone.issue(&csr).validity_days(days);

@@ -33,7 +33,7 @@ impl Task {
         for _ in 0..self.steps {
             let before = self.random.u64(0..5_000);
             sleep(Duration::from_millis(before)).await;
-            match self.random.u8(0..17) {
+            match self.random.u8(0..18) {
                 0..7 => self.issue().await,
                 7..10 => self.list().await,
                 10..12 => self.find().await,

@@ -38,7 +38,8 @@ impl Task {
         } else {
             (Status::Active, self.zone.reactivate(&id).until_settled())
         };
-        let limit = Duration::from_secs(self.random.u64(1..=400));
+        let longest = pick(&mut self.random, &[20, 400]);
+        let limit = Duration::from_secs(self.random.u64(1..=longest));
         let name = format!(
             "client {} moves {id} to {wanted} within {limit:?}",
             self.client
@@ -90,7 +91,8 @@ impl Task {
             return;
         };
         let wanted = pick(&mut self.random, &["revoked", "active"]);
-        let limit = Duration::from_secs(self.random.u64(1..=400));
+        let longest = pick(&mut self.random, &[20, 400]);
+        let limit = Duration::from_secs(self.random.u64(1..=longest));
         let name = format!(
             "client {} waits until {id} is {wanted}, {limit:?} at most",
             self.client

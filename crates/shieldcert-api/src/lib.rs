@@ -6,6 +6,7 @@
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::missing_errors_doc, clippy::missing_panics_doc, clippy::unwrap_used, rustdoc::all)]
 mod generated;
 pub mod codes;
+mod gzip;
 mod hooks;
 pub mod transport;
 

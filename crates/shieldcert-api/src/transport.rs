@@ -13,6 +13,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
+use crate::gzip;
+
 /// A boxed future that is [`Send`], so that [`Transport`] can be a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -238,7 +240,7 @@ impl HttpTransport {
         let request = into_reqwest(request)?;
         let response = self.client.execute(request).await.map_err(&classify)?;
         let announced = response.content_length();
-        let (parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
+        let (mut parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
         if announced.is_some_and(|length| length > self.body_limit as u64) {
             return Err(TransportErrorKind::TooLarge(self.body_limit).into());
         }
@@ -253,7 +255,8 @@ impl HttpTransport {
         // Most bodies come in one chunk, which is not copied.
         let first = next(0).await?.unwrap_or_default();
         let Some(second) = next(first.len()).await? else {
-            return Ok(http::Response::from_parts(parts, first));
+            let body = gzip::decode(&mut parts.headers, first, self.body_limit)?;
+            return Ok(http::Response::from_parts(parts, body));
         };
         // A wrong Content-Length must not reserve memory that the body never fills.
         let expected = announced.map_or(0, |length| length.min(1 << 20) as usize);
@@ -263,7 +266,8 @@ impl HttpTransport {
         while let Some(chunk) = next(whole.len()).await? {
             whole.extend_from_slice(&chunk);
         }
-        Ok(http::Response::from_parts(parts, whole.freeze()))
+        let body = gzip::decode(&mut parts.headers, whole.freeze(), self.body_limit)?;
+        Ok(http::Response::from_parts(parts, body))
     }
 }
 

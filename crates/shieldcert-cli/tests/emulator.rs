@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 
 fn shieldcert(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shieldcert"));
@@ -37,11 +37,12 @@ impl Running {
     }
 
     fn spawn(mut command: Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it started");
+        command.stderr(Stdio::null());
+        Self::spawn_as_is(command)
+    }
+
+    fn spawn_as_is(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("it started");
         let mut out = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = String::new();
         out.read_line(&mut line).expect("a line");
@@ -148,6 +149,205 @@ fn it_prints_one_line_and_stops_cleanly_on_either_signal() {
     }
 }
 
+/// Waits for the end of a process that was told to stop.
+fn wait_for_end(child: &mut Child) -> Option<i32> {
+    for _ in 0..600 {
+        if let Some(status) = child.try_wait().expect("is a child") {
+            return status.code();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("it does not stop");
+}
+
+fn signal(child: &Child, signal: &str) {
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args([signal, &id]).status();
+    assert!(sent.expect("kill").success());
+}
+
+/// An emulator that logs to a pipe.
+fn start_logging(arguments: &[&str], rust_log: &str) -> (Running, ChildStderr) {
+    let mut command = shieldcert(&[&["--listen", "localhost:0"], arguments].concat());
+    command.env("RUST_LOG", rust_log).stderr(Stdio::piped());
+    let mut running = Running::spawn_as_is(command);
+    let err = running.child.stderr.take().expect("piped");
+    (running, err)
+}
+
+/// Returns the log of an emulator that has ended.
+fn log(mut running: Running, mut err: ChildStderr) -> Vec<String> {
+    signal(&running.child, "-TERM");
+    assert_eq!(wait_for_end(&mut running.child), Some(0));
+    let mut log = String::new();
+    err.read_to_string(&mut log).expect("text");
+    log.lines().map(str::to_owned).collect()
+}
+
+/// A test fixture with pipes, which reads them at its end or not at all.
+#[test]
+fn a_log_that_is_not_read_blocks_nothing_and_counts_what_is_lost() {
+    let (running, mut err) = start_logging(&["--rate-limit", "off"], "debug");
+    // A pipe has room for a few hundred lines, and the emulator for some thousand.
+    for number in 0..6_000 {
+        assert_eq!(running.status_with_token("t"), 200, "request {number}");
+    }
+    let reader = std::thread::spawn(move || {
+        let mut log = String::new();
+        err.read_to_string(&mut log).expect("text");
+        log
+    });
+    let mut running = running;
+    // Once there is room again, the next line says what is missing.
+    for _ in 0..100 {
+        assert_eq!(running.status_with_token("t"), 200);
+    }
+    signal(&running.child, "-TERM");
+    assert_eq!(wait_for_end(&mut running.child), Some(0));
+    let log = reader.join().expect("the log");
+    assert!(
+        log.contains("lines of the log were dropped, because standard error was not read"),
+        "{} lines",
+        log.lines().count()
+    );
+}
+
+#[test]
+fn a_line_says_what_was_asked_for_what_came_of_it_and_why() {
+    let options = ["--token", "t", "--rate-limit", "3/300s"];
+    let (running, err) = start_logging(&options, "");
+    for token in ["t", "wrong", "t", "t", "t"] {
+        running.status_with_token(token);
+    }
+    let log = log(running, err);
+    for line in &log {
+        let (time, _) = line.split_once(' ').expect("words");
+        assert!(time.starts_with("20") && time.ends_with('Z'), "{line}");
+    }
+    let line = |part: &str| {
+        let mut found = log.iter().filter(|line| line.contains(part));
+        let line = found.next().unwrap_or_else(|| panic!("{part}: {log:?}"));
+        assert_eq!(found.next(), None, "{part}");
+        line
+    };
+    let refused = line("status=403");
+    for part in [
+        "operation=list",
+        "code=10000",
+        "reason=\"Authentication error\"",
+        "duration=",
+    ] {
+        assert!(refused.contains(part), "{refused}");
+    }
+    assert!(line("rate limit is used up").contains("limit=3/300s"));
+    assert!(
+        log.last()
+            .expect("a line")
+            .contains("stopped reason=\"SIGTERM\"")
+    );
+}
+
+#[test]
+fn the_log_is_as_loud_as_it_is_told_to_be() {
+    let lines = |arguments: &[&str], rust_log: &str| {
+        let (running, err) = start_logging(arguments, rust_log);
+        running.status_with_token("t");
+        log(running, err).len()
+    };
+    assert_eq!(lines(&["--quiet"], "info"), 0);
+    assert_eq!(lines(&["--log", "off"], "info"), 0);
+    assert_eq!(lines(&[], "off"), 0);
+    assert_eq!(
+        lines(&[], "shieldcert_emulator=off,info"),
+        1,
+        "the last line"
+    );
+    assert_eq!(lines(&["--log", "info"], "off"), 2);
+    let mut invalid = shieldcert(&["--listen", "127.0.0.1:0"]);
+    let output = invalid
+        .env("RUST_LOG", "loud=very")
+        .output()
+        .expect("it ran");
+    let err = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err.contains("RUST_LOG"), "{err}");
+}
+
+#[test]
+fn it_stops_with_the_process_that_started_it() {
+    let mut parent = Command::new("sh");
+    parent
+        .args([
+            "-c",
+            "\"$0\" emulator --listen 127.0.0.1:0 --exit-with-parent & read line",
+        ])
+        .arg(env!("CARGO_BIN_EXE_shieldcert"))
+        .stdin(Stdio::piped());
+    let mut running = Running::spawn(parent);
+    assert_eq!(running.status_with_token("t"), 200);
+    running.child.kill().expect("is killed");
+    running.child.wait().expect("ended");
+    // The emulator holds the other end of the pipe until it ends.
+    let mut rest = String::new();
+    running.out.read_to_string(&mut rest).expect("text");
+    assert_eq!(rest, "");
+}
+
+/// Requests a path outside the API, with a bearer token.
+fn control(address: &str, method: &str, path: &str, token: &str, body: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    let request = format!(
+        "{method} /__shieldcert/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Authorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).expect("is sent");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("a response");
+    let (head, body) = response.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).expect("a status");
+    (status.parse().expect("a number"), body.to_owned())
+}
+
+#[test]
+fn the_control_endpoints_say_what_they_need() {
+    let without = Running::start(&[]);
+    let (status, hint) = control(&without.address, "POST", "reset", "t", "");
+    assert_eq!(status, 404);
+    assert!(hint.contains("--control"), "{hint}");
+    assert_eq!(control(&without.address, "GET", "ca.pem", "t", "").0, 200);
+
+    let (code, _, err) = run(&["--listen", "0.0.0.0:0", "--control"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("--control-secret"), "{err}");
+
+    let arguments = ["--listen", "0.0.0.0:0", "--control-secret", "s3cret"];
+    let public = Running::spawn(shieldcert(&arguments));
+    let address = public.address.replace("0.0.0.0", "127.0.0.1");
+    let (status, hint) = control(&address, "POST", "reset", "t", "");
+    assert_eq!(status, 401);
+    assert!(hint.contains("Authorization: Bearer SECRET"), "{hint}");
+    assert_eq!(control(&address, "POST", "reset", "s3cret", "").0, 204);
+}
+
+#[test]
+fn certificates_are_added_over_the_control_endpoint() {
+    let running = Running::start(&["--control"]);
+    let path = "zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates";
+    let body = r#"[{ "common_name": "old", "status": "revoked", "issued_on": "2026-01-31T00:00:00Z" },
+        { "common_name": "new" }]"#;
+    let (status, added) = control(&running.address, "POST", path, "t", body);
+    assert_eq!(status, 200, "{added}");
+    let added: serde_json::Value = serde_json::from_str(&added).expect("JSON");
+    assert_eq!(added[0]["status"], "revoked");
+    assert_eq!(added[0]["expires_on"], "2027-01-31T00:00:00Z");
+    assert_eq!(running.list("common_name"), ["new", "old"]);
+    assert_eq!(running.list("status"), ["active", "revoked"]);
+    let (status, error) = control(&running.address, "POST", path, "t", r#"{ "name": "x" }"#);
+    assert_eq!(status, 400);
+    assert!(error.contains("common_name"), "{error}");
+}
+
 #[test]
 fn a_port_in_use_is_an_error_with_a_hint() {
     let running = Running::start(&[]);
@@ -167,16 +367,24 @@ fn invalid_arguments_are_usage_errors() {
         ["--transition-delay", "soon"],
         ["--latency", "30"],
         ["--token", ""],
-        ["--token", "secret\nx"],
-        ["--token", "secret x"],
-        ["--token", "sécret"],
+        ["--token", "hunter\n2"],
+        ["--token", "hunter 2"],
+        ["--token", "hünter"],
         ["--listen", "localhost"],
-        ["--edge", "localhost:8443"],
+        ["--listen", "no.such.host.invalid:8787"],
+        ["--edge", "8443"],
+        ["--edge-rule", "verified"],
+        ["--tls-name", ""],
+        ["--log", "loud"],
+        ["--control-secret", "hunter\n"],
         ["--speed", "9"],
         ["--populate", "many"],
         ["--populate", "-1"],
         ["--zone", "here"],
+        ["--zone", "023e105f4ecef8ad9ca31a8372d0c353"],
         ["--chaos", "html=1%, html=2%"],
+        ["--chaos", "html=1%,"],
+        ["--chaos", "get: respond"],
         ["--chaos", "quake=5%"],
         ["--chaos-seed", "x"],
         ["--quirks", "cap=0"],
@@ -186,7 +394,10 @@ fn invalid_arguments_are_usage_errors() {
     ] {
         let (code, out, err) = run(&arguments);
         assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments:?}: {err}");
-        assert!(!err.contains("cret"), "a token is not shown: {err}");
+        assert!(
+            !err.contains("hunter") && !err.contains("hünter"),
+            "a token is not shown: {err}"
+        );
         errors.push(err.lines().next().unwrap_or_default().to_owned());
     }
     insta::assert_snapshot!(errors.join("\n"));

@@ -9,7 +9,7 @@
 //!   reactivating an active one.
 //! - A certificate has the requester's subject and public key. The CSR's extensions are ignored, alternative
 //!   names included: the CA alone decides what a certificate is for.
-//! - A subject with the same attribute twice is refused.
+//! - A CSR may have either label, and text around it. A subject may be anything, an attribute twice included.
 //! - Keys may be RSA from [`MIN_RSA_BITS`] to 8,192 bits, ECDSA P-256 and P-384, and Ed25519. A CSR signed with
 //!   SHA-1 is refused.
 //! - `limit` and `offset` win over `page` and `per_page` when either of them is given.

@@ -20,7 +20,7 @@ use crate::http::app::App;
 use crate::http::auth::{Access, Credentials};
 use crate::http::network::Network;
 use crate::server::RunningEmulator;
-use crate::settings::{IdStyle, Order, RateLimit, Settings, TotalCount};
+use crate::settings::{EdgeRule, IdStyle, Order, RateLimit, Settings, TotalCount};
 
 impl Emulator {
     /// Starts with the default settings.
@@ -34,10 +34,12 @@ impl Emulator {
 #[must_use = "a builder does nothing until `build`, `open` or `start` is called"]
 pub struct EmulatorBuilder {
     listen: SocketAddr,
+    is_tls: bool,
     edge: Option<SocketAddr>,
     credentials: Credentials,
     // Setters can't fail, so `build` reports the first credential that can't be used.
     credential_error: Option<&'static str>,
+    control_credentials: Credentials,
     seed: Option<u64>,
     clock_start: Option<SystemTime>,
     rate_limit: Option<RateLimit>,
@@ -55,9 +57,11 @@ impl Default for EmulatorBuilder {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            is_tls: false,
             edge: None,
             credentials: Credentials::new(),
             credential_error: None,
+            control_credentials: Credentials::new(),
             seed: None,
             clock_start: None,
             rate_limit: None,
@@ -82,10 +86,32 @@ impl EmulatorBuilder {
     /// Has [`start`](Self::start) serve the mTLS edge on this address. There is none by default.
     ///
     /// The edge asks clients for a certificate, responds with what a Worker would see of it, and responds 403 where
-    /// an API Shield rule would block. Its own certificate is for `localhost`, `127.0.0.1` and `::1`, signed by the
-    /// emulator's CA.
+    /// an API Shield rule would block. Its own certificate is for `localhost`, `127.0.0.1`, `::1` and each
+    /// [`tls_name`](Self::tls_name), signed by the emulator's CA.
     pub fn edge(mut self, address: SocketAddr) -> Self {
         self.edge = Some(address);
+        self
+    }
+
+    /// Sets the rule by which the edge admits certificates. By default it blocks those that are revoked.
+    pub fn edge_rule(mut self, rule: EdgeRule) -> Self {
+        self.settings.edge_rule = rule;
+        self
+    }
+
+    /// Has [`start`](Self::start) serve the API over TLS. The default is plain HTTP.
+    ///
+    /// The certificate is for `localhost`, `127.0.0.1`, `::1` and each [`tls_name`](Self::tls_name), signed by the
+    /// emulator's CA, which [`RunningEmulator::ca_url`] serves.
+    pub fn tls(mut self, served: bool) -> Self {
+        self.is_tls = served;
+        self
+    }
+
+    /// Adds a host name or an IP address to the certificates of the API and of the edge, such as the name of a container.
+    /// May be repeated.
+    pub fn tls_name(mut self, name: impl Into<String>) -> Self {
+        self.settings.tls_names.push(name.into());
         self
     }
 
@@ -204,10 +230,10 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Serves the control endpoints, to everybody who can connect. They are not served by default, and only on a
-    /// loopback address.
+    /// Serves the control endpoints, to everybody who can connect. They are not served by default, and without a
+    /// [secret](Self::control_secret) only on a loopback address.
     ///
-    /// Bodies are plain text, but for the history.
+    /// Bodies are plain text, but for certificates and the history, which are JSON.
     ///
     /// | request to `/__shieldcert` | what it does |
     /// | --- | --- |
@@ -217,6 +243,7 @@ impl EmulatorBuilder {
     /// | `DELETE /script` | empties the script |
     /// | `GET /chaos`, `PUT /chaos` | returns and sets the faults by chance: `lose-response=5%, html=1%` |
     /// | `GET /quirks`, `PUT /quirks` | returns and sets the quirks: `cap=25, total=missing` |
+    /// | `POST /zones/ZONE/client_certificates` | adds a certificate, or a list of them, and returns their records: [`Fixture`](crate::Fixture) |
     /// | `GET /history` | returns the last 10,000 requests and their faults, in JSON |
     /// | `POST /reset` | does what [`Emulator::reset`] does |
     /// | `GET /clock` | returns the emulator's time, in RFC 3339 |
@@ -224,6 +251,16 @@ impl EmulatorBuilder {
     pub fn control(mut self, served: bool) -> Self {
         self.settings.control = served;
         self
+    }
+
+    /// Serves the control endpoints, also on other addresses than loopback ones, to who presents this secret as a bearer
+    /// token. May be repeated.
+    pub fn control_secret(mut self, secret: impl AsRef<str>) -> Self {
+        let added = self
+            .control_credentials
+            .add_token(secret.as_ref(), Access::Write);
+        self.settings.control = true;
+        self.note(added)
     }
 
     /// Draws ids, serial numbers and rays from this seed, so that the same requests in the same order get the same
@@ -354,6 +391,7 @@ impl EmulatorBuilder {
         App::new(
             Arc::new(service),
             self.credentials,
+            self.control_credentials,
             Network::shared(self.rate_limit, self.chaos, self.quirks, parts.chaos_seed),
             self.seed.is_some(),
         )
@@ -363,16 +401,17 @@ impl EmulatorBuilder {
     ///
     /// # Errors
     /// As [`open`](Self::open), and if the address can't be listened on, or is not a loopback address and
-    /// [`control`](Self::control) is set.
+    /// [`control`](Self::control) is set without a secret.
     ///
     /// # Cancel safety
     /// As [`open`](Self::open). Nothing listens afterwards.
     pub async fn start(self) -> Result<RunningEmulator, Error> {
-        let (address, edge) = (self.listen, self.edge);
-        if self.settings.control && !address.ip().is_loopback() {
+        let (address, is_tls, edge) = (self.listen, self.is_tls, self.edge);
+        let is_open = self.settings.control && self.control_credentials.is_empty();
+        if is_open && !address.ip().is_loopback() {
             return Err(Error::PublicControl(address));
         }
-        RunningEmulator::start(self.open().await?, address, edge).await
+        RunningEmulator::start(self.open().await?, address, is_tls, edge).await
     }
 }
 

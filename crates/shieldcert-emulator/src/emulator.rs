@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
+use shieldcert_api::types::ClientCertificate;
 
 use crate::chaos::{Chaos, Quirks, Script, ScriptedFault};
 use crate::connection::Connection;
+use crate::core::store::ZoneId;
 use crate::error::Error;
+use crate::fixture::Fixture;
 use crate::http::app::App;
 use crate::http::history::History;
 use crate::http::router;
@@ -190,6 +193,23 @@ impl Emulator {
     /// Dropping the future leaves the emulator partly reset. Reset it again.
     pub async fn reset(&self) -> Result<(), Error> {
         self.app.reset().await
+    }
+
+    /// Adds a certificate to a zone, as if it had been issued before.
+    ///
+    /// # Errors
+    /// If the zone id or the fixture can't be used, or the store fails.
+    ///
+    /// # Cancel safety
+    /// After the future is dropped, the certificate may have been added.
+    pub async fn add(
+        &self,
+        zone_id: impl AsRef<str>,
+        fixture: Fixture,
+    ) -> Result<ClientCertificate, Error> {
+        let zone_id = zone_id.as_ref();
+        let zone = ZoneId::parse(zone_id).ok_or_else(|| Error::Zone(zone_id.to_owned()))?;
+        fixture.add(&self.app.service, zone).await
     }
 
     /// The service as an axum router, with its routes below `/client/v4`.

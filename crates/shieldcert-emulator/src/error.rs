@@ -32,12 +32,16 @@ pub enum Error {
     Credential(&'static str),
     /// The control endpoints would be reachable from other machines.
     #[error(
-        "{0}: the address can be reached from other machines, so the control endpoints are not served on it; listen on 127.0.0.1"
+        "{0}: the address can be reached from other machines, so the control endpoints need a secret there \
+         (--control-secret); or listen on 127.0.0.1"
     )]
     PublicControl(SocketAddr),
-    /// The edge can't be set up.
-    #[error("the edge can't be served: {}", deepest(&**.0))]
-    Edge(BoxError),
+    /// TLS can't be set up.
+    #[error("TLS can't be set up: {}", deepest(&**.0))]
+    Tls(BoxError),
+    /// The certificate of a [`Fixture`](crate::Fixture) can't be made.
+    #[error("the fixture can't be used: {0}")]
+    Fixture(String),
     /// The database can't be used. What was in the file is still there.
     #[error("{}: the database can't be used: {}", .path.display(), deepest(&**.cause))]
     #[non_exhaustive]
@@ -113,7 +117,8 @@ mod tests {
             Error::listen(address, denied()),
             Error::Credential("a token is empty or has characters other than visible ASCII"),
             Error::PublicControl(SocketAddr::from(([0, 0, 0, 0], 8787))),
-            Error::Edge(denied().into()),
+            Error::Tls(denied().into()),
+            Error::Fixture("its status is \"lost\"; write active or revoked".to_owned()),
             Error::Database {
                 path: "emulator.db".into(),
                 cause: "it is not a database; choose another file".into(),

@@ -9,9 +9,11 @@ mod core;
 mod edge;
 mod emulator;
 mod error;
+mod fixture;
 mod http;
 mod server;
 mod settings;
+mod tls;
 mod transport;
 
 pub use builder::EmulatorBuilder;
@@ -21,10 +23,11 @@ pub use chaos::{
 pub use connection::Connection;
 pub use emulator::Emulator;
 pub use error::{Error, ParseError};
+pub use fixture::Fixture;
 pub use http::history::{Event, History};
 pub use http::observe::{Moment, Observation};
 pub use server::RunningEmulator;
-pub use settings::{IdStyle, Order, RateLimit, TotalCount};
+pub use settings::{EdgeRule, IdStyle, Order, RateLimit, TotalCount};
 pub use transport::EmulatorTransport;
 
 /// Handles are shared between threads and tasks; this does not compile if one can't be.
@@ -48,6 +51,8 @@ const _: () = {
     assert_send_sync::<Script>();
     assert_send_sync::<ScriptedFault>();
     assert_send_sync::<TimeRange>();
+    assert_send_sync::<EdgeRule>();
+    assert_send_sync::<Fixture>();
     assert_send_sync::<IdStyle>();
     assert_send_sync::<Order>();
     assert_send_sync::<RateLimit>();

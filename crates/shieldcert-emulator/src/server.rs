@@ -1,10 +1,12 @@
 //! An emulator that listens on a socket.
 
+use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
+use axum::Router;
+use axum::serve::{Listener, ListenerExt};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -12,7 +14,10 @@ use tokio::task::JoinHandle;
 use crate::edge;
 use crate::emulator::Emulator;
 use crate::error::Error;
+use crate::http::CA_PATH;
 use crate::settings::BASE_PATH;
+use crate::tls;
+use crate::tls::listener::{TlsListener, set_nodelay};
 
 /// How long requests in flight may take to end at a shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,6 +29,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct RunningEmulator {
     emulator: Emulator,
     address: SocketAddr,
+    is_tls: bool,
     // Dropping it stops the server.
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
@@ -56,6 +62,20 @@ impl Edge {
     }
 }
 
+/// Serves until the other end of the channel is dropped.
+async fn serve<L>(listener: L, router: Router, stopped: oneshot::Receiver<()>)
+where
+    L: Listener<Addr: Debug>,
+{
+    let serve = axum::serve(listener, router).with_graceful_shutdown(async {
+        // An error means that the handle was dropped.
+        let _ = stopped.await;
+    });
+    if let Err(error) = serve.await {
+        tracing::error!(%error, "the server stopped");
+    }
+}
+
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
     let listening = async {
         let listener = TcpListener::bind(address).await?;
@@ -71,6 +91,7 @@ impl RunningEmulator {
     pub(crate) async fn start(
         emulator: Emulator,
         address: SocketAddr,
+        is_tls: bool,
         edge: Option<SocketAddr>,
     ) -> Result<Self, Error> {
         let (listener, address) = listen(address).await?;
@@ -78,26 +99,23 @@ impl RunningEmulator {
             Some(address) => Some(Edge::start(&emulator, address).await?),
             None => None,
         };
-        // Responses are small: waiting to fill a packet only delays them.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "could not set TCP_NODELAY");
-            }
-        });
         let (stop, stopped) = oneshot::channel::<()>();
         let router = emulator.router();
-        let server = tokio::spawn(async move {
-            let serve = axum::serve(listener, router).with_graceful_shutdown(async {
-                // An error means that the handle was dropped.
-                let _ = stopped.await;
-            });
-            if let Err(error) = serve.await {
-                tracing::error!(%error, "the server stopped");
+        let server = match is_tls {
+            true => {
+                let acceptor = tls::acceptor(&emulator.app.service, None).map_err(Error::Tls)?;
+                let listener = TlsListener::start(listener, address, acceptor);
+                tokio::spawn(serve(listener, router, stopped))
             }
-        });
+            false => {
+                let listener = listener.tap_io(|stream| set_nodelay(stream));
+                tokio::spawn(serve(listener, router, stopped))
+            }
+        };
         Ok(Self {
             emulator,
             address,
+            is_tls,
             stop,
             server,
             edge,
@@ -109,9 +127,20 @@ impl RunningEmulator {
         self.address
     }
 
-    /// The base URL for clients, such as `http://127.0.0.1:8787/client/v4`.
+    /// The base URL for clients, such as `http://127.0.0.1:8787/client/v4`. With [TLS](crate::EmulatorBuilder::tls) it
+    /// begins with `https`.
     pub fn base_url(&self) -> String {
-        format!("http://{}{BASE_PATH}", self.address)
+        format!("{}{BASE_PATH}", self.origin())
+    }
+
+    /// Where the CA's certificate can be read, in PEM.
+    pub fn ca_url(&self) -> String {
+        format!("{}{CA_PATH}", self.origin())
+    }
+
+    fn origin(&self) -> String {
+        let scheme = if self.is_tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// The address of the edge, if one is served.

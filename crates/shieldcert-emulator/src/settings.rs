@@ -66,6 +66,17 @@ impl IdStyle {
     }
 }
 
+/// The rule by which the edge admits a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum EdgeRule {
+    /// `cert_verified` and not `cert_revoked`: a revoked certificate is blocked.
+    #[default]
+    VerifiedAndNotRevoked,
+    /// `cert_verified` alone, as many rules have it: a revoked certificate is admitted.
+    Verified,
+}
+
 /// The settings of an emulator that its operations and handlers read.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -81,6 +92,9 @@ pub(crate) struct Settings {
     pub(crate) latency: Duration,
     /// Whether the control endpoints are served.
     pub(crate) control: bool,
+    pub(crate) edge_rule: EdgeRule,
+    /// The names of the server certificates, beside those of this machine.
+    pub(crate) tls_names: Vec<String>,
 }
 
 impl Default for Settings {
@@ -95,6 +109,8 @@ impl Default for Settings {
             quota: None,
             latency: Duration::ZERO,
             control: false,
+            edge_rule: EdgeRule::default(),
+            tls_names: Vec::new(),
         }
     }
 }

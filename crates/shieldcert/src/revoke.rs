@@ -3,6 +3,7 @@
 use shieldcert_api::types;
 
 use crate::certificate::ClientCertificate;
+use crate::certificate::envelope::Change;
 use crate::certificate::id::CertificateId;
 use crate::certificate::status::Status;
 use crate::context::Context;
@@ -156,8 +157,7 @@ impl Transition {
         // The service may refuse a repetition because it has acted on the attempt before it.
         let is_unclear = error.call().is_some_and(|call| call.earlier_unclear);
         if is_unclear && !error.is_retryable() {
-            let current = Get::new(self.context.clone(), self.id).send().await;
-            if let Ok(certificate) = current
+            if let Ok(certificate) = self.get().await
                 && self.target.is_approached_by(certificate.status())
             {
                 return Ok(certificate);
@@ -167,9 +167,8 @@ impl Transition {
     }
 
     async fn request(&self) -> Result<ClientCertificate> {
-        let response = self
-            .context
-            .call::<types::ClientCertificateResponseSingle>(async |api| match self.target {
+        let response = self.context.call::<Change>(async |api| {
+            let response = match self.target {
                 Target::Revoked => {
                     api.delete_client_certificate()
                         .zone_id(self.context.zone())
@@ -186,8 +185,17 @@ impl Transition {
                         .send()
                         .await
                 }
-            });
-        let (certificate, call) = response.await?;
-        of_id(certificate, &self.id, call)
+            };
+            response.and_then(|response| response.map(Change))
+        });
+        match response.await? {
+            (Some(certificate), call) => of_id(certificate, &self.id, call),
+            // It says that it has acted, but not what the certificate is like now.
+            (None, _) => self.get().await,
+        }
+    }
+
+    async fn get(&self) -> Result<ClientCertificate> {
+        Get::new(self.context.clone(), self.id.clone()).send().await
     }
 }

@@ -1,9 +1,23 @@
 //! Socket addresses.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 
-/// Parses an IP address with a port.
+/// Parses an IP address or a host name with a port.
 pub(crate) fn parse(text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .map_err(|_| "write an IP address and a port, such as 127.0.0.1:8787".to_owned())
+    if text.parse::<u16>().is_ok() {
+        return Err(format!("it has no host; write 127.0.0.1:{text}"));
+    }
+    let addresses = text
+        .to_socket_addrs()
+        .map_err(|error| match text.contains(':') {
+            true => format!("it can't be listened on ({error}); write a host and a port"),
+            false => format!("it has no port; write {text}:PORT, where port 0 takes any free one"),
+        })?;
+    // Of both, most tests mean the IPv4 address of localhost.
+    let mut addresses: Vec<_> = addresses.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    addresses
+        .first()
+        .copied()
+        .ok_or_else(|| "the host has no address".to_owned())
 }

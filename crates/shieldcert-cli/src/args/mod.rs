@@ -3,6 +3,7 @@
 pub(crate) mod address;
 pub(crate) mod chaos;
 pub(crate) mod duration;
+pub(crate) mod log_level;
 pub(crate) mod number;
 pub(crate) mod or_help;
 pub(crate) mod rate_limit;

@@ -26,7 +26,7 @@ impl TypedValueParser for TokenParser {
     fn parse_ref(
         &self,
         command: &clap::Command,
-        _: Option<&clap::Arg>,
+        argument: Option<&clap::Arg>,
         value: &OsStr,
     ) -> Result<Token, clap::Error> {
         let problem = match value.to_str() {
@@ -36,8 +36,9 @@ impl TypedValueParser for TokenParser {
             }
             _ => "it has characters other than visible ASCII, such as a space or a line end",
         };
+        let argument = argument.map_or_else(String::new, ToString::to_string);
         let message = format!(
-            "invalid value for '--token <TOKEN>': {problem}\n\nFor more information, try '--help'.\n"
+            "invalid value for '{argument}': {problem}\n\nFor more information, try '--help'.\n"
         );
         Err(clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command))
     }

@@ -7,14 +7,17 @@ use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
-use shieldcert_emulator::{Chaos, EmulatorBuilder, Quirks};
+use clap::builder::NonEmptyStringValueParser;
+use shieldcert_emulator::{Chaos, EdgeRule, EmulatorBuilder, Quirks};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::Result;
 use crate::args::or_help::OrHelp;
 use crate::args::rate_limit::RateLimitArg;
 use crate::args::token::{Token, TokenParser};
 use crate::args::usage::exit_with_usage_error;
-use crate::args::{address, chaos, duration, number, zone};
+use crate::args::{address, chaos, duration, log_level, number, zone};
+use crate::log::Log;
 
 /// Run the service on this machine, for tests in any language
 ///
@@ -27,6 +30,14 @@ pub(crate) struct Emulator {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8787", value_parser = address::parse)]
     listen: SocketAddr,
 
+    /// Serve the API over TLS, with a certificate of the emulator's CA, which is at /__shieldcert/ca.pem
+    #[arg(long)]
+    tls: bool,
+
+    /// Make the certificates of the API and of the edge valid for this name too, such as that of a container; may be repeated
+    #[arg(long = "tls-name", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    tls_names: Vec<String>,
+
     /// Accept this API token; may be repeated [default: every token is accepted]
     #[arg(long = "token", value_name = "TOKEN", value_parser = TokenParser)]
     tokens: Vec<Token>,
@@ -34,6 +45,15 @@ pub(crate) struct Emulator {
     /// Serve the mTLS edge on this address, such as 127.0.0.1:8443: it admits or blocks client certificates
     #[arg(long, value_name = "ADDRESS", value_parser = address::parse)]
     edge: Option<SocketAddr>,
+
+    /// Block revoked certificates at the edge, or check `verified` alone, as many rules do, to see what that admits
+    #[arg(
+        long,
+        value_name = "RULE",
+        default_value = "not-revoked",
+        requires = "edge"
+    )]
+    edge_rule: EdgeRuleArg,
 
     /// Keep everything in this SQLite file, the CA and its key included, and go on from what is in it
     #[arg(long, value_name = "FILE")]
@@ -49,7 +69,7 @@ pub(crate) struct Emulator {
     /// The zone that --populate fills [default: CLOUDFLARE_ZONE_ID, or else 023e105f4ecef8ad9ca31a8372d0c353]
     ///
     /// Every other zone exists too, and is empty.
-    #[arg(long, value_name = "ID", value_parser = zone::parse)]
+    #[arg(long, value_name = "ID", value_parser = zone::parse, requires = "populate")]
     zone: Option<String>,
 
     /// How long a revocation or reactivation stays pending, such as 2s, 500ms or 1m
@@ -90,9 +110,41 @@ pub(crate) struct Emulator {
     )]
     quirks: OrHelp<Quirks>,
 
-    /// Serve the control endpoints at /__shieldcert/: chaos, quirks, script, history, reset and clock
+    /// Serve the control endpoints at /__shieldcert/: chaos, quirks, script, history, reset, clock and certificates
     #[arg(long)]
     control: bool,
+
+    /// Serve the control endpoints to who presents this secret as a bearer token, on any address
+    #[arg(long, value_name = "SECRET", value_parser = TokenParser)]
+    control_secret: Option<Token>,
+
+    /// Stop when the process that started this one ends
+    #[cfg(unix)]
+    #[arg(long)]
+    exit_with_parent: bool,
+
+    /// Log nothing but errors
+    #[arg(short, long, conflicts_with = "log")]
+    quiet: bool,
+
+    /// Log messages of this level and above: off, error, warn, info, debug or trace [default: RUST_LOG, or else info]
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<LevelFilter>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum EdgeRuleArg {
+    NotRevoked,
+    Verified,
+}
+
+impl From<EdgeRuleArg> for EdgeRule {
+    fn from(rule: EdgeRuleArg) -> Self {
+        match rule {
+            EdgeRuleArg::NotRevoked => Self::VerifiedAndNotRevoked,
+            EdgeRuleArg::Verified => Self::Verified,
+        }
+    }
 }
 
 impl Emulator {
@@ -108,27 +160,69 @@ impl Emulator {
         if let OrHelp::Help = self.quirks {
             return print(&chaos::quirks_help());
         }
+        let log = Log::start(self.log_filter())
+            .map_err(|error| format!("can't start the thread that writes the log: {error}"))?;
+        let served = self.serve().await;
+        log.flush();
+        served
+    }
+
+    async fn serve(self) -> Result {
         // Before the emulator is ready: a signal right after that must stop it cleanly.
-        let stop = stop_signal().map_err(|error| format!("can't listen for signals: {error}"))?;
+        let stop = self
+            .stop_reason()
+            .map_err(|error| format!("can't listen for signals: {error}"))?;
         let builder = self.into_builder();
         let mut stop = pin!(stop);
         let emulator = tokio::select! {
             emulator = builder.start() => emulator?,
-            () = &mut stop => return Ok(()),
+            reason = &mut stop => {
+                tracing::info!(reason, "stopped");
+                return Ok(());
+            }
         };
         let address = emulator.address();
         if !address.ip().is_loopback() {
-            eprintln!("warning: {address} can be reached from other machines, over plain HTTP");
+            tracing::warn!(%address, "the API can be reached from other machines");
         }
         if let Some(edge) = emulator.edge_address() {
-            eprintln!(
-                "the edge is at https://{edge}/, its CA at http://{address}/__shieldcert/ca.pem"
+            tracing::info!(
+                edge = format!("https://{edge}/"),
+                ca = emulator.ca_url(),
+                "serving the edge"
             );
         }
         print(&format!("listening on {}\n", emulator.base_url()))?;
-        stop.await;
+        let reason = stop.await;
         emulator.shutdown().await;
+        tracing::info!(reason, "stopped");
         Ok(())
+    }
+
+    fn log_filter(&self) -> Targets {
+        let level = match self.quiet {
+            true => Some(LevelFilter::ERROR),
+            false => self.log,
+        };
+        match level {
+            Some(level) => Targets::new().with_default(level),
+            None => log_level::from_environment(),
+        }
+    }
+
+    /// Waits for a reason to stop.
+    fn stop_reason(&self) -> io::Result<impl Future<Output = &'static str> + use<>> {
+        let signal = stop_signal()?;
+        #[cfg(unix)]
+        let exits_with_parent = self.exit_with_parent;
+        #[cfg(not(unix))]
+        let exits_with_parent = false;
+        Ok(async move {
+            tokio::select! {
+                signal = signal => signal,
+                () = parent_exit(), if exits_with_parent => "the process that started this one has ended",
+            }
+        })
     }
 
     fn into_builder(self) -> EmulatorBuilder {
@@ -136,7 +230,15 @@ impl Emulator {
             .listen(self.listen)
             .transition_delay(self.transition_delay)
             .latency(self.latency)
+            .tls(self.tls)
+            .edge_rule(self.edge_rule.into())
             .control(self.control);
+        for name in self.tls_names {
+            builder = builder.tls_name(name);
+        }
+        if let Some(Token(secret)) = &self.control_secret {
+            builder = builder.control_secret(secret);
+        }
         if let RateLimitArg::Limit(limit) = self.rate_limit {
             builder = builder.rate_limit(limit);
         }
@@ -176,23 +278,39 @@ fn print(text: &str) -> Result {
 }
 
 #[cfg(unix)]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
         }
     })
 }
 
 #[cfg(windows)]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
     let mut interrupt = tokio::signal::windows::ctrl_c()?;
     Ok(async move {
         interrupt.recv().await;
+        "Ctrl-C"
     })
+}
+
+/// Waits until the process has another parent than now, since its own has ended.
+#[cfg(unix)]
+async fn parent_exit() {
+    const POLL_INTERVAL: Duration = Duration::from_millis(200);
+    let parent = std::os::unix::process::parent_id();
+    while std::os::unix::process::parent_id() == parent {
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+#[cfg(not(unix))]
+async fn parent_exit() {
+    std::future::pending().await
 }

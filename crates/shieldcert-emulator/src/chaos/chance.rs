@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::fault::Fault;
+use super::fault::{Fault, Parameter};
 use super::operation::Operation;
 use super::parse;
 use crate::core::random::Random;
@@ -82,14 +82,19 @@ impl FromStr for Chaos {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let mut chaos = Self::default();
-        let items = text
-            .split(',')
-            .map(str::trim)
-            .filter(|item| !item.is_empty());
-        for item in items {
-            let (name, share) = item.split_once('=').ok_or_else(|| {
-                ParseError::new(format!("{item:?} has no percentage; write {item}=5%"))
-            })?;
+        if text.trim().is_empty() {
+            return Ok(chaos);
+        }
+        for item in text.split(',').map(str::trim) {
+            if item.is_empty() {
+                return Err(ParseError::new(
+                    "there is nothing before or after a comma; leave the comma out",
+                ));
+            }
+            let (name, share) = match item.split_once('=') {
+                Some(parts) => parts,
+                None => return Err(no_percentage(item)),
+            };
             let (operation, name) = match name.split_once(':') {
                 None => (Operation::Any, name),
                 Some((operation, name)) => (operation.trim().parse()?, name),
@@ -133,6 +138,22 @@ impl FromStr for Chaos {
         }
         Ok(chaos)
     }
+}
+
+fn no_percentage(item: &str) -> ParseError {
+    let (_, name) = item.rsplit_once(':').unwrap_or(("", item));
+    let row = match parse::find(name.trim()) {
+        Ok(row) => row,
+        Err(error) => return error,
+    };
+    let argument = match row.parameter {
+        Parameter::Response => ":503",
+        Parameter::Quirk => ":cap=25",
+        Parameter::Time(_) | Parameter::None => "",
+    };
+    ParseError::new(format!(
+        "{item:?} has no percentage; write {item}=5%{argument}"
+    ))
 }
 
 #[cfg(test)]

@@ -11,14 +11,17 @@ use shieldcert_api::types;
 use time::OffsetDateTime;
 use uuid::Uuid;
 use x509_parser::certificate::X509Certificate;
+use x509_parser::der_parser::asn1_rs::Tag;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::oid_registry::{
     OID_SIG_ECDSA_WITH_SHA256, OID_X509_COMMON_NAME, OID_X509_COUNTRY_NAME, OID_X509_LOCALITY_NAME,
     OID_X509_ORGANIZATION_NAME, OID_X509_ORGANIZATIONAL_UNIT, OID_X509_STATE_OR_PROVINCE_NAME, Oid,
 };
 use x509_parser::prelude::FromDer;
+use x509_parser::x509::AttributeTypeAndValue;
 
 use super::csr::Csr;
+use super::signer::Signer;
 use crate::error::{BoxError, Error};
 
 const NAME: &str = "Shieldcert Emulator CA";
@@ -31,7 +34,7 @@ const CA_DAYS_BEFORE: i64 = 3 * 365;
 /// A CA with an ECDSA P-256 key.
 pub(crate) struct Ca {
     id: Uuid,
-    issuer: Issuer<'static, KeyPair>,
+    issuer: Issuer<'static, Signer>,
     certificate: CertificateDer<'static>,
 }
 
@@ -49,7 +52,7 @@ impl Ca {
             params.not_after = unix_time(now + CA_DAYS * DAY)?;
             let key = KeyPair::generate()?;
             let certificate = params.self_signed(&key)?.der().clone();
-            Ok((Issuer::new(params, key), certificate))
+            Ok((Issuer::new(params, Signer(key)), certificate))
         };
         let (issuer, certificate) = make().map_err(Error::Ca)?;
         Ok(Self {
@@ -62,7 +65,7 @@ impl Ca {
     /// What a store must keep of the CA: its id, its certificate in DER, and its key in PKCS#8.
     #[cfg(feature = "sqlite")]
     pub(crate) fn to_parts(&self) -> (Uuid, Vec<u8>, Vec<u8>) {
-        let key = self.issuer.key().serialize_der();
+        let key = self.issuer.key().0.serialize_der();
         (self.id, self.certificate.to_vec(), key)
     }
 
@@ -71,7 +74,8 @@ impl Ca {
     pub(crate) fn from_parts(id: Uuid, certificate: Vec<u8>, key: &[u8]) -> Result<Self, Error> {
         let make = || -> Result<_, BoxError> {
             let certificate = CertificateDer::from(certificate);
-            let issuer = Issuer::from_ca_cert_der(&certificate, KeyPair::try_from(key)?)?;
+            let key = Signer(KeyPair::try_from(key)?);
+            let issuer = Issuer::from_ca_cert_der(&certificate, key)?;
             Ok(Self {
                 id,
                 issuer,
@@ -86,15 +90,19 @@ impl Ca {
         encode_pem(&self.certificate)
     }
 
-    /// Makes a certificate and key, in DER, for a server on this machine. The CA that signs clients' certificates
-    /// signs it too; the extended key usage tells them apart.
-    pub(crate) fn edge_certificate(&self, now: i64) -> Result<(Vec<u8>, Vec<u8>), BoxError> {
-        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-        let mut params = CertificateParams::new(names)?;
+    /// Makes a certificate and key, in DER, for a server on this machine, and under these names too. The CA that signs
+    /// clients' certificates signs it; the extended key usage tells them apart.
+    pub(crate) fn server_certificate(
+        &self,
+        names: &[String],
+        now: i64,
+    ) -> Result<(Vec<u8>, Vec<u8>), BoxError> {
+        let own = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        let mut params = CertificateParams::new([&own, names].concat())?;
         params.distinguished_name = DistinguishedName::new();
         params
             .distinguished_name
-            .push(DnType::CommonName, "Shieldcert Emulator Edge");
+            .push(DnType::CommonName, "Shieldcert Emulator");
         params.not_before = unix_time(now - DAY)?;
         params.not_after = unix_time(now + 365 * DAY)?;
         params.is_ca = IsCa::ExplicitNoCa;
@@ -102,8 +110,9 @@ impl Ca {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
-        let signed = params.signed_by(&key, &self.issuer)?;
-        Ok((signed.der().to_vec(), key.serialize_der()))
+        let unsigned = params.signed_by(&key, &self.issuer)?;
+        let signed = self.issuer.key().sign_with_subject(unsigned.der(), None)?;
+        Ok((signed, key.serialize_der()))
     }
 
     /// Whether this CA signed the certificate, and for a client.
@@ -128,7 +137,7 @@ impl Ca {
         validity_days: i64,
     ) -> Result<types::ClientCertificate, BoxError> {
         let mut params = CertificateParams::default();
-        params.distinguished_name = csr.subject.clone();
+        params.distinguished_name = DistinguishedName::new();
         params.serial_number = Some(positive_serial(serial));
         params.not_before = unix_time(now)?;
         params.not_after = unix_time(now + validity_days * DAY)?;
@@ -136,9 +145,11 @@ impl Ca {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
-        let signed = params.signed_by(&csr.public_key, &self.issuer)?;
+        let unsigned = params.signed_by(&csr.public_key, &self.issuer)?;
+        let key = self.issuer.key();
+        let signed = key.sign_with_subject(unsigned.der(), Some(&csr.subject))?;
         let mut authority = types::ClientCertificateCertificateAuthority::default();
-        let mut certificate = read_certificate(signed.der())?;
+        let mut certificate = read_certificate(&signed)?;
         authority.id = Some(self.id.to_string());
         authority.name = Some(NAME.to_owned());
         certificate.certificate_authority = Some(authority);
@@ -151,10 +162,9 @@ impl Ca {
 fn read_certificate(der: &[u8]) -> Result<types::ClientCertificate, BoxError> {
     let mut record = types::ClientCertificate::default();
     let (_, certificate) = X509Certificate::from_der(der)?;
-    let subject = |oid: Oid<'static>| -> Result<Option<String>, BoxError> {
+    let subject = |oid: Oid<'static>| {
         let first = certificate.subject().iter_by_oid(&oid).next();
-        let text = first.map(|attribute| attribute.as_str()).transpose()?;
-        Ok(Some(text.unwrap_or_default().to_owned()))
+        Some(first.map(text_of).unwrap_or_default())
     };
     let (from, to) = (
         certificate.validity().not_before.timestamp(),
@@ -162,12 +172,12 @@ fn read_certificate(der: &[u8]) -> Result<types::ClientCertificate, BoxError> {
     );
     let algorithm = &certificate.signature_algorithm.algorithm;
     record.certificate = Some(encode_pem(der));
-    record.common_name = subject(OID_X509_COMMON_NAME)?;
-    record.country = subject(OID_X509_COUNTRY_NAME)?;
-    record.state = subject(OID_X509_STATE_OR_PROVINCE_NAME)?;
-    record.location = subject(OID_X509_LOCALITY_NAME)?;
-    record.organization = subject(OID_X509_ORGANIZATION_NAME)?;
-    record.organizational_unit = subject(OID_X509_ORGANIZATIONAL_UNIT)?;
+    record.common_name = subject(OID_X509_COMMON_NAME);
+    record.country = subject(OID_X509_COUNTRY_NAME);
+    record.state = subject(OID_X509_STATE_OR_PROVINCE_NAME);
+    record.location = subject(OID_X509_LOCALITY_NAME);
+    record.organization = subject(OID_X509_ORGANIZATION_NAME);
+    record.organizational_unit = subject(OID_X509_ORGANIZATIONAL_UNIT);
     record.issued_on = Some(Timestamp::from_second(from)?.to_string());
     record.expires_on = Some(Timestamp::from_second(to)?.to_string());
     record.validity_days = Some(types::ValidityDays((to - from) / DAY));
@@ -180,6 +190,23 @@ fn read_certificate(der: &[u8]) -> Result<types::ClientCertificate, BoxError> {
         algorithm.to_id_string()
     });
     Ok(record)
+}
+
+/// The text of an attribute, of any string type. What is no text becomes replacement characters.
+fn text_of(attribute: &AttributeTypeAndValue<'_>) -> String {
+    let value = attribute.attr_value();
+    match value.tag() {
+        Tag::BmpString => {
+            let units = value.data.chunks_exact(2);
+            let units = units.map(|unit| u16::from_be_bytes([unit[0], unit[1]]));
+            char::decode_utf16(units)
+                .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
+                .collect()
+        }
+        // In practice it is Latin-1.
+        Tag::TeletexString => value.data.iter().map(|byte| char::from(*byte)).collect(),
+        _ => String::from_utf8_lossy(value.data).into_owned(),
+    }
 }
 
 /// The subject key identifier in hex, if the certificate has one.

@@ -1,22 +1,23 @@
 //! Certificate signing requests: which are accepted, and what is read from them.
 
-use rcgen::{DistinguishedName, DnType, DnValue, SubjectPublicKeyInfo};
+use rcgen::SubjectPublicKeyInfo;
 use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::der_parser::asn1_rs::Tag;
 use x509_parser::error::X509Error;
 use x509_parser::oid_registry::{OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
-use x509_parser::x509::X509Name;
 
 use crate::assumptions::MIN_RSA_BITS;
 
 const LABEL: &str = "CERTIFICATE REQUEST";
+/// What keytool and certreq write.
+const OTHER_LABEL: &str = "NEW CERTIFICATE REQUEST";
 
 /// A CSR that is signed by its own key, which is strong enough.
 #[derive(Debug)]
 pub(crate) struct Csr {
-    pub(crate) subject: DistinguishedName,
+    /// In DER, as it came.
+    pub(crate) subject: Vec<u8>,
     pub(crate) public_key: SubjectPublicKeyInfo,
     /// PEM with CRLF line ends, as the service returns every CSR.
     pub(crate) pem: String,
@@ -26,7 +27,7 @@ pub(crate) struct Csr {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CsrError {
     #[error(
-        "the CSR is not one PEM block; send it from `-----BEGIN {LABEL}-----` to its end, and nothing else"
+        "the CSR is not one PEM block; send it from `-----BEGIN {LABEL}-----` to `-----END {LABEL}-----`"
     )]
     NotPem,
     #[error("the CSR is a PEM block of another kind, {0:?}; send a `{LABEL}`")]
@@ -43,15 +44,13 @@ pub(crate) enum CsrError {
     SignatureAlgorithm,
     #[error("the CSR's signature does not belong to its key")]
     Signature,
-    #[error("the CSR's subject can't be copied: {0}")]
-    Subject(&'static str),
 }
 
 impl Csr {
-    /// Reads a CSR in PEM, with LF or CRLF line ends, and verifies it.
+    /// Reads a CSR in PEM, with LF or CRLF line ends and perhaps text around it, and verifies it.
     pub(crate) fn parse(text: &str) -> Result<Self, CsrError> {
         let block = parse_single_block(text)?;
-        if block.tag() != LABEL {
+        if ![LABEL, OTHER_LABEL].contains(&block.tag()) {
             return Err(CsrError::OtherLabel(block.tag().to_owned()));
         }
         let (rest, request) = X509CertificationRequest::from_der(block.contents())
@@ -77,7 +76,7 @@ impl Csr {
             _ => CsrError::Signature,
         })?;
         Ok(Self {
-            subject: copy_subject(&info.subject)?,
+            subject: info.subject.as_raw().to_vec(),
             public_key,
             // The encoder's default line end is CRLF.
             pem: pem::encode(&block),
@@ -85,17 +84,10 @@ impl Csr {
     }
 }
 
-/// Parses text that is one PEM block with nothing but white space around it.
+/// Parses text that holds one PEM block.
 fn parse_single_block(text: &str) -> Result<pem::Pem, CsrError> {
-    let text = text.trim_ascii();
     let once = |marker| text.matches(marker).count() == 1;
-    let last_line = text.lines().last().unwrap_or_default();
-    let alone = text.starts_with("-----BEGIN ")
-        && last_line.starts_with("-----END ")
-        && last_line.trim_ascii_end().ends_with("-----")
-        && once("-----BEGIN ")
-        && once("-----END ");
-    if !alone {
+    if !once("-----BEGIN ") || !once("-----END ") {
         return Err(CsrError::NotPem);
     }
     let block = pem::parse(text).map_err(|_| CsrError::NotPem)?;
@@ -104,37 +96,4 @@ fn parse_single_block(text: &str) -> Result<pem::Pem, CsrError> {
         return Err(CsrError::NotPem);
     }
     Ok(block)
-}
-
-/// Copies the subject for the signer, and keeps the type of each string where that is a modern one.
-fn copy_subject(subject: &X509Name<'_>) -> Result<DistinguishedName, CsrError> {
-    let mut copy = DistinguishedName::new();
-    for rdn in subject.iter() {
-        let mut attributes = rdn.iter();
-        let (Some(attribute), None) = (attributes.next(), attributes.next()) else {
-            return Err(CsrError::Subject("it joins attributes by `+`"));
-        };
-        let oid: Vec<u64> = attribute
-            .attr_type()
-            .iter()
-            .ok_or(CsrError::Subject(
-                "the number of an attribute's type is too large",
-            ))?
-            .collect();
-        let attribute_type = DnType::from_oid(&oid);
-        if copy.get(&attribute_type).is_some() {
-            return Err(CsrError::Subject("it has the same attribute twice"));
-        }
-        let not_text = || CsrError::Subject("an attribute is not text in UTF-8 or ASCII");
-        let text = attribute.as_str().map_err(|_| not_text())?;
-        let value = match attribute.attr_value().tag() {
-            Tag::PrintableString => {
-                DnValue::PrintableString(text.try_into().map_err(|_| not_text())?)
-            }
-            Tag::Ia5String => DnValue::Ia5String(text.try_into().map_err(|_| not_text())?),
-            _ => DnValue::Utf8String(text.to_owned()),
-        };
-        copy.push(attribute_type, value);
-    }
-    Ok(copy)
 }

@@ -10,5 +10,6 @@ pub(crate) mod populate;
 pub(crate) mod random;
 pub(crate) mod refusal;
 pub(crate) mod service;
+mod signer;
 pub(crate) mod status;
 pub(crate) mod store;

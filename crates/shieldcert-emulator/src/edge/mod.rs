@@ -2,58 +2,61 @@
 //!
 //! It asks each client for a certificate, responds with what a Worker would see of it in
 //! `request.cf.tlsClientAuth`, and blocks (403) what an API Shield rule would block: no certificate, one of another
-//! CA, an expired or a revoked one.
+//! CA, an expired one, and unless the rule forgets it a revoked one.
 
-mod listener;
 mod verifier;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Response};
+use axum::serve::IncomingStream;
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use ring::digest;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use self::listener::{EdgeListener, Presented};
 use self::verifier::AcceptAnyClient;
 use crate::core::ca::subject_key_identifier;
 use crate::core::service::Service;
 use crate::core::status::Status;
-use crate::error::{BoxError, Error};
+use crate::error::Error;
+use crate::settings::EdgeRule;
+use crate::tls;
+use crate::tls::listener::TlsListener;
 
 /// Serves the edge on a listener until the future is dropped.
 pub(crate) async fn serve(listener: TcpListener, service: Arc<Service>) -> Result<(), Error> {
-    let tls = tls_config(&service).map_err(Error::Edge)?;
+    let verifier = AcceptAnyClient(tls::provider().signature_verification_algorithms);
+    let acceptor = tls::acceptor(&service, Some(Arc::new(verifier))).map_err(Error::Tls)?;
     let address = listener
         .local_addr()
-        .map_err(|error| Error::Edge(error.into()))?;
+        .map_err(|error| Error::Tls(error.into()))?;
     let router = Router::new().fallback(respond).with_state(service);
-    let edge = EdgeListener::start(listener, address, TlsAcceptor::from(Arc::new(tls)));
+    let edge = TlsListener::start(listener, address, acceptor);
     let router = router.into_make_service_with_connect_info::<Presented>();
     axum::serve(edge, router)
         .await
-        .map_err(|error| Error::Edge(error.into()))
+        .map_err(|error| Error::Tls(error.into()))
 }
 
-fn tls_config(service: &Service) -> Result<rustls::ServerConfig, BoxError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = Arc::new(AcceptAnyClient(provider.signature_verification_algorithms));
-    let (certificate, key) = service.ca.edge_certificate(service.clock.unix_seconds())?;
-    let key = PrivateKeyDer::try_from(key)?;
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(vec![CertificateDer::from(certificate)], key)?;
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(tls)
+/// The certificate that the client of a connection presented, in DER.
+#[derive(Clone)]
+struct Presented(Option<Arc<[u8]>>);
+
+impl Connected<IncomingStream<'_, TlsListener>> for Presented {
+    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
+        let (_, connection) = stream.io().get_ref();
+        let first = connection
+            .peer_certificates()
+            .and_then(|chain| chain.first());
+        Self(first.map(|certificate| certificate.as_ref().into()))
+    }
 }
 
 /// What a Worker sees of a client's certificate. All values are strings, as there.
@@ -163,8 +166,8 @@ async fn evaluate(service: &Service, der: &[u8]) -> (TlsClientAuth, bool) {
         cert_not_before: openssl_time(validity.not_before.timestamp()),
         cert_not_after: openssl_time(validity.not_after.timestamp()),
     };
-    let is_admitted = failure.is_none() && !is_revoked;
-    (auth, is_admitted)
+    let is_refused = is_revoked && service.settings.edge_rule == EdgeRule::VerifiedAndNotRevoked;
+    (auth, failure.is_none() && !is_refused)
 }
 
 /// Formats a time as openssl does: `Dec 22 19:39:00 2018 GMT`.
@@ -181,9 +184,9 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair};
 
     use super::*;
-    use crate::Emulator;
     use crate::core::service::Signing;
     use crate::core::store::ZoneId;
+    use crate::{Emulator, Fixture};
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -227,6 +230,24 @@ mod tests {
         );
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_rule_that_checks_cert_verified_alone_admits_what_is_revoked() {
+        for (rule, expected) in [
+            (EdgeRule::VerifiedAndNotRevoked, false),
+            (EdgeRule::Verified, true),
+        ] {
+            let emulator = Emulator::builder().edge_rule(rule).build().expect("builds");
+            let revoked = Fixture::new("sensor-001").status("revoked");
+            let zone = "023e105f4ecef8ad9ca31a8372d0c353";
+            let record = emulator.add(zone, revoked).await.expect("is added");
+            let pem = record.certificate.expect("has a PEM");
+            let der = pem::parse(pem).expect("PEM").into_contents();
+            let (auth, allowed) = evaluate(service_of(&emulator), &der).await;
+            let seen = (auth.cert_verified.as_str(), auth.cert_revoked, allowed);
+            assert_eq!(seen, ("SUCCESS", "1", expected), "{rule:?}");
+        }
+    }
+
     #[tokio::test]
     async fn foreign_server_and_malformed_certificates_are_blocked() {
         let [ours, theirs] = [(), ()].map(|()| Emulator::builder().build().expect("builds"));
@@ -234,7 +255,7 @@ mod tests {
         let (auth, allowed) = evaluate(service_of(&ours), &foreign).await;
         assert!(auth.cert_verified.starts_with("FAILED:unable to verify") && !allowed);
         let now = service_of(&ours).clock.unix_seconds();
-        let server = service_of(&ours).ca.edge_certificate(now);
+        let server = service_of(&ours).ca.server_certificate(&[], now);
         let (server, _) = server.expect("is made");
         assert!(
             !evaluate(service_of(&ours), &server).await.1,

@@ -1,11 +1,12 @@
 //! What the handlers share: the service, and what is in front of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::auth::Credentials;
 use super::history::HistoryLog;
 use super::network::Network;
+use super::rate_limit::Left;
 use crate::chaos::{Chaos, Quirks};
 use crate::core::populate::populate;
 use crate::core::service::Service;
@@ -16,6 +17,7 @@ use crate::error::Error;
 pub(crate) struct App {
     pub(crate) service: Arc<Service>,
     credentials: Credentials,
+    control_credentials: Credentials,
     history: HistoryLog,
     /// The network of every client that has no connection of its own.
     network: Arc<Network>,
@@ -24,6 +26,7 @@ pub(crate) struct App {
     /// How often the emulator was reset.
     generation: AtomicU64,
     initial: Initial,
+    warned_of_limit: AtomicBool,
 }
 
 /// What a reset goes back to.
@@ -40,12 +43,14 @@ impl App {
     pub(crate) fn new(
         service: Arc<Service>,
         credentials: Credentials,
+        control_credentials: Credentials,
         network: Network,
         is_seeded: bool,
     ) -> Self {
         let (chaos, quirks) = (network.chaos(), network.quirks());
         Self {
             credentials,
+            control_credentials,
             history: HistoryLog::default(),
             network: Arc::new(network),
             connections: AtomicU64::new(0),
@@ -56,6 +61,7 @@ impl App {
                 populations: Vec::new(),
                 random_position: is_seeded.then(|| service.random.position()),
             },
+            warned_of_limit: AtomicBool::new(false),
             service,
         }
     }
@@ -72,8 +78,26 @@ impl App {
         &self.credentials
     }
 
+    /// What the control endpoints accept. If there are none, everybody may use them.
+    pub(crate) fn control_credentials(&self) -> &Credentials {
+        &self.control_credentials
+    }
+
     pub(crate) fn history(&self) -> &HistoryLog {
         &self.history
+    }
+
+    /// Says once what refuses the requests of a test suite from now on.
+    pub(crate) fn warn_of_limit(&self, left: Option<Left>) {
+        if let Some(left) = left
+            && !self.warned_of_limit.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                limit = %left.limit(),
+                "the rate limit is used up, and requests are refused for the length of its window; \
+                 --rate-limit off lifts it"
+            );
+        }
     }
 
     pub(crate) fn network(&self) -> &Arc<Network> {

@@ -4,22 +4,28 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use axum::extract::State;
+use axum::body::Bytes;
+use axum::extract::{Path, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderValue, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 
 use super::app::App;
+use super::auth::Access;
 use super::handlers::no_method;
 use crate::chaos::{Chaos, Quirks, Script};
-use crate::error::ParseError;
+use crate::core::store::ZoneId;
+use crate::error::{Error, ParseError};
+use crate::fixture::Fixture;
 
 type Shared = State<Arc<App>>;
 
-/// Plain text but for the history, which is JSON. [`EmulatorBuilder::control`](crate::EmulatorBuilder::control)
+/// Plain text but for certificates and the history, which are JSON. [`EmulatorBuilder::control`](crate::EmulatorBuilder::control)
 /// documents each.
-pub(super) fn router() -> Router<Arc<App>> {
+pub(super) fn router(app: Arc<App>) -> Router<Arc<App>> {
     let script = get(script)
         .put(replace_script)
         .post(append_script)
@@ -31,7 +37,63 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/__shieldcert/history", get(history))
         .route("/__shieldcert/reset", post(reset))
         .route("/__shieldcert/clock", get(clock).post(advance))
+        .route(
+            "/__shieldcert/zones/{zone_id}/client_certificates",
+            post(add_certificates),
+        )
         .method_not_allowed_fallback(no_method)
+        .route_layer(from_fn_with_state(app, authorize))
+}
+
+/// The paths of the control endpoints.
+pub(super) const ALL: &str = "/__shieldcert/{*endpoint}";
+
+pub(super) async fn not_served() -> (StatusCode, &'static str) {
+    (
+        StatusCode::NOT_FOUND,
+        "The control endpoints are not served; start the emulator with --control, or build it with \
+         EmulatorBuilder::control.\n",
+    )
+}
+
+/// Lets pass who presents the secret, if there is one.
+async fn authorize(State(app): Shared, request: Request, next: Next) -> Response {
+    let credentials = app.control_credentials();
+    let is_allowed =
+        credentials.is_empty() || credentials.check(request.headers(), Access::Write).is_ok();
+    match is_allowed {
+        true => next.run(request).await,
+        false => {
+            let message =
+                "Send the secret of the control endpoints: Authorization: Bearer SECRET\n";
+            (StatusCode::UNAUTHORIZED, message).into_response()
+        }
+    }
+}
+
+async fn add_certificates(
+    State(app): Shared,
+    Path(zone): Path<String>,
+    body: Bytes,
+) -> Result<Response, Response> {
+    let added = async {
+        let zone = ZoneId::parse(&zone).ok_or(Error::Zone(zone))?;
+        let mut added = Vec::new();
+        for fixture in Fixture::parse_all(&body)? {
+            added.push(fixture.add(&app.service, zone).await?);
+        }
+        Ok::<_, Error>(added)
+    };
+    match added.await {
+        Ok(records) => Ok(json(&records)),
+        Err(error) => Err((StatusCode::BAD_REQUEST, format!("{error}\n")).into_response()),
+    }
+}
+
+fn json(value: &(impl Serialize + ?Sized)) -> Response {
+    let body = serde_json::to_vec(value).expect("strings and numbers always serialize");
+    let json = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, json)], body).into_response()
 }
 
 async fn chaos(State(app): Shared) -> String {
@@ -78,10 +140,7 @@ async fn clear_script(State(app): Shared) -> StatusCode {
 }
 
 async fn history(State(app): Shared) -> Response {
-    let events = serde_json::to_vec(&*app.history().snapshot())
-        .expect("strings and numbers always serialize");
-    let json = HeaderValue::from_static("application/json");
-    ([(header::CONTENT_TYPE, json)], events).into_response()
+    json(&*app.history().snapshot())
 }
 
 async fn reset(State(app): Shared) -> Result<StatusCode, Response> {

@@ -246,8 +246,20 @@ impl IntoResponse for ApiError {
             messages: [],
             result: (),
         };
-        json(self.status, &envelope)
+        let mut response = json(self.status, &envelope);
+        response.extensions_mut().insert(Reason {
+            code: self.code,
+            message: self.message,
+        });
+        response
     }
+}
+
+/// What a response with an error says, for the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Reason {
+    pub(crate) code: i64,
+    pub(crate) message: Cow<'static, str>,
 }
 
 /// The envelope of a fault with this code.
@@ -315,7 +327,6 @@ mod tests {
             Refusal::InvalidCsr(CsrError::KeyType).into(),
             Refusal::InvalidCsr(CsrError::SignatureAlgorithm).into(),
             Refusal::InvalidCsr(CsrError::Signature).into(),
-            Refusal::InvalidCsr(CsrError::Subject("it joins attributes by `+`")).into(),
             Refusal::InvalidValidity.into(),
             Refusal::QuotaReached.into(),
             Refusal::Revoked.into(),

@@ -7,16 +7,18 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Uri};
+use tokio::time::Instant;
 
 use super::app::App;
 use super::body::{parse_create, parse_edit};
-use super::envelope::{Failure, collection, single};
+use super::envelope::{Failure, Reason, collection, single};
 use super::extract::{
     CertificatePath, FullBody, ReadAccess, WriteAccess, ZonePath, invalid_identifier,
 };
 use super::query::ListQuery;
 use super::quirk::{self, Quirked};
 use super::rate_limit::Counted;
+use crate::chaos::Operation;
 use crate::chaos::quirk::Kind;
 
 type Shared = State<Arc<App>>;
@@ -111,7 +113,9 @@ pub(super) async fn no_method(method: Method) -> Failure {
 
 /// Refuses what the rate limit refuses, gives every response its ray and what is left of the limit, and logs it.
 pub(super) async fn respond(State(app): Shared, request: Request, next: Next) -> Response {
+    let began = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let operation = Operation::of_request(&method, &path);
     // Requests that are not the API's are not counted.
     let counted = request.extensions().get::<Counted>().copied();
     let refused_for = counted.and_then(|counted| counted.refused_for);
@@ -131,7 +135,18 @@ pub(super) async fn respond(State(app): Shared, request: Request, next: Next) ->
         "{:016x}-LCL",
         u64::from_be_bytes(app.service.random.bytes())
     );
-    tracing::info!(%method, path, status = response.status().as_u16(), ray, "response");
+    let reason = response.extensions().get::<Reason>();
+    tracing::info!(
+        operation = operation.map(tracing::field::display),
+        %method,
+        path,
+        status = response.status().as_u16(),
+        code = reason.map(|reason| reason.code),
+        reason = reason.map(|reason| &*reason.message),
+        duration = ?began.elapsed(),
+        ray,
+        "response"
+    );
     response.headers_mut().insert("cf-ray", header_value(ray));
     response
 }

@@ -121,6 +121,7 @@ impl Exchange {
         let counted = self.network.limiter().count(now);
         if counted.is_over_quota {
             self.observe(Moment::OverQuota);
+            self.app.warn_of_limit(counted.left);
         }
         counted
     }

@@ -19,21 +19,21 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::{any, get};
 
 use self::app::App;
 use crate::settings::BASE_PATH;
 
 /// Where the CA's certificate is served, without a credential.
-const CA_PATH: &str = "/__shieldcert/ca.pem";
+pub(crate) const CA_PATH: &str = "/__shieldcert/ca.pem";
 
 pub(crate) fn router(app: Arc<App>) -> Router {
     let certificates = format!("{BASE_PATH}/zones/{{zone_id}}/client_certificates");
     let certificate = format!("{certificates}/{{certificate_id}}");
     let control = if app.service.settings.control {
-        control::router()
+        control::router(app.clone())
     } else {
-        Router::new()
+        Router::new().route(control::ALL, any(control::not_served))
     };
     Router::new()
         .route(&certificates, get(handlers::list).post(handlers::create))

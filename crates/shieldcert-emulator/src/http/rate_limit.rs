@@ -134,6 +134,10 @@ impl RateLimiter {
 }
 
 impl Left {
+    pub(crate) fn limit(&self) -> RateLimit {
+        self.limit
+    }
+
     /// The value of `Ratelimit`.
     pub(crate) fn header(&self) -> String {
         format!("\"default\";r={};t={}", self.requests, self.resets_in)

@@ -47,6 +47,42 @@ impl Envelope for types::ClientCertificateResponseSingle {
     }
 }
 
+/// The response to a change. The service may say that it has acted, and leave the certificate out.
+#[derive(Debug)]
+pub(crate) struct Change(pub(crate) types::ClientCertificateResponseSingle);
+
+impl Envelope for Change {
+    type Content = Option<ClientCertificate>;
+
+    fn success(&self) -> Option<bool> {
+        self.0.success
+    }
+
+    fn read(self, redactor: &Redactor) -> Result<Self::Content, String> {
+        match (&self.0.result, self.0.success) {
+            (None, Some(true)) => Ok(None),
+            _ => self.0.read(redactor).map(Some),
+        }
+    }
+
+    fn read_nothing() -> Option<Self::Content> {
+        Some(None)
+    }
+
+    fn read_leniently(
+        envelope: &Members<'_>,
+        redactor: &Redactor,
+    ) -> Result<Self::Content, String> {
+        let says_success = envelope
+            .get("success")
+            .is_some_and(|raw| raw.get() == "true");
+        if says_success && present(envelope, "result").is_none() {
+            return Ok(None);
+        }
+        types::ClientCertificateResponseSingle::read_leniently(envelope, redactor).map(Some)
+    }
+}
+
 impl Envelope for types::ClientCertificateResponseCollection {
     type Content = RecordPage;
 

@@ -4,6 +4,7 @@ pub(crate) mod envelope;
 pub(crate) mod filter;
 pub(crate) mod id;
 pub(crate) mod status;
+mod time;
 pub(crate) mod unreadable;
 
 use std::time::Duration;
@@ -114,7 +115,7 @@ impl ClientCertificate {
     /// Returns the end of the validity: the record's `expires_on`, or the certificate's own `notAfter` if that is
     /// missing or not a time.
     pub fn not_after(&self) -> Option<Timestamp> {
-        let stated = non_empty(&self.record.expires_on).and_then(|text| text.parse().ok());
+        let stated = non_empty(&self.record.expires_on).and_then(time::parse);
         stated.or_else(|| self.x509().ok()?.not_after())
     }
 
@@ -188,7 +189,7 @@ impl ClientCertificate {
 
     /// When the CA issued the certificate, as the record says it.
     pub(crate) fn issued_on(&self) -> Option<Timestamp> {
-        non_empty(&self.record.issued_on)?.parse().ok()
+        time::parse(non_empty(&self.record.issued_on)?)
     }
 }
 

@@ -8,6 +8,9 @@ use crate::error::input::{InvalidInput, quote};
 /// Cloudflare's API.
 pub(super) const CLOUDFLARE: &str = "https://api.cloudflare.com/client/v4";
 
+/// The environment variable that allows plain http to any host.
+pub(super) const PLAIN_HTTP_VARIABLE: &str = "SHIELDCERT_DANGER_PLAIN_HTTP_TO_ANY_HOST";
+
 /// A base URL that credentials may be sent to.
 pub(super) struct BaseUrl {
     /// Without a slash at the end.
@@ -19,7 +22,8 @@ pub(super) struct BaseUrl {
 }
 
 impl BaseUrl {
-    pub(super) fn parse(text: &str) -> Result<Self, InvalidInput> {
+    /// Parses a URL. Plain http is for this machine only, unless it is allowed to any host.
+    pub(super) fn parse(text: &str, allows_plain_http: bool) -> Result<Self, InvalidInput> {
         let invalid = |problem: String| InvalidInput::new("base URL", problem);
         let url = Url::parse(text).map_err(|error| {
             invalid(format!(
@@ -43,10 +47,11 @@ impl BaseUrl {
         let is_loopback = is_loopback(&url);
         let scheme = match url.scheme() {
             "https" => Scheme::HTTPS,
-            "http" if is_loopback => Scheme::HTTP,
+            "http" if is_loopback || allows_plain_http => Scheme::HTTP,
             "http" => {
                 return Err(invalid(format!(
-                    "{} would send the credentials unencrypted; use https, or http to this machine only",
+                    "{} would send the credentials unencrypted; use https, or http to this machine only (for an \
+                     emulator with worthless credentials in another container: {PLAIN_HTTP_VARIABLE}=1)",
                     quote(text)
                 )));
             }
@@ -104,15 +109,15 @@ mod tests {
             "https://user:s3cret@api.cloudflare.com/",
             "https://api.cloudflare.com/?a=1",
         ]
-        .map(|url| BaseUrl::parse(url).err().expect(url).to_string());
+        .map(|url| BaseUrl::parse(url, false).err().expect(url).to_string());
         assert!(!messages.concat().contains("s3cret"));
         insta::assert_snapshot!(messages.join("\n"), @r#"
         base URL: "api.cloudflare.com/client/v4" is not a URL (relative URL without a base); give one like "https://api.cloudflare.com/client/v4"
         base URL: "" is not a URL (relative URL without a base); give one like "https://api.cloudflare.com/client/v4"
-        base URL: "http://api.cloudflare.com/client/v4" would send the credentials unencrypted; use https, or http to this machine only
-        base URL: "http://127.0.0.1.example.com/" would send the credentials unencrypted; use https, or http to this machine only
-        base URL: "http://localhost.example.com/" would send the credentials unencrypted; use https, or http to this machine only
-        base URL: "http://10.0.0.1/" would send the credentials unencrypted; use https, or http to this machine only
+        base URL: "http://api.cloudflare.com/client/v4" would send the credentials unencrypted; use https, or http to this machine only (for an emulator with worthless credentials in another container: SHIELDCERT_DANGER_PLAIN_HTTP_TO_ANY_HOST=1)
+        base URL: "http://127.0.0.1.example.com/" would send the credentials unencrypted; use https, or http to this machine only (for an emulator with worthless credentials in another container: SHIELDCERT_DANGER_PLAIN_HTTP_TO_ANY_HOST=1)
+        base URL: "http://localhost.example.com/" would send the credentials unencrypted; use https, or http to this machine only (for an emulator with worthless credentials in another container: SHIELDCERT_DANGER_PLAIN_HTTP_TO_ANY_HOST=1)
+        base URL: "http://10.0.0.1/" would send the credentials unencrypted; use https, or http to this machine only (for an emulator with worthless credentials in another container: SHIELDCERT_DANGER_PLAIN_HTTP_TO_ANY_HOST=1)
         base URL: "ftp://api.cloudflare.com/" is neither https nor http; give one like "https://api.cloudflare.com/client/v4"
         base URL: "file:///etc/passwd" is neither https nor http; give one like "https://api.cloudflare.com/client/v4"
         base URL: it has a user name or password; remove them and give the credentials to the client builder
@@ -132,7 +137,11 @@ mod tests {
             ("http://localhost:8787", "http://localhost:8787"),
             ("http://[::1]:8787", "http://[::1]:8787"),
         ] {
-            assert_eq!(BaseUrl::parse(url).expect(url).text, expected);
+            assert_eq!(BaseUrl::parse(url, false).expect(url).text, expected);
         }
+        let container = "http://emulator:8787/client/v4";
+        let allowed = BaseUrl::parse(container, true).expect("is allowed");
+        assert_eq!(allowed.text, container);
+        assert!(!allowed.is_loopback);
     }
 }

@@ -1,16 +1,17 @@
 //! The settings of a client.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use secrecy::SecretString;
 
 use super::Client;
-use super::base_url::{BaseUrl, CLOUDFLARE};
+use super::base_url::{BaseUrl, CLOUDFLARE, PLAIN_HTTP_VARIABLE};
 use super::http;
 use crate::context::Shared;
 use crate::error::Result;
-use crate::error::input::InvalidInput;
+use crate::error::input::{InvalidInput, quote};
 use crate::issue::registry::IssueRegistry;
 use crate::list::unreadable::LastUnreadable;
 use crate::lookup::queue::LookupQueue;
@@ -43,6 +44,8 @@ pub struct ClientBuilder {
     token: Option<SecretString>,
     email_and_key: Option<(String, SecretString)>,
     base_url: Option<String>,
+    allows_plain_http: bool,
+    ca_file: Option<PathBuf>,
     stack: HttpStack,
     retry: RetryPolicy,
     rate_limit: RateLimit,
@@ -65,7 +68,8 @@ impl Client {
     /// Creates a client from environment variables, as Cloudflare's own clients read them.
     ///
     /// They are `CLOUDFLARE_API_TOKEN`, or `CLOUDFLARE_EMAIL` with `CLOUDFLARE_API_KEY`; and `CLOUDFLARE_BASE_URL` for
-    /// another service than Cloudflare's.
+    /// another service than Cloudflare's. `SHIELDCERT_DANGER_PLAIN_HTTP_TO_ANY_HOST=1` is
+    /// [`danger_plain_http_to_any_host`](ClientBuilder::danger_plain_http_to_any_host).
     ///
     /// # Errors
     /// Returns an error that names the variable if one is missing, or the setting if its value is invalid.
@@ -98,8 +102,17 @@ impl ClientBuilder {
 
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let variable = |name| variable(name).filter(|value| !value.is_empty());
+        let allows_plain_http = match variable(PLAIN_HTTP_VARIABLE).as_deref() {
+            None | Some("0") => false,
+            Some("1") => true,
+            Some(other) => {
+                let problem = format!("{} is neither 1 nor 0", quote(other));
+                return Err(InvalidInput::new(PLAIN_HTTP_VARIABLE, problem).into());
+            }
+        };
         let mut builder = Self {
             base_url: variable("CLOUDFLARE_BASE_URL"),
+            allows_plain_http,
             ..Self::default()
         };
         if let Some(token) = variable("CLOUDFLARE_API_TOKEN") {
@@ -155,6 +168,24 @@ impl ClientBuilder {
     /// every proxy.
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = Some(url.into());
+        self
+    }
+
+    /// Allows a base URL of plain http on any host, such as `http://emulator:8787/client/v4` in a test network of
+    /// containers.
+    ///
+    /// The credentials are sent unencrypted: whoever is on the way can read them. Never give it a real token.
+    pub fn danger_plain_http_to_any_host(mut self) -> Self {
+        self.allows_plain_http = true;
+        self
+    }
+
+    /// Trusts the CAs of this file too, in PEM, such as that of a proxy that breaks TLS open.
+    ///
+    /// The system's roots stay trusted. On Linux, `SSL_CERT_FILE` and `SSL_CERT_DIR` replace them, as for OpenSSL and
+    /// curl. It is for the default HTTP stack: an HTTP client of your own brings its own roots.
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca_file = Some(path.into());
         self
     }
 
@@ -241,9 +272,22 @@ impl ClientBuilder {
                 .into());
             }
         };
-        let base = BaseUrl::parse(self.base_url.as_deref().unwrap_or(CLOUDFLARE))?;
+        let base = self.base_url.as_deref().unwrap_or(CLOUDFLARE);
+        let base = BaseUrl::parse(base, self.allows_plain_http)?;
+        let extra_roots = match (&self.ca_file, &self.stack) {
+            (None, _) => Vec::new(),
+            (Some(path), HttpStack::Default) => http::read_roots(path)?,
+            (Some(_), _) => {
+                let problem =
+                    "it is for the default HTTP stack; give the CA to your own HTTP client";
+                return Err(InvalidInput::new("CA file", problem).into());
+            }
+        };
         let transport: Arc<dyn Transport> = match self.stack {
-            HttpStack::Default => Arc::new(HttpTransport::new(http::default_client(&base)?)),
+            HttpStack::Default => Arc::new(HttpTransport::new(http::default_client(
+                &base,
+                extra_roots,
+            )?)),
             #[cfg(feature = "reqwest")]
             HttpStack::Builder(builder) => Arc::new(HttpTransport::new(http::build(*builder)?)),
             #[cfg(feature = "reqwest")]
@@ -318,8 +362,21 @@ mod tests {
             ("CLOUDFLARE_BASE_URL", "http://localhost:1"),
         ]);
         assert_eq!(client.expect("a client").base_url(), "http://localhost:1");
+        let container = [
+            ("CLOUDFLARE_API_TOKEN", "t"),
+            ("CLOUDFLARE_BASE_URL", "http://emulator:8787"),
+        ];
+        let refused = build(&container).expect_err("is plain http").to_string();
+        assert!(
+            refused.contains("SHIELDCERT_DANGER_PLAIN_HTTP_TO_ANY_HOST=1"),
+            "{refused}"
+        );
+        let allowed = [&container[..], &[(PLAIN_HTTP_VARIABLE, "1")]].concat();
+        let client = build(&allowed).expect("is allowed");
+        assert_eq!(client.base_url(), "http://emulator:8787");
         let refusals = [
             &[][..],
+            &[(PLAIN_HTTP_VARIABLE, "yes")],
             &[("CLOUDFLARE_API_TOKEN", "")],
             &[("CLOUDFLARE_EMAIL", "a")],
             &[("CLOUDFLARE_API_KEY", "k")],
@@ -328,6 +385,7 @@ mod tests {
         .map(|variables| build(variables).expect_err("is refused").to_string());
         insta::assert_snapshot!(refusals.join("\n"), @r#"
         credentials: CLOUDFLARE_API_TOKEN is not set; set it to a token with the permission "SSL and Certificates: Edit"
+        SHIELDCERT_DANGER_PLAIN_HTTP_TO_ANY_HOST: "yes" is neither 1 nor 0
         credentials: CLOUDFLARE_API_TOKEN is not set; set it to a token with the permission "SSL and Certificates: Edit"
         credentials: CLOUDFLARE_EMAIL is set but CLOUDFLARE_API_KEY is not; set both, or better CLOUDFLARE_API_TOKEN alone
         credentials: CLOUDFLARE_API_KEY is set but CLOUDFLARE_EMAIL is not; set both, or better CLOUDFLARE_API_TOKEN alone
@@ -353,6 +411,23 @@ mod tests {
         let key = Client::builder().email_and_key("a@example.com", "k");
         let error = key.http_client(own()).build().expect_err("is refused");
         assert!(error.to_string().contains("http_builder"), "{error}");
+    }
+
+    #[test]
+    fn a_ca_file_that_cannot_be_used_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let build = |name: &str| {
+            let builder = Client::builder()
+                .token("t")
+                .ca_file(folder.path().join(name));
+            let error = builder.build().expect_err(name).to_string();
+            error.replace(&*folder.path().to_string_lossy(), "FOLDER")
+        };
+        std::fs::write(folder.path().join("empty.pem"), "").expect("is written");
+        let key = include_str!("../../tests/data/openssl-p256.key.pem");
+        std::fs::write(folder.path().join("key.pem"), key).expect("is written");
+        let errors = ["none.pem", "empty.pem", "key.pem"].map(build);
+        insta::assert_snapshot!(errors.join("\n"), @"");
     }
 
     #[test]

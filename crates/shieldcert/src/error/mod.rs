@@ -422,7 +422,7 @@ impl fmt::Display for OptionalText<'_> {
 }
 
 /// The text of an I/O error without the number that the standard library adds.
-struct IoCause<'a>(&'a io::Error);
+pub(crate) struct IoCause<'a>(pub(crate) &'a io::Error);
 
 impl fmt::Display for IoCause<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -25,6 +26,11 @@ pub(crate) trait Envelope: Sized {
 
     /// Returns the content, or says what is wrong.
     fn read(self, redactor: &Redactor) -> Result<Self::Content, String>;
+
+    /// Returns the content of a success without a body (204), if the operation can do without.
+    fn read_nothing() -> Option<Self::Content> {
+        None
+    }
 
     /// Reads the content from an envelope that does not fit the generated types.
     fn read_leniently(envelope: &Members<'_>, redactor: &Redactor)
@@ -68,6 +74,14 @@ pub(crate) fn read<E: Envelope>(
             result: envelope
                 .read(redactor)
                 .or_else(|problem| invalid(&problem, body)),
+        };
+    }
+    if call.status == Some(StatusCode::NO_CONTENT)
+        && let Some(content) = E::read_nothing()
+    {
+        return Reading {
+            is_envelope: false,
+            result: Ok(content),
         };
     }
     let Ok(members) = serde_json::from_slice::<Members<'_>>(&body) else {

@@ -1,11 +1,9 @@
 //! TLS handshakes, each on its own task, so that a slow client does not delay others.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
+use axum::serve::Listener;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
@@ -16,15 +14,22 @@ const BACKLOG: usize = 64;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Responses are small: waiting to fill a packet only delays them.
+pub(crate) fn set_nodelay(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "could not set TCP_NODELAY");
+    }
+}
+
 /// Accepts TLS connections.
-pub(super) struct EdgeListener {
+pub(crate) struct TlsListener {
     ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
     address: SocketAddr,
     accepting: tokio::task::JoinHandle<()>,
 }
 
-impl EdgeListener {
-    pub(super) fn start(
+impl TlsListener {
+    pub(crate) fn start(
         mut listener: TcpListener,
         address: SocketAddr,
         acceptor: TlsAcceptor,
@@ -34,12 +39,13 @@ impl EdgeListener {
             loop {
                 // Axum's listener logs failures and accepts again.
                 let (stream, address) = Listener::accept(&mut listener).await;
+                set_nodelay(&stream);
                 let (acceptor, handshaken) = (acceptor.clone(), handshaken.clone());
                 tokio::spawn(async move {
                     match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
                         Ok(Ok(stream)) => drop(handshaken.send((stream, address)).await),
-                        Ok(Err(error)) => tracing::debug!(%error, "a handshake failed at the edge"),
-                        Err(_) => tracing::debug!("a handshake timed out at the edge"),
+                        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                        Err(_) => tracing::debug!("a TLS handshake timed out"),
                     }
                 });
             }
@@ -52,13 +58,13 @@ impl EdgeListener {
     }
 }
 
-impl Drop for EdgeListener {
+impl Drop for TlsListener {
     fn drop(&mut self) {
         self.accepting.abort();
     }
 }
 
-impl Listener for EdgeListener {
+impl Listener for TlsListener {
     type Io = TlsStream<TcpStream>;
     type Addr = SocketAddr;
 
@@ -72,19 +78,5 @@ impl Listener for EdgeListener {
 
     fn local_addr(&self) -> std::io::Result<SocketAddr> {
         Ok(self.address)
-    }
-}
-
-/// The certificate that the client of a connection presented, in DER.
-#[derive(Clone)]
-pub(super) struct Presented(pub(super) Option<Arc<[u8]>>);
-
-impl Connected<IncomingStream<'_, EdgeListener>> for Presented {
-    fn connect_info(stream: IncomingStream<'_, EdgeListener>) -> Self {
-        let (_, connection) = stream.io().get_ref();
-        let first = connection
-            .peer_certificates()
-            .and_then(|chain| chain.first());
-        Self(first.map(|certificate| certificate.as_ref().into()))
     }
 }

@@ -1,0 +1,20 @@
+//! What is logged.
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use super::usage::exit_with_usage_error;
+
+const VARIABLE: &str = "RUST_LOG";
+
+/// The filter of the environment variable, or else the informational messages.
+pub(crate) fn from_environment() -> Targets {
+    let text = std::env::var(VARIABLE).unwrap_or_default();
+    if text.is_empty() {
+        return Targets::new().with_default(LevelFilter::INFO);
+    }
+    text.parse().unwrap_or_else(|error| {
+        exit_with_usage_error(&format!(
+            "invalid value {text:?} in {VARIABLE}: {error}; write a level, or MODULE=LEVEL, separated by commas"
+        ))
+    })
+}

@@ -1,0 +1,115 @@
+//! The log, on standard error.
+//!
+//! A line never blocks who logs it: whoever started the process may not read its standard error, as test fixtures with
+//! pipes do. Lines that find no room are dropped and counted.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// How many lines wait to be written.
+const MAX_WAITING: usize = 4_096;
+
+/// How long the last lines may take when the process ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// A log that is being written.
+pub(crate) struct Log {
+    writer: Writer,
+}
+
+#[derive(Clone)]
+struct Writer {
+    messages: SyncSender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+enum Message {
+    Line(Vec<u8>),
+    /// Everything before this was written once the other end of the sender is dropped.
+    Flush(SyncSender<()>),
+}
+
+impl Log {
+    /// Logs from now on what the filter lets pass.
+    pub(crate) fn start(filter: Targets) -> io::Result<Self> {
+        let (messages, waiting) = sync_channel(MAX_WAITING);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let writer = Writer {
+            messages,
+            dropped: dropped.clone(),
+        };
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || write_all(&waiting, &dropped))?;
+        let layer = tracing_subscriber::fmt::layer()
+            .with_writer(writer.clone())
+            .with_ansi(io::stderr().is_terminal())
+            .with_target(false);
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(layer)
+            .init();
+        Ok(Self { writer })
+    }
+
+    /// Waits until the lines so far are written, but not for long.
+    pub(crate) fn flush(&self) {
+        let (done, written) = sync_channel(1);
+        if self.writer.messages.try_send(Message::Flush(done)).is_ok() {
+            // An error means that it is done, or takes too long.
+            let _ = written.recv_timeout(FLUSH_TIMEOUT);
+        }
+    }
+}
+
+fn write_all(waiting: &Receiver<Message>, dropped: &AtomicU64) {
+    let mut err = io::stderr();
+    for message in waiting {
+        let line = match message {
+            Message::Line(line) => line,
+            Message::Flush(done) => {
+                drop(done);
+                continue;
+            }
+        };
+        let missing = dropped.swap(0, Ordering::Relaxed);
+        if missing > 0 {
+            // If nobody reads it anymore, nothing can be done.
+            let _ = writeln!(
+                err,
+                "{missing} lines of the log were dropped, because standard error was not read"
+            );
+        }
+        let _ = err.write_all(&line);
+    }
+}
+
+impl<'a> MakeWriter<'a> for Writer {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// Takes one line at a time: the formatter writes each as a whole.
+impl Write for Writer {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if let Err(TrySendError::Full(_)) = self.messages.try_send(Message::Line(line.to_vec())) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
