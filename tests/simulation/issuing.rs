@@ -173,7 +173,7 @@ impl Task {
         let (world, csr, mut random) = (self.world.clone(), csr.clone(), self.random.fork());
         let network = self.network.clone();
         tokio::spawn(async move {
-            if random.bool() {
+            if random.u8(0..3) == 0 {
                 sleep(Duration::from_millis(random.u64(0..60_000))).await;
             } else {
                 let again = network.count_creates() + 2;

@@ -48,12 +48,13 @@ impl Settings {
             1..6 => random.usize(25..100),
             _ => random.usize(0..25),
         };
-        let lateness = match random.u8(0..12) {
-            0 => Lateness::Unbounded,
-            1..4 => Lateness::Often,
-            _ => Lateness::Seldom,
+        let focus = match random.u8(0..12) {
+            0 => Focus::LateUnbounded,
+            1..3 => Focus::Late,
+            3..5 => Focus::Lost,
+            _ => Focus::None,
         };
-        let acts_after_settle_window = matches!(lateness, Lateness::Unbounded);
+        let acts_after_settle_window = matches!(focus, Focus::LateUnbounded);
         let lag = random.u64(
             1..if acts_after_settle_window {
                 120
@@ -62,7 +63,7 @@ impl Settings {
             },
         );
         let quirks = draw_quirks(random, lag);
-        let chaos = draw_chaos(random, lateness, lag);
+        let chaos = draw_chaos(random, focus, lag);
         let all = format!("{chaos}, {quirks}");
         Self {
             order: pick(
@@ -99,14 +100,27 @@ impl Settings {
     }
 }
 
-/// How often, and by how much, the service acts on a request after the response to it.
+/// Which faults of requests to issue a seed is about.
 #[derive(Clone, Copy)]
-enum Lateness {
-    Seldom,
-    /// Mostly, and often right before the settle window ends.
-    Often,
-    /// Perhaps after the settle window.
-    Unbounded,
+enum Focus {
+    None,
+    /// The service does not act, and the client can't know.
+    Lost,
+    /// The service acts after the response, often right before the settle window ends.
+    Late,
+    /// Perhaps after the settle window. Also, a later request is refused.
+    LateUnbounded,
+}
+
+impl Focus {
+    fn is_about(self, fault: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::Lost => ["lose-request", "reset", "502-before"].contains(&fault),
+            Self::Late => fault.starts_with("late"),
+            Self::LateUnbounded => fault.starts_with("late") || fault == "quota",
+        }
+    }
 }
 
 /// Within so many seconds the service acts and lists. The settle window is 75 seconds, and requests take their time.
@@ -201,6 +215,10 @@ fn draw_quirks(random: &mut Rng, lag: u64) -> String {
     if random.u8(0..4) == 0 {
         quirks.push(&"list-csr=null");
     }
+    // Some pages are short, in the middle of the list.
+    if random.u8(0..6) == 0 {
+        quirks.push(&"cut=4");
+    }
     // Two notations of one field at once are none.
     let mut names = BTreeSet::new();
     quirks.retain(|quirk| names.insert(quirk.split_once('=').map_or(**quirk, |(name, _)| name)));
@@ -220,25 +238,17 @@ fn draw_quirks(random: &mut Rng, lag: u64) -> String {
 }
 
 /// Draws some of the faults, with their shares. Few at once, so that each gets to show what it does alone.
-fn draw_chaos(random: &mut Rng, lateness: Lateness, lag: u64) -> String {
+fn draw_chaos(random: &mut Rng, focus: Focus, lag: u64) -> String {
     let mut rows = catalogue::rows();
     random.shuffle(&mut rows);
-    let is_late = |row: &catalogue::Row| row.name.starts_with("late");
-    let count = match lateness {
-        Lateness::Seldom => random.usize(1..=8),
-        Lateness::Often => {
-            rows.sort_by_key(|row| !is_late(row));
-            random.usize(1..=4)
-        }
-        // Something is late, and a later request is refused.
-        Lateness::Unbounded => {
-            rows.sort_by_key(|row| !is_late(row) && row.name != "quota");
-            random.usize(3..=6)
-        }
-    };
-    rows.truncate(count);
+    rows.sort_by_key(|row| !focus.is_about(&row.name));
+    rows.truncate(random.usize(match focus {
+        Focus::None => 1..=8,
+        Focus::Lost | Focus::Late => 1..=4,
+        Focus::LateUnbounded => 3..=6,
+    }));
     // What goes wrong with requests to issue alone can be looked into.
-    let is_about_issues = !matches!(lateness, Lateness::Seldom) || random.u8(0..4) == 0;
+    let is_about_issues = !matches!(focus, Focus::None) || random.u8(0..4) == 0;
     let (operation, shares) = match is_about_issues {
         true => ("create: ", [30.0, 50.0, 70.0, 90.0, 90.0]),
         false => ("", [0.0, 5.0, 15.0, 30.0, 50.0]),
@@ -247,8 +257,8 @@ fn draw_chaos(random: &mut Rng, lateness: Lateness, lag: u64) -> String {
     let terms = rows.iter().map(|row| {
         let argument = pick(random, &row.arguments);
         let argument = match &*row.name {
-            "late" | "late-lost" => &match lateness {
-                Lateness::Unbounded => "1s..240s".to_owned(),
+            "late" | "late-lost" => &match focus {
+                Focus::LateUnbounded => "1s..240s".to_owned(),
                 _ => {
                     let latest = MAX_LATENESS - lag.max(MIN_LAG);
                     let earliest = pick(random, &[1, latest - 3]);

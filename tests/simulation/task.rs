@@ -57,6 +57,7 @@ impl Task {
             &mut self.random,
             &[
                 StatusFilter::All,
+                StatusFilter::All,
                 StatusFilter::Active,
                 StatusFilter::Revoked,
             ],

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
@@ -62,11 +62,19 @@ impl Log {
 
     /// Waits until the lines so far are written, but not for long.
     pub(crate) fn flush(&self) {
+        const INTERVAL: Duration = Duration::from_millis(5);
+        let until = Instant::now() + FLUSH_TIMEOUT;
         let (done, written) = sync_channel(1);
-        if self.writer.messages.try_send(Message::Flush(done)).is_ok() {
-            // An error means that it is done, or takes too long.
-            let _ = written.recv_timeout(FLUSH_TIMEOUT);
+        let mut flush = Message::Flush(done);
+        while let Err(TrySendError::Full(again)) = self.writer.messages.try_send(flush) {
+            if Instant::now() >= until {
+                return;
+            }
+            flush = again;
+            std::thread::sleep(INTERVAL);
         }
+        // An error means that it is done, or takes too long.
+        let _ = written.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
 }
 

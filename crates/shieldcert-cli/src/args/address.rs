@@ -9,8 +9,9 @@ pub(crate) fn parse(text: &str) -> Result<SocketAddr, String> {
     }
     let addresses = text
         .to_socket_addrs()
-        .map_err(|error| match text.contains(':') {
-            true => format!("it can't be listened on ({error}); write a host and a port"),
+        .map_err(|_| match text.contains(':') {
+            true => "its host is not known, or its port is no number; write a host and a port"
+                .to_owned(),
             false => format!("it has no port; write {text}:PORT, where port 0 takes any free one"),
         })?;
     // Of both, most tests mean the IPv4 address of localhost.

@@ -162,12 +162,18 @@ impl Emulator {
         }
         let log = Log::start(self.log_filter())
             .map_err(|error| format!("can't start the thread that writes the log: {error}"))?;
-        let served = self.serve().await;
+        let reason = self.serve().await;
+        if let Ok(reason) = reason {
+            // Makes room for the last line.
+            log.flush();
+            tracing::info!(reason, "stopped");
+        }
         log.flush();
-        served
+        reason.map(|_| ())
     }
 
-    async fn serve(self) -> Result {
+    /// Serves until there is a reason to stop, and returns that.
+    async fn serve(self) -> Result<&'static str> {
         // Before the emulator is ready: a signal right after that must stop it cleanly.
         let stop = self
             .stop_reason()
@@ -176,10 +182,7 @@ impl Emulator {
         let mut stop = pin!(stop);
         let emulator = tokio::select! {
             emulator = builder.start() => emulator?,
-            reason = &mut stop => {
-                tracing::info!(reason, "stopped");
-                return Ok(());
-            }
+            reason = &mut stop => return Ok(reason),
         };
         let address = emulator.address();
         if !address.ip().is_loopback() {
@@ -195,8 +198,7 @@ impl Emulator {
         print(&format!("listening on {}\n", emulator.base_url()))?;
         let reason = stop.await;
         emulator.shutdown().await;
-        tracing::info!(reason, "stopped");
-        Ok(())
+        Ok(reason)
     }
 
     fn log_filter(&self) -> Targets {

@@ -4,4 +4,4 @@
 pub(crate) mod emulator;
 
 /// What a command ends with. The error's message is printed; it holds its cause.
-pub(crate) type Result = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
+pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
