@@ -45,7 +45,7 @@ impl Settings {
     pub(super) fn draw(random: &mut Rng) -> Self {
         let size = match random.u8(0..80) {
             0 => random.usize(100..300),
-            1..6 => random.usize(25..100),
+            1..20 => random.usize(25..100),
             _ => random.usize(0..25),
         };
         let focus = match random.u8(0..12) {
