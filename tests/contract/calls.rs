@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use httpmock::MockServer;
 use serde_json::json;
-use shieldcert::{Client, Error, RetryPolicy, Status, StatusFilter, Zone};
+use shieldcert::{Client, Csr, Error, RetryPolicy, Status, StatusFilter, Zone};
 use shieldcert_api::types;
 use shieldcert_emulator::{Emulator, Fault, Operation, ScriptedFault};
 use shieldcert_httpmock::MockServerExt;
-use shieldcert_tests::kit::{ID, TOKEN, ZONE, id, key_and_csr, zone};
+use shieldcert_tests::kit::tap::Tap;
+use shieldcert_tests::kit::{ID, TOKEN, ZONE, id, key_and_csr, zone, zone_through};
 
 fn zone_of(server: &MockServer) -> Zone {
     let builder = Client::builder().token(TOKEN).base_url(server.base_url());
@@ -197,4 +198,21 @@ async fn issue_says_when_the_outcome_is_unknown() {
     );
     assert!(error.is_ambiguous());
     assert_eq!(emulator.history().count(Operation::Create), 1);
+}
+
+/// Names and key usages that a CSR asks for are the service's to judge.
+#[tokio::test]
+async fn a_csr_is_sent_as_it_is_with_its_extensions_and_attributes() {
+    let pem = include_str!("../../crates/shieldcert/tests/data/openssl-extensions.csr.pem");
+    let csr = Csr::from_pem(pem).expect("a CSR");
+    let tap = Tap::new(Emulator::builder().build().expect("builds").transport());
+    let issued = zone_through(tap.clone()).issue(&csr).await;
+    let requests = tap.requests();
+    let body: serde_json::Value = serde_json::from_slice(requests[0].body()).expect("JSON");
+    let sent = pem::parse(body["csr"].as_str().expect("text")).expect("PEM");
+    let given = pem::parse(pem).expect("PEM");
+    assert_eq!(sent.contents(), given.contents());
+    let shown = issued.expect("is issued").certificate;
+    let shown = Csr::from_pem(shown.csr_pem().expect("a CSR"));
+    assert_eq!(shown.expect("a CSR").der(), given.contents());
 }

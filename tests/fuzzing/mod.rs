@@ -185,9 +185,13 @@ pub fn csr(data: &[u8]) {
 
 /// Feeds a private key, in PEM or DER.
 pub fn key(data: &[u8]) {
-    for key in [PrivateKey::from_pem(data), PrivateKey::from_pkcs8(data)]
-        .into_iter()
-        .flatten()
+    for key in [
+        PrivateKey::from_pem(data),
+        PrivateKey::from_pkcs8(data),
+        PrivateKey::from_encrypted_pem(data, "secret"),
+    ]
+    .into_iter()
+    .flatten()
     {
         let again = PrivateKey::from_pem(&*key.to_pem()).expect("what was written is read");
         assert_eq!(again.public_key(), key.public_key());
@@ -242,4 +246,9 @@ pub fn chaos(data: &[u8]) {
         round_trip::<Script>(text);
         round_trip::<RateLimit>(text);
     }
+}
+
+/// Feeds a PKCS#12 file.
+pub fn pkcs12(data: &[u8]) {
+    format(Identity::from_pkcs12(data, "secret"));
 }

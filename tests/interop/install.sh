@@ -14,6 +14,7 @@ need() { # command package...
 need curl curl
 need openssl openssl
 need jq jq
+need keytool default-jre-headless
 need node nodejs
 need npm npm
 # Debian's python3 comes without the part that makes environments.

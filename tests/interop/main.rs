@@ -1,8 +1,14 @@
 //! Other clients run the lifecycle of certificates against the emulator: the official SDKs for Python and TypeScript,
-//! curl with openssl, and Schemathesis with the spec.
+//! curl with openssl, and Schemathesis with the spec. The files of openssl and Java's keytool are read, and theirs read
+//! ours.
 //!
 //! `tests/interop/install.sh` installs them. If one is missing, its test prints `skipped: …` and passes, or fails where
 //! `SHIELDCERT_INTEROP=require` is set, as it is in `.ci/run`.
+
+mod csrs;
+mod keys;
+mod pkcs12;
+mod tools;
 
 use std::fs::File;
 use std::io::{Seek, Write};

@@ -80,6 +80,8 @@ pub use pki::csr::Csr;
 pub use pki::identity::Identity;
 #[cfg(feature = "keys")]
 pub use pki::key::{KeyAlgorithm, PrivateKey};
+#[cfg(feature = "pkcs12")]
+pub use pki::pkcs12::{Pkcs12Options, Pkcs12Profile};
 #[cfg(feature = "keys")]
 pub use pki::subject::Subject;
 pub use pki::x509::X509Certificate;
@@ -151,6 +153,8 @@ mod tests {
             is_send_and_sync::<PrivateKey>();
             is_send_and_sync::<Subject>();
         }
+        #[cfg(feature = "pkcs12")]
+        is_send_and_sync::<Pkcs12Options>();
     }
 
     #[allow(dead_code)]

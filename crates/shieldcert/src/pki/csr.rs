@@ -79,9 +79,8 @@ impl Csr {
             )));
         }
         let request = parse(der)?;
-        let strength = request
-            .rsa_bits()
-            .map_err(|error| invalid(der::describe(error)))?;
+        let strength =
+            der::rsa_bits(&request.public_key).map_err(|error| invalid(der::describe(error)))?;
         if let Some(bits) = strength.filter(|bits| *bits < MIN_RSA_BITS) {
             return Err(invalid(format!(
                 "its RSA key is too weak: it has {bits} bits; make one with 2,048 or more"

@@ -1,10 +1,14 @@
 //! What this crate reads from X.509 certificates and certificate signing requests in DER.
 
+#[cfg(feature = "keys")]
+use der::asn1::OctetStringRef;
 use der::asn1::{AnyRef, BitStringRef, IntRef, ObjectIdentifier, UintRef};
 use der::{Decode, ErrorKind, Reader, SliceReader, Tag, TagNumber, Tagged};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+#[cfg(feature = "keys")]
+use zeroize::Zeroizing;
 
 use super::name::Name;
 
@@ -47,27 +51,9 @@ impl Request {
         })
     }
 
-    /// Returns the length of an RSA key. `None` for other keys.
-    pub(super) fn rsa_bits(&self) -> der::Result<Option<usize>> {
-        let PublicKey { kind, key } = PublicKey::parse(&self.public_key)?;
-        let mut reader = SliceReader::new(kind)?;
-        if ObjectIdentifier::decode(&mut reader)? != RSA {
-            return Ok(None);
-        }
-        AnyRef::from_der(key)?.sequence(|reader| {
-            let modulus = UintRef::decode(reader)?;
-            let _exponent = UintRef::decode(reader)?;
-            let bytes = modulus.as_bytes();
-            let unused = bytes
-                .first()
-                .map_or(0, |byte| byte.leading_zeros() as usize);
-            Ok(Some(8 * bytes.len() - unused))
-        })
-    }
-
     /// Whether the signature is the public key's. `None` if ring does not verify this kind of key or signature.
     pub(super) fn verify_signature(&self) -> der::Result<Option<bool>> {
-        if self.rsa_bits()? > Some(MAX_RSA_BITS) {
+        if rsa_bits(&self.public_key)? > Some(MAX_RSA_BITS) {
             return Ok(None);
         }
         let PublicKey { kind, key } = PublicKey::parse(&self.public_key)?;
@@ -79,6 +65,24 @@ impl Request {
             .map(|known| known.verify_signature(key, &self.signed, &self.signature));
         Ok(outcome.map(|verified| verified.is_ok()))
     }
+}
+
+/// Returns the length of the RSA key in a SubjectPublicKeyInfo, in bits. `None` for other keys.
+pub(super) fn rsa_bits(public_key: &[u8]) -> der::Result<Option<usize>> {
+    let PublicKey { kind, key } = PublicKey::parse(public_key)?;
+    let mut reader = SliceReader::new(kind)?;
+    if ObjectIdentifier::decode(&mut reader)? != RSA {
+        return Ok(None);
+    }
+    AnyRef::from_der(key)?.sequence(|reader| {
+        let modulus = UintRef::decode(reader)?;
+        let _exponent = UintRef::decode(reader)?;
+        let bytes = modulus.as_bytes();
+        let unused = bytes
+            .first()
+            .map_or(0, |byte| byte.leading_zeros() as usize);
+        Ok(Some(8 * bytes.len() - unused))
+    })
 }
 
 /// A parsed SubjectPublicKeyInfo.
@@ -194,15 +198,51 @@ fn parse_time(text: &str) -> Option<Timestamp> {
     TimeZone::UTC.to_timestamp(time).ok()
 }
 
-/// Returns the DER of the curve's object identifier in a SEC1 key (RFC 5915). `None` if it names none.
+/// A parsed SEC1 key (RFC 5915).
 #[cfg(feature = "keys")]
-pub(super) fn curve_of_sec1(key: &[u8]) -> der::Result<Option<Vec<u8>>> {
-    AnyRef::from_der(key)?.sequence(|reader| {
+pub(super) struct Sec1<'a> {
+    /// With its frame.
+    #[cfg(feature = "pkcs12")]
+    pub(super) secret: &'a [u8],
+    /// The curve's object identifier, with its frame. `None` if the key names no curve.
+    pub(super) curve: Option<&'a [u8]>,
+    pub(super) has_public_key: bool,
+}
+
+#[cfg(feature = "keys")]
+impl<'a> Sec1<'a> {
+    pub(super) fn parse(key: &'a [u8]) -> der::Result<Self> {
+        AnyRef::from_der(key)?.sequence(|reader| {
+            let _version = u8::decode(reader)?;
+            let _secret = reader.tlv_bytes()?;
+            Ok(Self {
+                #[cfg(feature = "pkcs12")]
+                secret: _secret,
+                curve: read_optional(reader, 0)?.map(|curve| curve.value()),
+                has_public_key: read_optional(reader, 1)?.is_some(),
+            })
+        })
+    }
+}
+
+/// Returns the public key in the algorithm's own format, out of a SubjectPublicKeyInfo.
+#[cfg(feature = "pkcs12")]
+pub(super) fn parse_public_key(der: &[u8]) -> der::Result<&[u8]> {
+    Ok(PublicKey::parse(der)?.key)
+}
+
+/// Returns the algorithm of a PKCS#8 key (RFC 5958) and the key in the algorithm's own format.
+#[cfg(feature = "keys")]
+pub(super) fn parse_pkcs8(der: &[u8]) -> der::Result<(&[u8], &[u8])> {
+    AnyRef::from_der(der)?.sequence(|reader| {
         let _version = u8::decode(reader)?;
-        let _secret = reader.tlv_bytes()?;
-        let curve = read_optional(reader, 0)?.map(|curve| curve.value().to_vec());
-        read_optional(reader, 1)?;
-        Ok(curve)
+        let algorithm = reader.tlv_bytes()?;
+        let key = <&OctetStringRef>::decode(reader)?.as_bytes();
+        // Attributes, and the public key.
+        for number in [0, 1] {
+            read_optional(reader, number)?;
+        }
+        Ok((algorithm, key))
     })
 }
 
@@ -210,21 +250,27 @@ pub(super) fn curve_of_sec1(key: &[u8]) -> der::Result<Option<Vec<u8>>> {
 pub(super) const SEQUENCE: u8 = 0x30;
 #[cfg(feature = "keys")]
 pub(super) const OCTET_STRING: u8 = 0x04;
+#[cfg(feature = "pkcs12")]
+pub(super) const BIT_STRING: u8 = 0x03;
 
-/// Returns the tag and the length that precede so many bytes.
+/// Returns a value of these parts, with its tag and length before it. It is wiped when dropped: it may be a key.
 #[cfg(feature = "keys")]
-pub(super) fn header(tag: u8, length: usize) -> Vec<u8> {
+pub(super) fn frame(tag: u8, parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
     let bytes = length.to_be_bytes();
     let first = bytes.iter().position(|byte| *byte != 0);
     let significant = &bytes[first.unwrap_or(bytes.len() - 1)..];
-    match significant {
-        [length @ 0..=0x7f] => vec![tag, *length],
-        _ => {
-            let mut header = vec![tag, 0x80 | significant.len() as u8];
-            header.extend_from_slice(significant);
-            header
-        }
+    // Reserved as a whole, so that growing leaves no copy of a key behind.
+    let mut framed = Zeroizing::new(Vec::with_capacity(2 + bytes.len() + length));
+    framed.push(tag);
+    if length > 0x7f {
+        framed.push(0x80 | significant.len() as u8);
     }
+    framed.extend_from_slice(significant);
+    for part in parts {
+        framed.extend_from_slice(part);
+    }
+    framed
 }
 
 /// Says what is wrong with DER that does not parse.

@@ -61,16 +61,40 @@ impl Identity {
     /// certificate or the key is missing or damaged.
     pub fn from_pem(text: impl AsRef<[u8]>) -> Result<Self> {
         let text = text.as_ref();
-        let key = PrivateKey::from_pem(text)?;
-        let mut certificates = X509Certificate::all_from_pem(text)?;
+        Self::from_pem_and_key(text, PrivateKey::from_pem(text)?)
+    }
+
+    /// Reads the certificate and an encrypted key from one text in PEM, as `openssl pkcs12` writes them.
+    ///
+    /// The key is read as by [`PrivateKey::from_encrypted_pem`], and takes as long.
+    ///
+    /// # Errors
+    /// Returns the errors of [`from_pem`](Self::from_pem), and [`Error::InvalidInput`] if the password is wrong.
+    #[cfg(feature = "encrypted-keys")]
+    pub fn from_encrypted_pem(text: impl AsRef<[u8]>, password: impl AsRef<[u8]>) -> Result<Self> {
+        let text = text.as_ref();
+        Self::from_pem_and_key(text, PrivateKey::from_encrypted_pem(text, password)?)
+    }
+
+    fn from_pem_and_key(text: &[u8], key: PrivateKey) -> Result<Self> {
+        let certificates = X509Certificate::all_from_pem(text)?;
+        if certificates.is_empty() {
+            return Err(invalid(
+                "the text holds a private key but no certificate; add the certificate",
+            )
+            .into());
+        }
+        Self::find(certificates, key)
+    }
+
+    /// Finds the key's own certificate among these, and sorts the others into its chain.
+    pub(super) fn find(mut certificates: Vec<X509Certificate>, key: PrivateKey) -> Result<Self> {
         let own = certificates
             .iter()
             .position(|certificate| certificate.public_key() == key.public_key());
         let Some(own) = own else {
-            let first = certificates.first().ok_or_else(|| {
-                invalid("the text holds a private key but no certificate; add the certificate")
-            })?;
-            let subject = first.common_name().map(str::to_owned);
+            let first = certificates.first().and_then(X509Certificate::common_name);
+            let subject = first.map(str::to_owned);
             return Err(Error::KeyMismatch { subject });
         };
         let certificate = certificates.remove(own);

@@ -1,0 +1,213 @@
+//! PKCS#12 files: openssl and keytool read this crate's, and it reads theirs.
+
+use std::path::Path;
+
+use shieldcert::{Identity, Pkcs12Options, Pkcs12Profile};
+use shieldcert_emulator::Emulator;
+use shieldcert_tests::kit::{TOKEN, key_and_csr, zone_through};
+
+use super::tools::{are_installed, compare, run_script};
+
+const PASSWORD: &str = "changeit";
+
+/// Issues a certificate, and writes `certificate`, `chain`, `key` and `all` in PEM to this folder.
+async fn issue(folder: &Path) -> Identity {
+    let emulator = Emulator::builder().token(TOKEN).build().expect("builds");
+    let (key, csr) = key_and_csr("sensor-001");
+    let issued = zone_through(emulator.transport()).issue(&csr).await;
+    let certificate = issued.expect("is issued").certificate;
+    let pem = certificate.pem().expect("a certificate");
+    let all = [emulator.ca_pem(), &key.to_pem(), pem].concat();
+    for (name, text) in [
+        ("certificate", pem),
+        ("chain", emulator.ca_pem()),
+        ("key", &key.to_pem()),
+        ("all", &all),
+    ] {
+        std::fs::write(folder.join(name), text).expect("writes");
+    }
+    Identity::from_pem(all).expect("an identity")
+}
+
+#[tokio::test]
+async fn openssl_and_keytool_read_the_files() {
+    if !are_installed() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let identity = issue(folder.path()).await;
+    assert_eq!(identity.chain().len(), 1);
+    for (profile, encryption, mac) in [
+        (Pkcs12Profile::Modern, "AES-256-CBC", "MAC: sha256"),
+        (
+            Pkcs12Profile::Legacy,
+            "pbeWithSHA1And3-KeyTripleDES-CBC",
+            "MAC: sha1",
+        ),
+    ] {
+        let path = folder.path().join("p12");
+        let options = Pkcs12Options::new(PASSWORD).profile(profile);
+        let options = options.friendly_name("Sensor Eins");
+        identity.write_pkcs12(&path, &options).expect("writes");
+
+        // OpenSSL 3 has the old algorithms in a provider of its own.
+        let printed = run_script(
+            folder.path(),
+            r#"legacy=; ! openssl version | grep -q '^OpenSSL 3' || legacy=-legacy
+openssl pkcs12 -in p12 -passin pass:changeit -info -nodes $legacy -out read
+cat read
+openssl pkey -in read | diff - key
+[[ $(grep -c 'BEGIN CERTIFICATE' read) == 2 ]]
+! openssl pkcs12 -in p12 -passin pass:wrong -noout $legacy"#,
+        );
+        for expected in [encryption, mac, "friendlyName: Sensor Eins"] {
+            assert!(printed.contains(expected), "{expected}: {printed}");
+        }
+
+        let printed = run_script(
+            folder.path(),
+            "keytool -list -v -keystore p12 -storetype PKCS12 -storepass changeit",
+        );
+        for expected in [
+            "Alias name: sensor eins",
+            "Entry type: PrivateKeyEntry",
+            "Certificate chain length: 2",
+        ] {
+            assert!(printed.contains(expected), "{expected}: {printed}");
+        }
+    }
+}
+
+struct Row {
+    what: &'static str,
+    /// Writes the file `p12`, whose password is `changeit` if it has one.
+    script: &'static str,
+    /// The common name and the length of the chain, or a part of the message.
+    read: Result<&'static str, &'static str>,
+}
+
+const ROWS: &[Row] = &[
+    Row {
+        what: "openssl",
+        script: "openssl pkcs12 -export -in all -passout pass:changeit -out p12",
+        read: Ok("sensor-001 1"),
+    },
+    Row {
+        what: "openssl, the certificate alone",
+        script: "openssl pkcs12 -export -in certificate -inkey key -passout pass:changeit -out p12",
+        read: Ok("sensor-001 0"),
+    },
+    Row {
+        what: "openssl, triple DES",
+        script: "openssl pkcs12 -export -in all -certpbe PBE-SHA1-3DES -keypbe PBE-SHA1-3DES -macalg sha1 \
+            -passout pass:changeit -out p12",
+        read: Ok("sensor-001 1"),
+    },
+    Row {
+        what: "openssl, RC2 and triple DES, as OpenSSL 1 wrote",
+        script: "legacy=; ! openssl version | grep -q '^OpenSSL 3' || legacy=-legacy
+openssl pkcs12 -export $legacy -in all -certpbe PBE-SHA1-RC2-40 -keypbe PBE-SHA1-3DES -macalg sha1 \
+            -passout pass:changeit -out p12",
+        read: Ok("sensor-001 1"),
+    },
+    Row {
+        what: "openssl, AES-128 and SHA-512",
+        script: "openssl pkcs12 -export -in all -certpbe AES-128-CBC -keypbe AES-128-CBC -macalg sha512 \
+            -passout pass:changeit -out p12",
+        read: Ok("sensor-001 1"),
+    },
+    Row {
+        what: "openssl, PBES2 with triple DES",
+        script: "openssl pkcs12 -export -in all -certpbe DES-EDE3-CBC -keypbe DES-EDE3-CBC -passout pass:changeit -out p12",
+        read: Err("in an unsupported way; make PEM of it with `openssl pkcs12"),
+    },
+    Row {
+        what: "openssl, unencrypted",
+        script: "openssl pkcs12 -export -in all -certpbe NONE -keypbe NONE -passout pass:changeit -out p12",
+        read: Ok("sensor-001 1"),
+    },
+    Row {
+        what: "openssl, without a MAC",
+        script: "openssl pkcs12 -export -in all -nomac -passout pass:changeit -out p12",
+        read: Ok("sensor-001 1"),
+    },
+    Row {
+        what: "openssl, another password",
+        script: "openssl pkcs12 -export -in all -passout pass:other -out p12",
+        read: Err("the password is wrong"),
+    },
+    Row {
+        what: "openssl, another password and no MAC",
+        script: "openssl pkcs12 -export -in all -nomac -passout pass:other -out p12",
+        read: Err("the password is wrong"),
+    },
+    Row {
+        what: "openssl, no key",
+        script: "openssl pkcs12 -export -nokeys -in certificate -passout pass:changeit -out p12",
+        read: Err("it holds no private key"),
+    },
+    Row {
+        what: "openssl, no certificate",
+        script: "openssl pkcs12 -export -nocerts -inkey key -in key -passout pass:changeit -out p12",
+        read: Err("it holds a private key but no certificate"),
+    },
+    Row {
+        what: "cut off",
+        script: "openssl pkcs12 -export -in all -passout pass:changeit -out whole
+head -c 700 whole >p12",
+        read: Err("it is damaged or cut off"),
+    },
+    Row {
+        what: "keytool, P-256",
+        script: "java_key p12 -keyalg EC -groupname secp256r1 -alias 1",
+        read: Ok("sensor-001 0"),
+    },
+    Row {
+        what: "keytool, RSA",
+        script: "java_key p12 -keyalg RSA -keysize 2048 -alias 1",
+        read: Ok("sensor-001 0"),
+    },
+    Row {
+        what: "keytool, as before Java 17",
+        script: "java_key p12 -keyalg EC -groupname secp256r1 -alias 1 -J-Dkeystore.pkcs12.legacy",
+        read: Ok("sensor-001 0"),
+    },
+    Row {
+        what: "keytool, an imported chain",
+        script: "openssl pkcs12 -export -in all -name 1 -passout pass:changeit -out whole
+keytool -importkeystore -srckeystore whole -srcstoretype PKCS12 -srcstorepass changeit -destkeystore p12 \
+            -deststoretype PKCS12 -deststorepass changeit",
+        read: Ok("sensor-001 1"),
+    },
+    Row {
+        what: "keytool, two keys",
+        script: "java_key p12 -keyalg EC -groupname secp256r1 -alias 1
+java_key p12 -keyalg EC -groupname secp256r1 -alias 2",
+        read: Err("it holds 2 private keys"),
+    },
+];
+
+#[tokio::test]
+async fn files_of_openssl_and_keytool_are_read() {
+    if !are_installed() {
+        return;
+    }
+    let mut wrong = Vec::new();
+    for row in ROWS {
+        let folder = tempfile::tempdir().expect("a folder");
+        let issued = issue(folder.path()).await;
+        run_script(folder.path(), row.script);
+        let der = std::fs::read(folder.path().join("p12")).expect("is written");
+        let read = Identity::from_pkcs12(der, PASSWORD);
+        if let (Ok(read), true) = (&read, row.what.starts_with("openssl")) {
+            assert_eq!(read.key().to_pem(), issued.key().to_pem(), "{}", row.what);
+        }
+        let read = read.map(|read| {
+            let name = read.certificate().common_name().unwrap_or_default();
+            format!("{name} {}", read.chain().len())
+        });
+        let read = read.map_err(|error| error.to_string());
+        wrong.extend(compare(row.what, row.read, read));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
