@@ -1,11 +1,11 @@
-//! CSRs of openssl and keytool: what this crate reads in them, and whether the emulator issues for them as they are.
+//! CSRs of openssl, keytool, Python and Node: what this crate reads in them, and whether the emulator issues for them as they are.
 
 use bytes::Bytes;
 use shieldcert::{Csr, Transport};
 use shieldcert_emulator::Emulator;
 use shieldcert_tests::kit::{TOKEN, ZONE, zone_through};
 
-use super::tools::{are_installed, compare, run_script};
+use super::tools::{are_installed, are_packages_installed, compare, run_script};
 
 struct Row {
     what: &'static str,
@@ -169,15 +169,96 @@ keytool -certreq -alias 1 -storepass changeit -keystore store -ext san=dns:senso
     },
 ];
 
+const PACKAGES: &[Row] = &[
+    Row {
+        what: "cryptography, P-256 with extensions",
+        script: r#""$PYTHON" - >csr <<'END'
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+names = [(NameOID.ORGANIZATION_NAME, "Prüfer"), (NameOID.COMMON_NAME, "sensor-001")]
+csr = (
+    x509.CertificateSigningRequestBuilder()
+    .subject_name(x509.Name([x509.NameAttribute(*name) for name in names]))
+    .add_extension(x509.SubjectAlternativeName([x509.DNSName("sensor-001.example.com")]), critical=False)
+    .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    .sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+)
+print(csr.public_bytes(serialization.Encoding.PEM).decode())
+END"#,
+        read: Ok("O=Prüfer,CN=sensor-001"),
+        issued: ISSUED,
+    },
+    Row {
+        what: "cryptography, Ed25519 and joined attributes",
+        script: r#""$PYTHON" - >csr <<'END'
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+name = x509.Name.from_rfc4514_string("serialNumber=7+CN=sensor-001,O=Testers", {"serialNumber": x509.oid.NameOID.SERIAL_NUMBER})
+csr = x509.CertificateSigningRequestBuilder().subject_name(name)
+csr = csr.sign(ed25519.Ed25519PrivateKey.generate(), None)
+print(csr.public_bytes(serialization.Encoding.PEM).decode())
+END"#,
+        read: Ok("O=Testers,CN=sensor-001+serialNumber=7"),
+        issued: ISSUED,
+    },
+    Row {
+        what: "@peculiar/x509, P-256 with an extension",
+        script: r#"node - >csr <<'END'
+require('reflect-metadata');
+const x509 = require('@peculiar/x509');
+const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']).then(async (keys) => {
+  const extensions = [new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature)];
+  const name = 'O=Testers, CN=sensor-001';
+  const options = { name, keys, signingAlgorithm: algorithm, extensions };
+  console.log((await x509.Pkcs10CertificateRequestGenerator.create(options)).toString('pem'));
+});
+END"#,
+        read: Ok("O=Testers,CN=sensor-001"),
+        issued: ISSUED,
+    },
+    Row {
+        what: "@peculiar/x509, RSA 2048",
+        script: r#"node - >csr <<'END'
+require('reflect-metadata');
+const x509 = require('@peculiar/x509');
+const algorithm = {
+  name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256', publicExponent: new Uint8Array([1, 0, 1]), modulusLength: 2048,
+};
+crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']).then(async (keys) => {
+  const options = { name: 'CN=sensor-001', keys, signingAlgorithm: algorithm };
+  console.log((await x509.Pkcs10CertificateRequestGenerator.create(options)).toString('pem'));
+});
+END"#,
+        read: Ok("CN=sensor-001"),
+        issued: ISSUED,
+    },
+];
+
 #[tokio::test]
 async fn csrs_of_openssl_and_keytool() {
-    if !are_installed() {
-        return;
+    if are_installed() {
+        check(ROWS).await;
     }
+}
+
+#[tokio::test]
+async fn csrs_of_python_and_node() {
+    if are_packages_installed() {
+        check(PACKAGES).await;
+    }
+}
+
+async fn check(rows: &[Row]) {
     let emulator = Emulator::builder().token(TOKEN).build().expect("builds");
     let zone = zone_through(emulator.transport());
     let mut wrong = Vec::new();
-    for row in ROWS {
+    for row in rows {
         let folder = tempfile::tempdir().expect("a folder");
         run_script(folder.path(), row.script);
         let pem = std::fs::read(folder.path().join("csr")).expect("is written");

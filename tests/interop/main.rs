@@ -1,6 +1,6 @@
 //! Other clients run the lifecycle of certificates against the emulator: the official SDKs for Python and TypeScript,
-//! curl with openssl, and Schemathesis with the spec. The files of openssl and Java's keytool are read, and theirs read
-//! ours.
+//! curl with openssl, and Schemathesis with the spec. CSRs, keys and PKCS#12 files of openssl, Java's keytool, Python and
+//! Node are read, and they read ours.
 //!
 //! `tests/interop/install.sh` installs them. If one is missing, its test prints `skipped: …` and passes, or fails where
 //! `SHIELDCERT_INTEROP=require` is set, as it is in `.ci/run`.

@@ -1,4 +1,4 @@
-//! PKCS#12 files: openssl and keytool read this crate's, and it reads theirs.
+//! PKCS#12 files: openssl, keytool and Python read this crate's, and it reads theirs.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use shieldcert::{Identity, Pkcs12Options, Pkcs12Profile};
 use shieldcert_emulator::Emulator;
 use shieldcert_tests::kit::{TOKEN, key_and_csr, zone_through};
 
-use super::tools::{are_installed, compare, run_script};
+use super::tools::{are_installed, are_packages_installed, compare, run_script};
 
 const PASSWORD: &str = "changeit";
 
@@ -187,19 +187,100 @@ java_key p12 -keyalg EC -groupname secp256r1 -alias 2",
     },
 ];
 
+const PACKAGES: &[Row] = &[
+    Row {
+        what: "cryptography, its best encryption",
+        script: r#""$PYTHON" - >p12 <<'END'
+import sys
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import pkcs12
+
+[key, certificate, chain] = [open(file, "rb").read() for file in ["key", "certificate", "chain"]]
+file = pkcs12.serialize_key_and_certificates(
+    "prüfer".encode(),
+    serialization.load_pem_private_key(key, None),
+    x509.load_pem_x509_certificate(certificate),
+    [x509.load_pem_x509_certificate(chain)],
+    serialization.BestAvailableEncryption(b"changeit"),
+)
+sys.stdout.buffer.write(file)
+END"#,
+        read: Ok("sensor-001 1"),
+    },
+    Row {
+        what: "cryptography, triple DES",
+        script: r#""$PYTHON" - >p12 <<'END'
+import sys
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
+
+[key, certificate] = [open(file, "rb").read() for file in ["key", "certificate"]]
+encryption = (
+    PrivateFormat.PKCS12.encryption_builder()
+    .key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
+    .hmac_hash(hashes.SHA1())
+    .build(b"changeit")
+)
+file = pkcs12.serialize_key_and_certificates(
+    None, serialization.load_pem_private_key(key, None), x509.load_pem_x509_certificate(certificate), [], encryption
+)
+sys.stdout.buffer.write(file)
+END"#,
+        read: Ok("sensor-001 0"),
+    },
+];
+
 #[tokio::test]
-async fn files_of_openssl_and_keytool_are_read() {
-    if !are_installed() {
+async fn python_reads_the_files() {
+    if !are_packages_installed() {
         return;
     }
+    let folder = tempfile::tempdir().expect("a folder");
+    let identity = issue(folder.path()).await;
+    for profile in [Pkcs12Profile::Modern, Pkcs12Profile::Legacy] {
+        let options = Pkcs12Options::new(PASSWORD).profile(profile);
+        let path = folder.path().join("p12");
+        identity.write_pkcs12(&path, &options).expect("writes");
+        let printed = run_script(
+            folder.path(),
+            r#""$PYTHON" - <<'END'
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
+
+file = pkcs12.load_pkcs12(open("p12", "rb").read(), b"changeit")
+key = load_pem_private_key(open("key", "rb").read(), None)
+assert file.key.private_numbers() == key.private_numbers()
+print(file.cert.certificate.subject.rfc4514_string(), len(file.additional_certs))
+END"#,
+        );
+        assert_eq!(printed, "CN=sensor-001 1\n", "{profile:?}");
+    }
+}
+
+#[tokio::test]
+async fn files_of_openssl_and_keytool_are_read() {
+    if are_installed() {
+        check(ROWS).await;
+    }
+}
+
+#[tokio::test]
+async fn files_of_python_are_read() {
+    if are_packages_installed() {
+        check(PACKAGES).await;
+    }
+}
+
+async fn check(rows: &[Row]) {
     let mut wrong = Vec::new();
-    for row in ROWS {
+    for row in rows {
         let folder = tempfile::tempdir().expect("a folder");
         let issued = issue(folder.path()).await;
         run_script(folder.path(), row.script);
         let der = std::fs::read(folder.path().join("p12")).expect("is written");
         let read = Identity::from_pkcs12(der, PASSWORD);
-        if let (Ok(read), true) = (&read, row.what.starts_with("openssl")) {
+        if let (Ok(read), false) = (&read, row.script.contains("java_key")) {
             assert_eq!(read.key().to_pem(), issued.key().to_pem(), "{}", row.what);
         }
         let read = read.map(|read| {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::{is_installed, runs};
+use super::{installed, is_installed, runs};
 
 /// The distinguished name of what the tools make, unless a script says otherwise, and functions for the scripts.
 const PRELUDE: &str = r#"
@@ -34,6 +34,17 @@ pub(crate) fn are_installed() -> bool {
     is_installed("bash, keytool (of Java) or openssl", installed)
 }
 
+/// Whether Python's cryptography and Node's @peculiar/x509 can run, which the SDKs' tests use too.
+pub(crate) fn are_packages_installed() -> bool {
+    let node = installed().join("node/node_modules/@peculiar/x509");
+    let python = installed().join("venv/bin/python");
+    let can_run = python.exists() && node.exists() && runs("node", "--version");
+    is_installed(
+        "cryptography for Python, or @peculiar/x509 for Node",
+        can_run,
+    )
+}
+
 /// Runs a script of bash in this folder and returns what it prints, its messages included. Panics if it fails.
 pub(crate) fn run_script(folder: &Path, script: &str) -> String {
     let output = Command::new("bash")
@@ -43,6 +54,8 @@ pub(crate) fn run_script(folder: &Path, script: &str) -> String {
         // Messages in English, and names in UTF-8.
         .env("LC_ALL", "C.UTF-8")
         .env_remove("OPENSSL_CONF")
+        .env("PYTHON", installed().join("venv/bin/python"))
+        .env("NODE_PATH", installed().join("node/node_modules"))
         .stdin(Stdio::null())
         .output()
         .expect("bash is there");
