@@ -75,6 +75,7 @@ feed! {
     no_key_makes_the_client_panic: key, 500;
     no_certificate_makes_the_client_panic: certificate, 2000;
     no_identity_makes_the_client_panic: identity, 500;
+    no_pkcs12_file_makes_the_client_panic: pkcs12, 2000;
     no_option_makes_the_emulator_panic: chaos, 2000;
 }
 
@@ -83,17 +84,9 @@ feed! {
 fn no_encrypted_key_makes_the_client_panic() {
     let aes = include_str!("../../crates/shieldcert/tests/data/openssl-p256.encrypted.key.pem");
     let triple_des = include_str!("../../crates/shieldcert/tests/data/openssl-p256.3des.key.pem");
-    let [aes, triple_des] = [aes, triple_des].map(|pem| pem::parse(pem).expect("PEM"));
-    feed(2000, &[aes.contents(), triple_des.contents()], |der| {
+    let keys = [aes, triple_des].map(|pem| pem::parse(pem).expect("PEM").into_contents());
+    feed(2000, &keys, |der| {
         let pem = pem::encode(&pem::Pem::new("ENCRYPTED PRIVATE KEY", der));
         fuzzing::key(pem.as_bytes());
     });
-}
-
-#[test]
-fn no_pkcs12_file_makes_the_client_panic() {
-    // Without a MAC, which would refuse every change at once.
-    let file: &[u8] = include_bytes!("../../crates/shieldcert/tests/data/openssl-nomac.p12");
-    let plain: &[u8] = include_bytes!("../../crates/shieldcert/tests/data/openssl-unencrypted.p12");
-    feed(2000, &[file, plain], fuzzing::pkcs12);
 }
