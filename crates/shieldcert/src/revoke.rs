@@ -156,12 +156,12 @@ impl Transition {
         };
         // The service may refuse a repetition because it has acted on the attempt before it.
         let is_unclear = error.call().is_some_and(|call| call.earlier_unclear);
-        if is_unclear && !error.is_retryable() {
-            if let Ok(certificate) = self.get().await
-                && self.target.is_approached_by(certificate.status())
-            {
-                return Ok(certificate);
-            }
+        if is_unclear
+            && !error.is_retryable()
+            && let Ok(certificate) = self.get().await
+            && self.target.is_approached_by(certificate.status())
+        {
+            return Ok(certificate);
         }
         Err(error)
     }
@@ -186,7 +186,7 @@ impl Transition {
                         .await
                 }
             };
-            response.and_then(|response| response.map(Change))
+            response?.map(Change)
         });
         match response.await? {
             (Some(certificate), call) => of_id(certificate, &self.id, call),

@@ -1,11 +1,12 @@
 //! Certificate signing requests: which are accepted, and what is read from them.
 
-use rcgen::SubjectPublicKeyInfo;
-use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::der_parser::asn1_rs::{Any, BitString, Class, Tag};
 use x509_parser::error::X509Error;
 use x509_parser::oid_registry::{OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
+use x509_parser::verify::verify_signature;
+use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Name};
 
 use crate::assumptions::MIN_RSA_BITS;
 
@@ -18,7 +19,7 @@ const OTHER_LABEL: &str = "NEW CERTIFICATE REQUEST";
 pub(crate) struct Csr {
     /// In DER, as it came.
     pub(crate) subject: Vec<u8>,
-    pub(crate) public_key: SubjectPublicKeyInfo,
+    pub(crate) public_key: rcgen::SubjectPublicKeyInfo,
     /// PEM with CRLF line ends, as the service returns every CSR.
     pub(crate) pem: String,
 }
@@ -53,35 +54,81 @@ impl Csr {
         if ![LABEL, OTHER_LABEL].contains(&block.tag()) {
             return Err(CsrError::OtherLabel(block.tag().to_owned()));
         }
-        let (rest, request) = X509CertificationRequest::from_der(block.contents())
-            .map_err(|_| CsrError::NotPkcs10)?;
-        if !rest.is_empty() {
-            return Err(CsrError::NotPkcs10);
-        }
-        let info = &request.certification_request_info;
+        let request = Request::parse(block.contents()).ok_or(CsrError::NotPkcs10)?;
         // The key before the signature: verification would report a weak key as an invalid signature.
-        if let Ok(PublicKey::RSA(key)) = info.subject_pki.parsed()
+        if let Ok(PublicKey::RSA(key)) = request.public_key.parsed()
             && !(MIN_RSA_BITS..=8192).contains(&key.key_size())
         {
             return Err(CsrError::RsaSize(key.key_size()));
         }
-        let public_key =
-            SubjectPublicKeyInfo::from_der(info.subject_pki.raw).map_err(|_| CsrError::KeyType)?;
+        let public_key = rcgen::SubjectPublicKeyInfo::from_der(request.public_key.raw)
+            .map_err(|_| CsrError::KeyType)?;
         let weak = [OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA];
-        if weak.contains(&request.signature_algorithm.algorithm) {
+        if weak.contains(&request.algorithm.algorithm) {
             return Err(CsrError::SignatureAlgorithm);
         }
-        request.verify_signature().map_err(|error| match error {
+        let verified = verify_signature(
+            &request.public_key,
+            &request.algorithm,
+            &request.signature,
+            request.signed,
+        );
+        verified.map_err(|error| match error {
             X509Error::SignatureUnsupportedAlgorithm => CsrError::SignatureAlgorithm,
             _ => CsrError::Signature,
         })?;
         Ok(Self {
-            subject: info.subject.as_raw().to_vec(),
+            subject: request.subject.as_raw().to_vec(),
             public_key,
             // The encoder's default line end is CRLF.
             pem: pem::encode(&block),
         })
     }
+}
+
+/// A PKCS#10 request. Its attributes don't matter, and some tools leave even their empty list out.
+struct Request<'a> {
+    /// What the signature is over.
+    signed: &'a [u8],
+    subject: X509Name<'a>,
+    public_key: SubjectPublicKeyInfo<'a>,
+    algorithm: AlgorithmIdentifier<'a>,
+    signature: BitString<'a>,
+}
+
+impl<'a> Request<'a> {
+    fn parse(der: &'a [u8]) -> Option<Self> {
+        let content = sequence(der)?;
+        let (rest, _) = Any::from_der(content).ok()?;
+        let signed = &content[..content.len() - rest.len()];
+        let (rest, algorithm) = AlgorithmIdentifier::from_der(rest).ok()?;
+        let (rest, signature) = BitString::from_der(rest).ok()?;
+        if !rest.is_empty() {
+            return None;
+        }
+        let (rest, version) = Any::from_der(sequence(signed)?).ok()?;
+        let (rest, subject) = X509Name::from_der(rest).ok()?;
+        let (rest, public_key) = SubjectPublicKeyInfo::from_der(rest).ok()?;
+        let is_end = match rest {
+            [] => true,
+            attributes => Any::from_der(attributes).is_ok_and(|(rest, attributes)| {
+                rest.is_empty() && attributes.class() == Class::ContextSpecific
+            }),
+        };
+        (version.tag() == Tag::Integer && is_end).then_some(Self {
+            signed,
+            subject,
+            public_key,
+            algorithm,
+            signature,
+        })
+    }
+}
+
+/// Returns the content of a sequence with nothing behind it.
+fn sequence(der: &[u8]) -> Option<&[u8]> {
+    let (rest, value) = Any::from_der(der).ok()?;
+    (rest.is_empty() && value.tag() == Tag::Sequence).then_some(value.data)
 }
 
 /// Parses text that holds one PEM block.
