@@ -11,7 +11,7 @@ use super::lying_service::{
 use bytes::Bytes;
 use fastrand::Rng;
 use shieldcert::{CertificateId, Csr, Error, Status, StatusFilter, Zone};
-use shieldcert_emulator::{Emulator, Operation, Order as EmulatorOrder, TotalCount};
+use shieldcert_emulator::{Emulator, Operation, Order as EmulatorOrder, Script, TotalCount};
 use shieldcert_tests::kit::tap::Tap;
 use shieldcert_tests::kit::{TOKEN, issue, key_and_csr, zone_through};
 
@@ -530,6 +530,28 @@ async fn a_total_that_stays_larger_than_the_list_is_an_error() {
                 );
             }
         }
+    }
+}
+
+/// A replica that is behind has nothing where others have records, and says so twice.
+#[tokio::test(start_paused = true)]
+async fn an_empty_page_of_an_older_state_is_not_the_end() {
+    let builder = Emulator::builder().token(TOKEN).sign_inline(true);
+    let emulator = builder.build().expect("builds");
+    let zone = zone_through(emulator.transport());
+    let mut ids = HashSet::new();
+    for number in 0..19 {
+        if number == 6 {
+            emulator.advance(Duration::from_secs(60));
+        }
+        let (_, csr) = key_and_csr(&format!("sensor-{number}"));
+        ids.insert(issue(&zone, &csr).await);
+    }
+    let stale = "list@2..3: quirk=lag=39s\nlist@5..200: quirk=lag=39s";
+    emulator.script(stale.parse::<Script>().expect("a script"));
+    match zone.list().page_size(8).await {
+        Ok(list) => assert_eq!(list.len(), ids.len()),
+        Err(error) => assert!(matches!(error, Error::InvalidResponse { .. }), "{error}"),
     }
 }
 

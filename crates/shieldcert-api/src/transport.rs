@@ -240,7 +240,7 @@ impl HttpTransport {
         let request = into_reqwest(request)?;
         let response = self.client.execute(request).await.map_err(&classify)?;
         let announced = response.content_length();
-        let (mut parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
+        let (parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
         if announced.is_some_and(|length| length > self.body_limit as u64) {
             return Err(TransportErrorKind::TooLarge(self.body_limit).into());
         }
@@ -255,8 +255,7 @@ impl HttpTransport {
         // Most bodies come in one chunk, which is not copied.
         let first = next(0).await?.unwrap_or_default();
         let Some(second) = next(first.len()).await? else {
-            let body = gzip::decode(&mut parts.headers, first, self.body_limit)?;
-            return Ok(http::Response::from_parts(parts, body));
+            return self.decode(parts, first);
         };
         // A wrong Content-Length must not reserve memory that the body never fills.
         let expected = announced.map_or(0, |length| length.min(1 << 20) as usize);
@@ -266,8 +265,25 @@ impl HttpTransport {
         while let Some(chunk) = next(whole.len()).await? {
             whole.extend_from_slice(&chunk);
         }
-        let body = gzip::decode(&mut parts.headers, whole.freeze(), self.body_limit)?;
-        Ok(http::Response::from_parts(parts, body))
+        self.decode(parts, whole.freeze())
+    }
+}
+
+impl HttpTransport {
+    /// Returns the response, with its body decoded.
+    fn decode(
+        &self,
+        mut parts: http::response::Parts,
+        body: Bytes,
+    ) -> Result<http::Response<Bytes>, TransportError> {
+        match gzip::decode(&mut parts.headers, body, self.body_limit) {
+            Ok(Some(body)) => Ok(http::Response::from_parts(parts, body)),
+            Ok(None) => Err(TransportErrorKind::TooLarge(self.body_limit).into()),
+            Err(cause) => {
+                let cause = Some(cause.into());
+                Err(TransportError::new(TransportErrorKind::Interrupted, cause))
+            }
+        }
     }
 }
 

@@ -103,8 +103,11 @@ impl Fixture {
         };
         fixtures
             .into_iter()
-            .map(|fixture| {
-                serde_json::from_value(fixture).map_err(|error| invalid(error.to_string()))
+            .map(|fixture| match fixture {
+                Value::Object(_) => {
+                    serde_json::from_value(fixture).map_err(|error| invalid(error.to_string()))
+                }
+                _ => Err(invalid("it is no object".to_owned())),
             })
             .collect()
     }
@@ -230,7 +233,17 @@ mod tests {
             };
             errors.push(added.await.expect_err(body).to_string());
         }
-        insta::assert_snapshot!(errors.join("\n"), @"");
+        insta::assert_snapshot!(errors.join("\n"), @r#"
+        the fixture can't be used: it is not JSON (EOF while parsing a value at line 1 column 0); write {"common_name": "sensor-001"}, or a list
+        the fixture can't be used: it is no object; write {"common_name": "sensor-001"}, or a list
+        the fixture can't be used: it needs either a common_name or a csr
+        the fixture can't be used: unknown field `name`, expected one of `common_name`, `csr`, `status`, `issued_on`, `validity_days`; write {"common_name": "sensor-001"}, or a list
+        the fixture can't be used: it needs either a common_name or a csr
+        the fixture can't be used: the CSR is not one PEM block; send it from `-----BEGIN CERTIFICATE REQUEST-----` to `-----END CERTIFICATE REQUEST-----`
+        the fixture can't be used: its status is "lost"; write active, revoked, or a pending one
+        the fixture can't be used: its issued_on is "yesterday"; write a time such as 2026-01-31T00:00:00Z
+        the fixture can't be used: its validity_days is 0; write 1 to 5475
+        "#);
         let error = emulator
             .add("example.com", Fixture::new("sensor-001"))
             .await;

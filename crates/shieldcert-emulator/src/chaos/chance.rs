@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn chaos_round_trips_through_text() {
-        let text = " lose-response=5% , late=2.5%:1s..1m,POST :respond=7%:503 a%2Cb,get:html=1%, ";
+        let text = " lose-response=5% , late=2.5%:1s..1m,POST :respond=7%:503 a%2Cb,get:html=1% ";
         let chaos: Chaos = text.parse().expect("is parsed");
         assert_eq!(
             chaos.to_string(),

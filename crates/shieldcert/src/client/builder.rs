@@ -427,7 +427,11 @@ mod tests {
         let key = include_str!("../../tests/data/openssl-p256.key.pem");
         std::fs::write(folder.path().join("key.pem"), key).expect("is written");
         let errors = ["none.pem", "empty.pem", "key.pem"].map(build);
-        insta::assert_snapshot!(errors.join("\n"), @"");
+        insta::assert_snapshot!(errors.join("\n"), @"
+        CA file: FOLDER/none.pem: no such file or directory
+        CA file: FOLDER/empty.pem: certificate: it is not PEM; it must have a line `-----BEGIN CERTIFICATE-----` and a line `-----END CERTIFICATE-----`
+        CA file: FOLDER/key.pem: it holds no certificate
+        ");
     }
 
     #[test]

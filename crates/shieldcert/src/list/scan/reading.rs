@@ -85,6 +85,9 @@ impl Reading {
 
     /// The response shows that nothing is behind what was read. That is the end, if enough speaks for it.
     pub(super) fn show_end(&mut self, response: &Response) -> Step {
+        if self.is_outdated(response) {
+            return Step::Nothing;
+        }
         self.end.shows += 1;
         let end = response.end().max(self.place);
         let total = response.page.total_count;
@@ -96,6 +99,13 @@ impl Reading {
             None if self.has_ended() => Step::End,
             None => Step::Nothing,
         }
+    }
+
+    /// Whether the response shows an older state than what was read: of a list that only grows, it counts fewer records.
+    /// A total that counts the response's own records says nothing of that.
+    fn is_outdated(&self, response: &Response) -> bool {
+        let total = response.page.total_count;
+        self.only_grows && total < self.total && total > Some(response.count())
     }
 
     /// The end was shown at this place by other means, unless a total says that there is more.
