@@ -245,6 +245,8 @@ impl Task {
         sleep(Duration::from_millis(self.random.u64(0..longest))).await;
         if is_restarted {
             (self.zone, self.network) = self.world.connect(self.client, &mut self.random);
+            // The new process does not know what the old one was given for them.
+            self.used.clear();
         }
         let history = self.world.history.clone();
         history.add(format_args!(

@@ -227,10 +227,11 @@ fn draw_quirks(random: &mut Rng, lag: u64) -> String {
             "lag" => format!("lag={lag}s"),
             quirk => quirk.to_owned(),
         };
-        let share = match quirk.starts_with("order") {
-            // An order that changes between two requests is no order.
+        let share = pick(random, &["", "", "", "@50%", "@10%"]);
+        // An order that changes between two requests is no order, and a parameter is honoured always or never.
+        let share = match quirk.starts_with("order") || quirk.starts_with("ignore") {
             true => "",
-            false => pick(random, &["", "", "", "@50%", "@10%"]),
+            false => share,
         };
         format!("{quirk}{share}")
     });

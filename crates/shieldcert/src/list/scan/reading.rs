@@ -103,7 +103,7 @@ impl Reading {
 
     /// Whether the response shows an older state than what was read: of a list that only grows, it counts fewer records.
     /// A total that counts the response's own records says nothing of that.
-    fn is_outdated(&self, response: &Response) -> bool {
+    pub(super) fn is_outdated(&self, response: &Response) -> bool {
         let total = response.page.total_count;
         self.only_grows && total < self.total && total > Some(response.count())
     }

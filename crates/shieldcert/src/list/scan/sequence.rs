@@ -90,6 +90,9 @@ impl Sequence {
         if let Some(check) = self.check.take() {
             return self.take_check(check, &response, reading);
         }
+        if reading.is_outdated(&response) {
+            return self.read_again_or(Obstacle::MoreCounted);
+        }
         let total = response.page.total_count;
         if total.is_some() && total < self.total && self.read_again() {
             // It is older than the one before.
