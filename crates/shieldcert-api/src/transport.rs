@@ -267,9 +267,7 @@ impl HttpTransport {
         }
         self.decode(parts, whole.freeze())
     }
-}
 
-impl HttpTransport {
     /// Returns the response, with its body decoded.
     fn decode(
         &self,
