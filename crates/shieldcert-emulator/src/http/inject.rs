@@ -117,8 +117,8 @@ impl Exchange {
 
     /// Has the rate limiter count the request.
     fn count(&self) -> Counted {
-        let now = self.app.service.clock.elapsed();
-        let counted = self.network.limiter().count(now);
+        let clock = &self.app.service.clock;
+        let counted = self.network.limiter().count(|| clock.elapsed());
         if counted.is_over_quota {
             self.observe(Moment::OverQuota);
             self.app.warn_of_limit(counted.left);

@@ -87,9 +87,11 @@ impl RateLimiter {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a request that comes now.
-    pub(crate) fn count(&self, now: Duration) -> Counted {
+    /// Counts a request that comes now. The time is read while nobody else counts, since a request whose time was
+    /// read first but that is counted second would look like a reset of the clock.
+    pub(crate) fn count(&self, now: impl FnOnce() -> Duration) -> Counted {
         let mut state = self.lock();
+        let now = now();
         let State { limit, window } = &mut *state;
         if now < window.counted_at || window.blocked_until.is_some_and(|until| now >= until) {
             *window = Window::default();
@@ -160,7 +162,7 @@ mod tests {
     fn a_window_begins_with_its_first_request() {
         let limiter = RateLimiter::new(Some(RateLimit::new(2, 10 * SECOND)));
         let start = Duration::from_secs(1_000);
-        let left = |at| limiter.count(at).left.expect("a limit").header();
+        let left = |at| limiter.count(|| at).left.expect("a limit").header();
         assert_eq!(left(start), "\"default\";r=1;t=10");
         assert_eq!(left(start + SECOND / 2), "\"default\";r=0;t=10");
         assert_eq!(left(start + 10 * SECOND), "\"default\";r=1;t=10");
@@ -171,7 +173,7 @@ mod tests {
         let limiter = RateLimiter::new(Some(RateLimit::new(1, 10 * SECOND)));
         let start = Duration::from_secs(1_000);
         let count = |at| {
-            let counted = limiter.count(at);
+            let counted = limiter.count(|| at);
             (counted.refused_for, counted.is_over_quota)
         };
         assert_eq!(count(start), (None, false));
@@ -189,15 +191,24 @@ mod tests {
     fn a_block_needs_no_limit() {
         let limiter = RateLimiter::new(None);
         let start = Duration::from_secs(1_000);
-        assert_eq!(limiter.count(start).refused_for, None);
+        assert_eq!(limiter.count(|| start).refused_for, None);
         limiter.block(start, 5 * SECOND);
-        let counted = limiter.count(start + SECOND);
+        let counted = limiter.count(|| start + SECOND);
         assert_eq!((counted.refused_for, counted.left), (Some(4), None));
         assert!(!counted.is_over_quota);
-        assert_eq!(limiter.count(start + 5 * SECOND).refused_for, None);
+        assert_eq!(limiter.count(|| start + 5 * SECOND).refused_for, None);
         limiter.block(start + 5 * SECOND, Duration::MAX);
-        assert!(limiter.count(start + 6 * SECOND).refused_for.is_some());
-        let earlier = limiter.count(start);
+        assert!(limiter.count(|| start + 6 * SECOND).refused_for.is_some());
+        let earlier = limiter.count(|| start);
         assert_eq!(earlier.refused_for, None, "the clock was reset");
+    }
+
+    #[test]
+    fn time_does_not_pass_between_reading_it_and_counting() {
+        let limiter = RateLimiter::new(None);
+        limiter.count(|| {
+            assert!(limiter.state.try_lock().is_err(), "somebody else can count");
+            SECOND
+        });
     }
 }
