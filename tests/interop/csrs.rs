@@ -6,6 +6,7 @@ use shieldcert_emulator::Emulator;
 use shieldcert_tests::kit::{TOKEN, ZONE, zone_through};
 
 use super::tools::{are_installed, are_packages_installed, compare, run_script};
+use super::{is_installed, runs};
 
 struct Row {
     what: &'static str,
@@ -169,6 +170,26 @@ keytool -certreq -alias 1 -storepass changeit -keystore store -ext san=dns:senso
     },
 ];
 
+/// They have an extension request without extensions.
+const CFSSL: &[Row] = &[
+    Row {
+        what: "cfssl, P-256",
+        script: r#"echo '{"CN":"sensor-001","names":[{"O":"Temperature Testers, Inc."}],"key":{"algo":"ecdsa","size":256}}' |
+    cfssl genkey - | cfssljson -bare made
+mv made.csr csr"#,
+        read: SUBJECT,
+        issued: ISSUED,
+    },
+    Row {
+        what: "cfssl, RSA 2048 with subject alternative names",
+        script: r#"echo '{"CN":"sensor-001","hosts":["a.example.com","10.0.0.1"],"key":{"algo":"rsa","size":2048}}' |
+    cfssl genkey - | cfssljson -bare made
+mv made.csr csr"#,
+        read: Ok("CN=sensor-001"),
+        issued: ISSUED,
+    },
+];
+
 const PACKAGES: &[Row] = &[
     Row {
         what: "cryptography, P-256 with extensions",
@@ -244,6 +265,13 @@ END"#,
 async fn csrs_of_openssl_and_keytool() {
     if are_installed() {
         check(ROWS).await;
+    }
+}
+
+#[tokio::test]
+async fn csrs_of_cfssl() {
+    if is_installed("cfssl", runs("cfssl", "version")) {
+        check(CFSSL).await;
     }
 }
 

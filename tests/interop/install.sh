@@ -14,7 +14,9 @@ need() { # command package...
 need curl curl
 need openssl openssl
 need jq jq
-need keytool default-jre-headless
+# keytool comes with it.
+need javac default-jdk-headless
+need cfssl golang-cfssl
 need node nodejs
 need npm npm
 # Debian's python3 comes without the part that makes environments.

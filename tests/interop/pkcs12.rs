@@ -7,6 +7,7 @@ use shieldcert_emulator::Emulator;
 use shieldcert_tests::kit::{TOKEN, key_and_csr, zone_through};
 
 use super::tools::{are_installed, are_packages_installed, compare, run_script};
+use super::{emulator, interop, is_installed, runs};
 
 const PASSWORD: &str = "changeit";
 
@@ -76,6 +77,45 @@ openssl pkey -in read | diff - key
             assert!(printed.contains(expected), "{expected}: {printed}");
         }
     }
+}
+
+/// The edge admits who has the file, and refuses them once the certificate is revoked.
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_and_java_authenticate_with_the_files() {
+    let installed = runs("curl", "--version") && runs("javac", "-version");
+    if !is_installed("curl or Java's compiler", installed) || !are_installed() {
+        return;
+    }
+    let emulator = emulator().start().await.expect("starts");
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("ca"), emulator.ca_pem()).expect("writes");
+    let (key, csr) = key_and_csr("sensor-001");
+    let zone = zone_through(emulator.transport());
+    let certificate = zone.issue(&csr).await.expect("is issued").certificate;
+    let pem = certificate.pem().expect("a certificate");
+    let all = [&key.to_pem(), pem, emulator.ca_pem()].concat();
+    let identity = Identity::from_pem(all).expect("an identity");
+    for (name, profile) in [
+        ("modern", Pkcs12Profile::Modern),
+        ("legacy", Pkcs12Profile::Legacy),
+    ] {
+        let options = Pkcs12Options::new(PASSWORD).profile(profile);
+        let path = folder.path().join(name);
+        identity.write_pkcs12(path, &options).expect("writes");
+    }
+    let edge = emulator.edge_address().expect("an edge");
+    let java = interop().join("java/Handshake.java");
+    let request = format!(
+        "for file in modern legacy; do
+  curl --silent --show-error --cacert ca --cert-type P12 --cert $file:{PASSWORD} --noproxy '*' -o body \
+    --write-out '%{{http_code}}\\n' https://{edge}/
+  java {java:?} $file {PASSWORD} ca https://{edge}/
+done",
+    );
+    assert_eq!(run_script(folder.path(), &request), "200\n".repeat(4));
+    let revoked = zone.revoke(certificate.id()).until_settled().await;
+    revoked.expect("is revoked");
+    assert_eq!(run_script(folder.path(), &request), "403\n".repeat(4));
 }
 
 struct Row {
