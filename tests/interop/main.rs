@@ -6,6 +6,7 @@
 //! `SHIELDCERT_INTEROP=require` is set, as it is in `.ci/run`.
 
 mod csrs;
+mod files;
 mod keys;
 mod pkcs12;
 mod tools;
