@@ -555,6 +555,43 @@ async fn an_empty_page_of_an_older_state_is_not_the_end() {
     }
 }
 
+/// A service that chooses the size of its pages, and that shows a page only in part, twice, or as it was: what follows
+/// is no proof that nothing is between.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_page_in_a_sequence_is_not_the_end() {
+    for (quirks, fault, size, count) in [
+        ("ignore-per-page, total=missing", "quirk=cut=5", 50, 18),
+        ("ignore-per-page, ignore-offset", "quirk=cut=7", 7, 45),
+        (
+            "ignore-per-page, ignore-offset, total=missing",
+            "quirk=cut=7",
+            7,
+            45,
+        ),
+        ("ignore-per-page, ignore-offset", "quirk=cap=3", 7, 45),
+        ("ignore-per-page, ignore-offset", "quirk=repeat-page", 7, 95),
+        ("ignore-per-page, ignore-page, no-id", "quirk=cap=3", 7, 45),
+    ] {
+        for first in 1..=8 {
+            let builder = Emulator::builder().token(TOKEN).sign_inline(true);
+            let emulator = builder.build().expect("builds");
+            let zone = zone_through(emulator.transport());
+            let (_, csr) = key_and_csr("sensor-001");
+            for _ in 0..count {
+                issue(&zone, &csr).await;
+            }
+            emulator.set_quirks(quirks.parse().expect("quirks"));
+            let script = format!("list@{first}: {fault}");
+            emulator.script(script.parse::<Script>().expect("a script"));
+            match zone.list().page_size(size).await {
+                Ok(list) => assert_eq!(list.len(), count, "{quirks}; {script}"),
+                Err(Error::InvalidResponse { .. }) => {}
+                Err(error) => panic!("{quirks}; {script}: {error}"),
+            }
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_beyond_the_end_does_not_matter() {
     for count in COUNTS {

@@ -98,7 +98,7 @@ async fn each_operation_takes_about_the_fewest_requests_possible() {
             ISSUE,
             230,
             lost_request,
-            [7, 8, 12, 24],
+            [7, 9, 12, 24],
         ),
         ("find_by_csr", FIND, 230, None, [5, 6, 10, 16]),
         (

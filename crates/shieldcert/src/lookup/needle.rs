@@ -10,7 +10,8 @@
 //! | another CSR; or no readable CSR and another public key | another one |
 //! | every time that it states is more than an hour before the request | another one |
 //! | the CSR, and the validity that was asked for | it is the one |
-//! | no readable CSR, the key, made after the request or with a key made for it, and the validity | it is the one |
+//! | no readable CSR, but the key, which was made for the request, and the validity | it is the one |
+//! | no readable CSR, but the key and the common name, made after the request, and the validity | it is the one |
 //! | the CSR or the key otherwise | unclear: it may be the one |
 //! | neither a CSR nor a certificate that can be read | incomparable |
 //!
@@ -164,6 +165,11 @@ impl Needle {
                     .to_owned(),
             );
         }
+        if !is_csr && !self.key_is_new && self.has_other_name(record) {
+            return Verdict::Unclear(
+                "it has the key of the CSR but no readable CSR, and another common name".to_owned(),
+            );
+        }
         let certificate = certificate_with_key(record, self.csr.public_key());
         match validity(record, certificate.as_ref()) {
             Some(validity) if validity.cmp_days(self.validity_days).is_eq() => Verdict::Match,
@@ -174,6 +180,12 @@ impl Needle {
             )),
             None => Verdict::Unclear("it does not say how long it is valid".to_owned()),
         }
+    }
+
+    /// Whether the record has another common name than the CSR. A key may be used for several.
+    fn has_other_name(&self, record: &ClientCertificate) -> bool {
+        let (found, sought) = (record.common_name(), self.csr.common_name());
+        found.is_some() && sought.is_some() && found != sought
     }
 
     fn is_known_or_earlier(&self, record: &ClientCertificate) -> bool {
@@ -457,6 +469,20 @@ mod tests {
             let expected = expected.replace("match", "unclear");
             assert_eq!(judge(&needle, record), expected, "{sent_after}");
         }
+    }
+
+    #[test]
+    fn a_record_with_the_key_alone_and_another_name_is_not_the_one() {
+        let own = "2026-11-24T08:23:27Z";
+        let mut needle = needle(36_500, own, own);
+        let name = needle.csr.common_name().expect("a name").to_owned();
+        let named = |name: &str| json!({ "certificate": CERTIFICATE, "common_name": name });
+        assert_eq!(judge(&needle, named(&name)), "match");
+        assert_eq!(judge(&needle, named("another")), "unclear");
+        let with_csr = json!({ "csr": CSR, "certificate": CERTIFICATE, "common_name": "another" });
+        assert_eq!(judge(&needle, with_csr), "match");
+        needle.key_is_new = true;
+        assert_eq!(judge(&needle, named("another")), "match");
     }
 
     #[test]

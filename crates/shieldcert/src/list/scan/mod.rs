@@ -16,7 +16,8 @@
 //!
 //! 1. [`Pages`]: page by page, several at once. For an unfiltered list that looks well-behaved.
 //! 2. [`Overlap`]: by ranges that overlap with what was read. By `page` first if the list is not filtered, by `offset`
-//!    first if it is; then by the other one.
+//!    first if it is; then by the other one. A filtered list that can't be read so is begun anew without the filter, which
+//!    is applied here.
 //! 3. [`Sequence`]: page by page without the filter, one at a time. For a service that chooses the size of its pages.
 //!
 //! A service that is seen to ignore both `page` and `offset` is an error at once.
@@ -191,6 +192,7 @@ impl Scan {
             Method::Overlap(overlap) => overlap.take(response, &mut self.reading),
             Method::Sequence(sequence) => sequence.take(response, &mut self.reading),
         };
+        let step = self.check_end(step);
         self.budget.note(&step, range.start == 0, &self.reading);
         let taken = match step {
             Step::Page {
@@ -319,22 +321,32 @@ impl Scan {
             self.method = Method::Overlap(Overlap::new(other, &self.reading));
         } else if self.ignored.contains(&Parameters::Page) {
             self.is_rechecked = true;
-        } else {
+        } else if self.reading.only_grows {
             self.read_in_sequence();
+        } else {
+            self.read_unfiltered();
         }
     }
 
-    /// Goes on page by page without the filter, one request at a time.
+    /// Begins anew without the filter: a list that only grows is easier to read.
+    fn read_unfiltered(&mut self) {
+        let reading = &mut self.reading;
+        reading.end = EndEvidence::default();
+        self.service_filter = StatusFilter::All;
+        reading.only_grows = true;
+        reading.place = 0;
+        reading.records.doubt_all();
+        if self.is_size_ignored {
+            self.read_in_sequence();
+        } else {
+            self.method = Method::Overlap(Overlap::new(Parameters::Page, reading));
+        }
+    }
+
+    /// Goes on page by page, one request at a time.
     fn read_in_sequence(&mut self) {
         let reading = &mut self.reading;
         reading.end.forget_shows();
-        if !reading.only_grows {
-            reading.end = EndEvidence::default();
-            self.service_filter = StatusFilter::All;
-            reading.only_grows = true;
-            reading.place = 0;
-            reading.records.doubt_all();
-        }
         let size = if self.is_size_ignored {
             reading.sizes.chosen()
         } else {
@@ -361,6 +373,7 @@ impl Scan {
             Method::Sequence(sequence) => sequence.refuse(range, &self.reading),
         };
         self.leave_pages();
+        let step = self.check_end(step);
         self.budget.note(&step, false, &self.reading);
         match step {
             Step::End => self.ended = true,
@@ -373,6 +386,16 @@ impl Scan {
         }
         self.refusal = Some(error);
         Ok(Taken::NOTHING)
+    }
+
+    /// A sequence of pages may miss records where the service shows older states.
+    fn check_end(&mut self, step: Step) -> Step {
+        match (&mut self.method, step) {
+            (Method::Sequence(sequence), Step::End) if self.reading.lacks_counted() => {
+                sequence.restart()
+            }
+            (_, step) => step,
+        }
     }
 
     /// Takes the keys of the records that can't be read, if all of the zone's were met.

@@ -210,17 +210,16 @@ impl Overlap {
 
     /// Takes an empty response that was to start behind the beginning.
     fn take_empty(&mut self, response: &Response, reading: &mut Reading) -> Step {
-        let start = response.range.start;
-        if start == reading.place {
-            return reading.show_end(response);
-        }
         if is_behind_few(response.range, reading) {
-            // It shows nothing of the places between.
+            // It shows nothing of the places between, and nothing at all where the size of pages is ignored.
             return if speaks_for_few(reading) {
                 Step::End
             } else {
                 Step::Stuck(Obstacle::NoOverlap)
             };
+        }
+        if response.range.start == reading.place {
+            return reading.show_end(response);
         }
         let is_probed = self.is_probed || self.parameters == Parameters::Offset;
         if reading.only_grows && is_probed && !self.has_worked {

@@ -24,6 +24,8 @@ pub(super) struct Reading {
     pub(super) tail: Option<Key>,
     /// The total of the last response that was used.
     pub(super) total: Option<u64>,
+    /// The total when the beginning of the list was first read without the filter.
+    first_total: Option<u64>,
     /// The first record of the list, when its beginning was last read.
     pub(super) front: Option<Key>,
     pub(super) end: EndEvidence,
@@ -63,6 +65,7 @@ impl Reading {
             place: 0,
             tail: None,
             total: None,
+            first_total: None,
             front: None,
             end: EndEvidence::default(),
         }
@@ -79,6 +82,9 @@ impl Reading {
         };
         if response.is_beginning() {
             self.front = response.keys.first().copied();
+            if self.only_grows {
+                self.first_total = self.first_total.or(self.total);
+            }
         }
         self.records.take(response, self.filter)
     }
@@ -89,10 +95,15 @@ impl Reading {
             return Step::Nothing;
         }
         self.end.shows += 1;
-        let end = response.end().max(self.place);
+        // An empty response shows nothing of the places between the last record and its own.
+        let end = match response.count() {
+            0 => self.place,
+            _ => response.end().max(self.place),
+        };
         let total = response.page.total_count;
         if total.is_some() {
-            self.end.agrees = total == Some(end) || response.counts_to_its_end();
+            let counts_to_its_end = !response.is_empty() && response.counts_to_its_end();
+            self.end.agrees = total == Some(end) || counts_to_its_end;
         }
         match self.contradict(total, end) {
             Some(step) => step,
@@ -106,6 +117,12 @@ impl Reading {
     pub(super) fn is_outdated(&self, response: &Response) -> bool {
         let total = response.page.total_count;
         self.only_grows && total < self.total && total > Some(response.count())
+    }
+
+    /// Whether fewer records were read than were counted at the beginning. Those that can't be read may look alike.
+    pub(super) fn lacks_counted(&self) -> bool {
+        let count = self.records.exact_count();
+        count.is_some() && count < self.first_total
     }
 
     /// The end was shown at this place by other means, unless a total says that there is more.

@@ -52,6 +52,11 @@ impl Records {
         (self.seen.len() + self.unreadable.len()) as u64
     }
 
+    /// Returns how many records have been read, unless some that can't be read may look alike.
+    pub(super) fn exact_count(&self) -> Option<u64> {
+        self.unreadable.is_empty().then_some(self.seen.len() as u64)
+    }
+
     /// Reads a response, whose records are anchors from now on. The page holds what no earlier one held.
     pub(super) fn take(&mut self, response: Response, filter: StatusFilter) -> Page {
         if !self.unverified.is_empty() {

@@ -6,6 +6,8 @@
 //! Here a request does begin beyond the end. An empty page shows it; a 400 or 404 does if it repeats and the last page
 //! was short or the total agrees; and the last page again does if a page far behind it is the same, and the first page
 //! is not.
+//!
+//! If fewer records were read than the first page counted, one was missed after all, and all pages are read again.
 
 use super::super::range::{Addressing, MIN_SIZE, PageRange};
 use super::reading::Reading;
@@ -16,6 +18,8 @@ use super::step::{Obstacle, Step};
 const MAX_REREADS: u32 = 5;
 /// How often in a row a page may be refused.
 const MAX_REFUSALS: u32 = 3;
+/// How often all pages may be read again.
+const MAX_RESTARTS: u32 = 2;
 
 /// What is requested to see why a page was that before it again.
 enum Check {
@@ -40,10 +44,13 @@ pub(super) struct Sequence {
     /// The total of the last page.
     total: Option<u64>,
     check: Option<Check>,
+    /// The page behind one that was the page before it again and then no longer the last, when that was met last.
+    repeated: u64,
     /// How many records the last page had that was cut.
     gap: Option<u64>,
     rereads: u32,
     refusals: u32,
+    restarts: u32,
 }
 
 impl Sequence {
@@ -58,9 +65,11 @@ impl Sequence {
             last: Vec::new(),
             total: None,
             check: None,
+            repeated: 0,
             gap: None,
             rereads: 0,
             refusals: 0,
+            restarts: 0,
         }
     }
 
@@ -71,6 +80,10 @@ impl Sequence {
             Some(Check::Beginning) => 1,
             None => self.page,
         };
+        self.range(page)
+    }
+
+    fn range(&self, page: u64) -> PageRange {
         PageRange {
             start: (page - 1) * self.size,
             size: self.asked,
@@ -130,7 +143,10 @@ impl Sequence {
         }
         self.page += 1;
         self.last.clone_from(&response.keys);
-        reading.place = response.end();
+        if has_new || response.count() == self.size || response.counts_to_its_end() {
+            // Another one was cut, or is of pages of another size.
+            reading.place = response.end();
+        }
         reading.tail = response.last_id();
         let is_short = response.count() < self.size;
         let count = response.count();
@@ -155,7 +171,9 @@ impl Sequence {
             }
             Check::Gap(_) => reading.end_at(response.end().max(reading.place), total),
             Check::Beginning => {
-                let is_last = response.ids().any(|id| self.last.contains(&Key::Id(id)));
+                // Records that can't be read may look alike, but not all of two pages.
+                let is_last = response.ids().any(|id| self.last.contains(&Key::Id(id)))
+                    || response.keys.iter().all(|key| self.last.contains(key));
                 if is_last || reading.place <= self.size {
                     return Step::Stuck(Obstacle::Ignored);
                 }
@@ -163,18 +181,26 @@ impl Sequence {
                 Step::Nothing
             }
             Check::Far if response.keys == self.last => reading.end_at(reading.place, total),
-            Check::Far => Step::Nothing,
+            Check::Far => {
+                // It was repeated by mistake, unless it is so again: then the list grew by a page.
+                if std::mem::replace(&mut self.repeated, self.page) != self.page {
+                    self.page -= 1;
+                }
+                Step::Nothing
+            }
         }
     }
 
     /// Returns a request for what is between the last record and the page behind it, if the last page may have been cut.
+    /// Where the service chooses the size of pages, only the last page shows that.
     fn find_gap(&self, reading: &Reading) -> Option<Check> {
         let place = reading.place;
         let is_short = (1..self.size).contains(&(self.last.len() as u64));
-        if self.is_size_chosen || !is_short {
+        if !is_short || self.is_size_chosen && reading.end.agrees {
             return None;
         }
         let range = match PageRange::page_at(place, self.asked) {
+            _ if self.is_size_chosen => self.range(place / self.size + 1),
             _ if place <= MIN_SIZE => PageRange::page(2, MIN_SIZE),
             Some(exact) => exact,
             None => PageRange::overlapping_pages(place, self.asked).pop()?,
@@ -192,6 +218,19 @@ impl Sequence {
         } else {
             self.page -= 1;
         }
+    }
+
+    /// Reads all pages again.
+    pub(super) fn restart(&mut self) -> Step {
+        self.restarts += 1;
+        if self.restarts > MAX_RESTARTS {
+            return Step::Stuck(Obstacle::MoreCounted);
+        }
+        self.page = 1;
+        self.last.clear();
+        self.total = None;
+        self.check = None;
+        Step::Nothing
     }
 
     /// Whether the page may be requested again.
