@@ -63,7 +63,7 @@ impl Settings {
             },
         );
         let quirks = draw_quirks(random, lag);
-        let chaos = draw_chaos(random, focus, lag);
+        let chaos = draw_chaos(random, focus, lag, quirks.contains("cut="));
         let all = format!("{chaos}, {quirks}");
         Self {
             order: pick(
@@ -238,9 +238,14 @@ fn draw_quirks(random: &mut Rng, lag: u64) -> String {
     quirks.collect::<Vec<_>>().join(", ")
 }
 
+/// Faults that refuse a page as if it were beyond the end.
+const REFUSALS: &[&str] = &["not-found", "respond", "respond-after"];
+
 /// Draws some of the faults, with their shares. Few at once, so that each gets to show what it does alone.
-fn draw_chaos(random: &mut Rng, focus: Focus, lag: u64) -> String {
+fn draw_chaos(random: &mut Rng, focus: Focus, lag: u64, are_pages_cut: bool) -> String {
     let mut rows = catalogue::rows();
+    // A short page, and a refusal of the one behind it that repeats, are the end.
+    rows.retain(|row| !(are_pages_cut && REFUSALS.contains(&&*row.name)));
     random.shuffle(&mut rows);
     rows.sort_by_key(|row| !focus.is_about(&row.name));
     rows.truncate(random.usize(match focus {

@@ -364,13 +364,15 @@ impl Scan {
 
     /// Takes a 400 or 404 for a range behind the beginning: it may be beyond the end, or not supported.
     pub(super) fn refuse(&mut self, range: PageRange, error: Error) -> Result<Taken> {
+        let last = self.refusal.as_ref();
+        let repeats = last.is_some_and(|last| has_same_reason(last, &error));
         let step = match &mut self.method {
             Method::Pages(pages) => {
                 pages.leave(&mut self.reading);
                 Step::Nothing
             }
-            Method::Overlap(overlap) => overlap.refuse(range, &self.reading),
-            Method::Sequence(sequence) => sequence.refuse(range, &self.reading),
+            Method::Overlap(overlap) => overlap.refuse(range, repeats, &self.reading),
+            Method::Sequence(sequence) => sequence.refuse(range, repeats, &self.reading),
         };
         self.leave_pages();
         let step = self.check_end(step);
@@ -413,6 +415,15 @@ impl Scan {
         );
         Error::invalid_response(call.clone(), problem, "")
     }
+}
+
+/// Whether two refusals have the same status and the same codes.
+fn has_same_reason(one: &Error, other: &Error) -> bool {
+    let codes = |error: &Error| {
+        let codes = error.messages().iter().map(|message| message.code);
+        codes.collect::<Vec<_>>()
+    };
+    one.status() == other.status() && codes(one) == codes(other)
 }
 
 const ENDLESS: &str =

@@ -287,9 +287,10 @@ impl Overlap {
         Step::Nothing
     }
 
-    /// Takes a 400 or 404: the range may be beyond the end of a list that has shrunk, or not supported.
-    pub(super) fn refuse(&mut self, range: PageRange, reading: &Reading) -> Step {
-        self.refusals += 1;
+    /// Takes a 400 or 404: the range may be beyond the end of a list that has shrunk, or not supported. `repeats`: the
+    /// one before it was the same.
+    pub(super) fn refuse(&mut self, range: PageRange, repeats: bool, reading: &Reading) -> Step {
+        self.refusals = if repeats { self.refusals + 1 } else { 1 };
         if is_behind_few(range, reading) {
             self.requested.pop();
             return match self.refusals {

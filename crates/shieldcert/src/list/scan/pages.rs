@@ -71,7 +71,12 @@ impl Pages {
             && (1..=self.size).contains(&count)
             && (count == self.size || response.is_fresh && response.counts_to_its_end());
         if !is_regular {
-            self.leave(reading);
+            let has_moved = response.page.total_count != Some(self.total);
+            if has_moved {
+                self.leave(reading);
+            } else {
+                self.leave_all(reading);
+            }
             return Step::Nothing;
         }
         let is_fresh = response.is_fresh;
@@ -98,6 +103,16 @@ impl Pages {
             has_new: true,
             continues: !self.is_over,
         }
+    }
+
+    /// Takes back everything: a page of a list that did not move is not what it was to be, so those before it may have
+    /// been others than they seemed.
+    fn leave_all(&mut self, reading: &mut Reading) {
+        tracing::debug!("the pages are not what they were to be; starting again");
+        self.is_over = true;
+        reading.records.doubt_all();
+        (reading.place, reading.tail) = (0, None);
+        reading.end = EndEvidence::default();
     }
 
     /// Takes back what was read since the last checkpoint.

@@ -247,9 +247,9 @@ impl Sequence {
         }
     }
 
-    /// Takes a 400 or 404: the page may be beyond the end.
-    pub(super) fn refuse(&mut self, range: PageRange, reading: &Reading) -> Step {
-        self.refusals += 1;
+    /// Takes a 400 or 404: the page may be beyond the end. `repeats`: the one before it was the same.
+    pub(super) fn refuse(&mut self, range: PageRange, repeats: bool, reading: &Reading) -> Step {
+        self.refusals = if repeats { self.refusals + 1 } else { 1 };
         let is_more_counted = reading.only_grows && reading.total > Some(reading.place);
         let is_short = reading.end.short.is_some() && !is_more_counted;
         let is_shown = is_short || reading.end.agrees;
