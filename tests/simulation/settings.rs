@@ -137,7 +137,7 @@ const QUIRKS: &[&str] = &[
     "cap=7",
     "cap=25",
     "cap=3",
-    "cut=5",
+    "cut=6",
     "cut=20",
     "ignore-page",
     "ignore-per-page",
@@ -217,7 +217,7 @@ fn draw_quirks(random: &mut Rng, lag: u64) -> String {
     }
     // Some pages are short, in the middle of the list.
     if random.u8(0..6) == 0 {
-        quirks.push(&"cut=5");
+        quirks.push(&"cut=6");
     }
     // Two notations of one field at once are none.
     let mut names = BTreeSet::new();

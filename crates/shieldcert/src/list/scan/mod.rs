@@ -31,8 +31,8 @@
 //! stays larger than what is there is an error: something leaves records out. See [`EndEvidence`].
 //!
 //! One assumption remains: a response that was cut by chance, while no other was, does not look like the end twice in a
-//! row. As the smallest page has five records and an overlap has one, a service would have to cut below its own
-//! smallest page.
+//! row. As the smallest page has five records and an overlap has one, a service would have to cut to its own smallest
+//! page, or below.
 //!
 //! # Cost
 //!
