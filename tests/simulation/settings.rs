@@ -228,11 +228,11 @@ fn draw_quirks(random: &mut Rng, lag: u64) -> String {
             quirk => quirk.to_owned(),
         };
         let share = pick(random, &["", "", "", "@50%", "@10%"]);
-        // An order that changes between two requests is no order, and a parameter is honoured always or never.
-        let share = match quirk.starts_with("order") || quirk.starts_with("ignore") {
-            true => "",
-            false => share,
-        };
+        // An order that changes between two requests is no order, a parameter is honoured always or never, and no page
+        // is cut by chance to fewer records than the smallest has.
+        let is_constant = ["order", "ignore", "cap=3"];
+        let is_constant = is_constant.iter().any(|name| quirk.starts_with(name));
+        let share = if is_constant { "" } else { share };
         format!("{quirk}{share}")
     });
     quirks.collect::<Vec<_>>().join(", ")
