@@ -112,6 +112,14 @@ async fn list_matches_the_spec() {
         response.result = Some(vec![single("revoked").result.expect("set above"), other]);
         then.ok(&response);
     });
+    // What is behind them is empty.
+    server.list_client_certificates(|when, then| {
+        when.zone_id(&identifier(ZONE));
+        let mut response = types::ClientCertificateResponseCollection::default();
+        response.success = Some(true);
+        response.result = Some(Vec::new());
+        then.ok(&response);
+    });
     let list = zone_of(&server)
         .list()
         .status(StatusFilter::Revoked)

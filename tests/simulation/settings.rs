@@ -136,7 +136,7 @@ const MAX_LAG: u64 = 50;
 const QUIRKS: &[&str] = &[
     "cap=7",
     "cap=25",
-    "cap=3",
+    "cap=6",
     "cut=6",
     "cut=20",
     "ignore-page",
@@ -222,16 +222,19 @@ fn draw_quirks(random: &mut Rng, lag: u64) -> String {
     // Two notations of one field at once are none.
     let mut names = BTreeSet::new();
     quirks.retain(|quirk| names.insert(quirk.split_once('=').map_or(**quirk, |(name, _)| name)));
+    // Nothing shows that every page is a part of one.
+    if quirks.contains(&&"ignore-per-page") && quirks.iter().any(|quirk| quirk.starts_with("total"))
+    {
+        quirks.retain(|quirk| !quirk.starts_with("cut") && !quirk.starts_with("cap"));
+    }
     let quirks = quirks.into_iter().map(|quirk| {
         let quirk = match *quirk {
             "lag" => format!("lag={lag}s"),
             quirk => quirk.to_owned(),
         };
         let share = pick(random, &["", "", "", "@50%", "@10%"]);
-        // An order that changes between two requests is no order, a parameter is honoured always or never, and no page
-        // is cut by chance to fewer records than the smallest has.
-        let is_constant = ["order", "ignore", "cap=3"];
-        let is_constant = is_constant.iter().any(|name| quirk.starts_with(name));
+        // An order that changes between two requests is no order, and a parameter is honoured always or never.
+        let is_constant = quirk.starts_with("order") || quirk.starts_with("ignore");
         let share = if is_constant { "" } else { share };
         format!("{quirk}{share}")
     });

@@ -112,13 +112,16 @@ impl PageStream {
     }
 }
 
-/// Whether the service rejects the range.
+/// Whether the service rejects the range. A gateway in front of it knows nothing of ranges.
 fn is_refusal(error: &Error) -> bool {
     use http::StatusCode;
-    matches!(
-        error.status(),
-        Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND)
-    ) && !error.is_not_allowed()
+    let statuses = [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND];
+    matches!(error, Error::Api { .. })
+        && error
+            .status()
+            .is_some_and(|status| statuses.contains(&status))
+        && !error.is_not_allowed()
+        && !error.is_quota_reached()
 }
 
 impl Stream for PageStream {

@@ -37,6 +37,8 @@ impl Parameters {
 const MAX_REPEATS: u32 = 2;
 /// How often in a row a range may be refused by parameters that have not worked yet.
 const MAX_REFUSALS: u32 = 2;
+/// How often in a row the second of the smallest pages is refused, if nothing is on it.
+const REFUSALS_BEHIND_FEW: u32 = 3;
 /// How often in a row a response may have no anchor. Stepping back doubles each time.
 const MAX_MISSES: u32 = 24;
 
@@ -294,7 +296,7 @@ impl Overlap {
         if is_behind_few(range, reading) {
             self.requested.pop();
             return match self.refusals {
-                1 => Step::Nothing,
+                ..REFUSALS_BEHIND_FEW => Step::Nothing,
                 _ if speaks_for_few(reading) => Step::End,
                 _ => Step::Stuck(Obstacle::Refused),
             };
