@@ -32,6 +32,13 @@ fn single(status: &str) -> types::ClientCertificateResponseSingle {
     response
 }
 
+fn failure(code: i64) -> types::ApiResponseCommonFailure {
+    serde_json::from_value(json!({
+        "success": false, "errors": [{ "code": code, "message": "refused" }], "messages": [], "result": null,
+    }))
+    .expect("matches the spec")
+}
+
 #[tokio::test]
 async fn get_matches_the_spec() {
     let server = MockServer::start_async().await;
@@ -112,13 +119,10 @@ async fn list_matches_the_spec() {
         response.result = Some(vec![single("revoked").result.expect("set above"), other]);
         then.ok(&response);
     });
-    // What is behind them is empty.
+    // There is nothing behind them.
     server.list_client_certificates(|when, then| {
         when.zone_id(&identifier(ZONE));
-        let mut response = types::ClientCertificateResponseCollection::default();
-        response.success = Some(true);
-        response.result = Some(Vec::new());
-        then.ok(&response);
+        then.client_error(404, &failure(1000));
     });
     let list = zone_of(&server)
         .list()
@@ -140,13 +144,9 @@ async fn issue_matches_the_spec() {
         .validity_days(types::ValidityDays(90))
         .try_into()
         .expect("both are set");
-    let failure: types::ApiResponseCommonFailure = serde_json::from_value(json!({
-        "success": false, "errors": [{ "code": 1445, "message": "quota" }], "messages": [], "result": null,
-    }))
-    .expect("matches the spec");
     let mock = server.create_client_certificate(|when, then| {
         when.zone_id(&identifier(ZONE)).body(&body);
-        then.client_error(400, &failure);
+        then.client_error(400, &failure(1445));
     });
     let issue = zone_of(&server).issue(&csr).validity_days(90);
     let error = issue.await.expect_err("is refused");
