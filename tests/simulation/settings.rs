@@ -227,6 +227,14 @@ fn draw_quirks(random: &mut Rng, lag: u64) -> String {
     {
         quirks.retain(|quirk| !quirk.starts_with("cut") && !quirk.starts_with("cap"));
     }
+    // A list in this order is assumed to show the validity that was asked for.
+    if quirks.contains(&&"order=expiry") {
+        quirks.retain(|quirk| !quirk.contains("validity"));
+    }
+    // Nothing shows that a page is of an older state than the one before it.
+    if quirks.contains(&&"lag") {
+        quirks.retain(|quirk| !quirk.starts_with("total"));
+    }
     let quirks = quirks.into_iter().map(|quirk| {
         let quirk = match *quirk {
             "lag" => format!("lag={lag}s"),

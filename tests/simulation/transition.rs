@@ -14,6 +14,9 @@ const OVERTAKEN_AFTER: Duration = Duration::from_secs(75);
 /// A certificate that is missing for less time may be one that a replica does not have yet.
 const MISSING_FOR: Duration = Duration::from_secs(15);
 
+/// How long looking at a certificate may take, with the limit's blocks.
+const TIME_TO_LOOK: Duration = Duration::from_secs(120);
+
 impl Task {
     /// Moves a certificate, and waits until it is settled.
     pub(super) async fn transition(&mut self) {
@@ -70,9 +73,11 @@ impl Task {
             }
             Some(Err(Error::NotSettled { .. })) => "not settled",
             Some(Err(error)) => {
-                // The service may refuse a repetition because it has acted.
+                // The service may refuse a repetition because it has acted. A block of the rate limit may take longer
+                // than there is time to look.
                 let is_unclear = error.call().is_some_and(|call| call.earlier_unclear);
                 if is_unclear
+                    && waited + TIME_TO_LOOK < limit
                     && !error.is_retryable()
                     && !self.network.has_read(id.as_str(), started)
                 {

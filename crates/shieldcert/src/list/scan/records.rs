@@ -15,6 +15,8 @@ pub(super) struct Records {
     unverified: HashSet<u128>,
     /// The records that can't be read.
     unreadable: HashSet<u128>,
+    /// One of them is `null` or the like, which may stand for several.
+    has_blanks: bool,
 }
 
 impl Records {
@@ -54,7 +56,7 @@ impl Records {
 
     /// Returns how many records have been read, unless some that can't be read may look alike.
     pub(super) fn exact_count(&self) -> Option<u64> {
-        self.unreadable.is_empty().then_some(self.seen.len() as u64)
+        (!self.has_blanks).then(|| self.count())
     }
 
     /// Reads a response, whose records are anchors from now on. The page holds what no earlier one held.
@@ -79,6 +81,7 @@ impl Records {
                     }
                 }
                 Err(record) => {
+                    self.has_blanks |= is_blank(record.json());
                     taken.unreadable_keys.push(key.value());
                     if self.unreadable.insert(key.value()) {
                         taken.unreadable.push(record);
@@ -103,4 +106,10 @@ impl Records {
     pub(super) fn take_unreadable(&mut self) -> HashSet<u128> {
         std::mem::take(&mut self.unreadable)
     }
+}
+
+/// Whether nothing tells the record from another one that looks alike: it is no object, or an empty one.
+fn is_blank(json: &[u8]) -> bool {
+    let members = json.trim_ascii().strip_prefix(b"{");
+    members.is_none_or(|members| members.trim_ascii_start().starts_with(b"}"))
 }
