@@ -255,6 +255,10 @@ mod tests {
                 schemars::schema_for!(types::ClientCertificate),
             ),
             (
+                "client_certificate_tag",
+                schemars::schema_for!(types::ClientCertificateTag),
+            ),
+            (
                 "client_certificate_response_collection",
                 schemars::schema_for!(types::ClientCertificateResponseCollection),
             ),

@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn an_overlay_action_without_a_target_is_named() {
-        let mended = SPEC_TEXT.replace("      maxLength: 32\n", "");
+        let mended = SPEC_TEXT.replace("            minimum: 1000\n", "");
         assert_ne!(mended, SPEC_TEXT);
         let error = generate(&mended, OVERLAY_TEXT).err().expect("is refused");
         insta::assert_snapshot!(format!("{error:#}"));

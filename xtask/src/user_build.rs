@@ -48,7 +48,7 @@ pub fn make(csr: String) -> Result<types::ClientCertificateResponseSingle, Box<d
         .validity_days(90)
         .try_into()?;
     let mut certificate: ClientCertificate = ClientCertificate::builder()
-        .id(types::Identifier("id".to_owned()))
+        .id(types::ClientCertificateTag("id".to_owned()))
         .csr(body.csr)
         .try_into()?;
     certificate.status = Some("active".to_owned());
