@@ -20,6 +20,8 @@ mod revision;
 mod sabotage;
 mod spec;
 #[cfg(test)]
+mod upstream;
+#[cfg(test)]
 mod user_build;
 mod workspace;
 

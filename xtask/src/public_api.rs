@@ -35,9 +35,15 @@ impl PublicApi {
         Ok(api)
     }
 
-    fn add(&mut self, path: String, what: impl ToTokens) {
+    fn add(&mut self, path: String, what: &impl ToTokens) {
         self.items
             .insert(path, shorten(&what.to_token_stream().to_string()));
+    }
+
+    fn add_trait(&mut self, path: &str, name: &str, associated: &str) {
+        let name = name.strip_suffix("<'de>").unwrap_or(name);
+        self.items
+            .insert(format!("{path}: {name}"), shorten(associated));
     }
 
     fn items(&mut self, module: &str, items: &[Item]) {
@@ -95,7 +101,7 @@ impl PublicApi {
         {
             let _ = attribute.parse_nested_meta(|meta| {
                 if let Some(name) = meta.path.segments.last() {
-                    self.add(format!("{path}: {}", name.ident), "");
+                    self.add_trait(path, &name.ident.to_string(), "");
                 }
                 Ok(())
             });
@@ -132,7 +138,7 @@ impl PublicApi {
             if let (Some(from), true) = (name.strip_prefix("From<"), path.contains("::std::")) {
                 let from = from.trim_end_matches('>').trim_start_matches("super::");
                 let into = shorten(&item.self_ty.to_token_stream().to_string());
-                self.add(format!("{module}::{from}: Into<{into}>"), "");
+                self.add_trait(&format!("{module}::{from}"), &format!("Into<{into}>"), "");
                 return;
             }
             let associated = item.items.iter().filter_map(|member| match member {
@@ -140,7 +146,7 @@ impl PublicApi {
                 _ => None,
             });
             let associated: Vec<String> = associated.collect();
-            self.add(format!("{path}: {name}"), associated.join(", "));
+            self.add_trait(&path, &name, &associated.join(", "));
             return;
         }
         for member in &item.items {
@@ -276,5 +282,6 @@ fn shorten(tokens: &str) -> String {
     ] {
         text = text.replace(from, to);
     }
-    text.trim().trim_end_matches(',').to_owned()
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").trim_end_matches(',').to_owned()
 }

@@ -13,6 +13,7 @@ use similar::TextDiff;
 
 use crate::generate::Sources;
 use crate::openapi::check::check;
+use crate::openapi::diff::Change;
 use crate::openapi::document;
 use crate::openapi::overlay::Overlay;
 use crate::openapi::report::{Format, report};
@@ -26,28 +27,15 @@ const MAX_DIFF_LINES: usize = 200;
 
 /// Regenerates. With `check`, prints what regenerating would change, and fails if anything would.
 pub(crate) fn run(root: &Path, check: bool) -> Result<ExitCode> {
-    let generated = generate(&read(&root.join(SPEC))?, &read(&root.join(OVERLAY))?)?;
-    let mut current = Vec::new();
-    for file in &generated.files {
-        let path = root.join(file.path);
-        let text = if path.exists() {
-            read(&path)?
-        } else {
-            String::new()
-        };
-        current.push(text);
-    }
-    if let [openapi, api, httpmock] = current.as_slice() {
-        let before = surface(openapi, api, httpmock);
-        if current
-            .iter()
-            .zip(&generated.files)
-            .any(|(current, file)| *current != file.contents)
-        {
-            let changes = revision::compare(&before, &generated.surface)?;
-            let report = report(&changes, &generated.notes, VERSION, Format::Text);
-            print_line(format_args!("for the client's users:\n{report}"));
-        }
+    let (generated, current) = generate_and_read(root)?;
+    if current
+        .iter()
+        .zip(&generated.files)
+        .any(|(current, file)| *current != file.contents)
+    {
+        let changes = changes(&generated, &current)?;
+        let report = report(&changes, &generated.notes, VERSION, Format::Text);
+        print_line(format_args!("for the client's users:\n{report}"));
     }
     let mut stale = 0;
     for (file, current) in generated.files.iter().zip(&current) {
@@ -68,23 +56,41 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Returns what is generated now, and what the files hold.
+fn generate_and_read(root: &Path) -> Result<(Generated, [String; 3])> {
+    let generated = generate(&read(&root.join(SPEC))?, &read(&root.join(OVERLAY))?)?;
+    let mut current = <[String; 3]>::default();
+    for (file, current) in generated.files.iter().zip(&mut current) {
+        let path = root.join(file.path);
+        if path.exists() {
+            *current = read(&path)?;
+        }
+    }
+    Ok((generated, current))
+}
+
+/// Returns what regenerating changes for users. What is missing or unreadable now is new.
+fn changes(generated: &Generated, current: &[String; 3]) -> Result<Vec<Change>> {
+    let [openapi, api, httpmock] = current.clone();
+    let before = Surface {
+        document: serde_json::from_str(&openapi).unwrap_or(Value::Null),
+        api: PublicApi::read(&Sources { api, httpmock }).ok(),
+    };
+    revision::compare(&before, &generated.surface)
+}
+
+/// Returns what `run` reports.
+#[cfg(test)]
+pub(crate) fn reported(root: &Path) -> Result<Vec<Change>> {
+    let (generated, current) = generate_and_read(root)?;
+    changes(&generated, &current)
+}
+
 fn stale_message(stale: usize) -> String {
     let (plural, verb) = if stale == 1 { ("", "is") } else { ("s", "are") };
     format!(
         "error: {stale} generated file{plural} {verb} stale or edited; run `cargo xtask regen` and commit the result"
     )
-}
-
-/// Returns what users have of the checked-in files. What is missing or unreadable is new.
-fn surface(openapi: &str, api: &str, httpmock: &str) -> Surface {
-    let sources = Sources {
-        api: api.to_owned(),
-        httpmock: httpmock.to_owned(),
-    };
-    Surface {
-        document: serde_json::from_str(openapi).unwrap_or(Value::Null),
-        api: PublicApi::read(&sources).ok(),
-    }
 }
 
 struct GeneratedFile {
@@ -200,6 +206,27 @@ mod tests {
             assert!(once.contents == twice.contents, "{}", once.path);
             assert!(once.contents == checked_in, "{} is stale", once.path);
         }
+    }
+
+    /// Runs the test above in a process of its own, as on another machine.
+    #[test]
+    fn locale_time_zone_and_folder_make_no_difference() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let test = "regen::tests::generated_files_are_up_to_date_and_reproducible";
+        let output = std::process::Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", test])
+            .env("LC_ALL", "tr_TR.UTF-8")
+            .env("LANG", "tr_TR.UTF-8")
+            .env("TZ", "Pacific/Kiritimati")
+            .env("HOME", folder.path())
+            .current_dir(folder.path())
+            .output()
+            .expect("runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && text.contains("1 passed"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -72,14 +72,14 @@ pub(crate) fn run(root: &Path, task: Task) -> Result<ExitCode> {
     match task {
         Task::Import { full, write } => {
             let today = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
-            let text = import_file(root, &full, write, &today)?;
-            print_line(text.trim_end());
+            let report = import_file(root, &full, write, &today)?;
+            print_line(report.text.trim_end());
             Ok(ExitCode::SUCCESS)
         }
-        Task::Diff { old, new, format } => Ok(match compare_files(root, &old, &new) {
-            Ok((changes, notes)) => {
-                print_line(report::report(&changes, &notes, VERSION, format.into()).trim_end());
-                ExitCode::from(exit_code(&changes))
+        Task::Diff { old, new, format } => Ok(match compare_files(root, &old, &new, format) {
+            Ok(report) => {
+                print_line(report.text.trim_end());
+                ExitCode::from(exit_code(&report.changes))
             }
             Err(error) => {
                 print_status(format_args!("error: {error:#}"));
@@ -131,20 +131,25 @@ fn read_document(path: &Path) -> Result<String> {
     read(path).map_err(|error| anyhow!("{error:#}; upstream's document: {UPSTREAM}"))
 }
 
-fn compare_files(root: &Path, old: &Path, new: &Path) -> Result<(Vec<Change>, Vec<String>)> {
+/// What a command prints, and what it found.
+pub(crate) struct Report {
+    pub(crate) changes: Vec<Change>,
+    pub(crate) text: String,
+}
+
+pub(crate) fn compare_files(root: &Path, old: &Path, new: &Path, format: Format) -> Result<Report> {
     let base = Base::read(root)?;
     let before = base.import(old, &read_document(old)?)?;
     let after = base.import(new, &read_document(new)?)?;
     let (before, revision) = (base.derive(&before.fragment), base.derive(&after.fragment));
     let changes = revision::compare(&before.surface()?, &revision.surface()?)?;
-    Ok((
-        changes,
-        left_out(&after).chain(unfinished(&revision)).collect(),
-    ))
+    let notes: Vec<String> = left_out(&after).chain(unfinished(&revision)).collect();
+    let text = report::report(&changes, &notes, VERSION, format.into());
+    Ok(Report { changes, text })
 }
 
-/// Imports the document, writes the fragment if asked, and returns what to print.
-fn import_file(root: &Path, path: &Path, write: bool, today: &str) -> Result<String> {
+/// Imports the document, and writes the fragment if asked.
+pub(crate) fn import_file(root: &Path, path: &Path, write: bool, today: &str) -> Result<Report> {
     let full = read_document(path)?;
     let base = Base::read(root)?;
     let imported = base.import(path, &full)?;
@@ -173,7 +178,7 @@ fn import_file(root: &Path, path: &Path, write: bool, today: &str) -> Result<Str
     } else if write {
         text.push_str(&format!("{SPEC}: up to date\n"));
     }
-    Ok(text)
+    Ok(Report { changes, text })
 }
 
 fn left_out(import: &Import) -> impl Iterator<Item = String> {
@@ -185,8 +190,16 @@ fn left_out(import: &Import) -> impl Iterator<Item = String> {
     })
 }
 
-/// Says what stops `regen`.
+/// Says what is still to be done in the overlay.
 fn unfinished(revision: &Revision) -> impl Iterator<Item = String> {
+    let unnamed = unnamed_operations(&revision.document).into_iter();
+    let unnamed = unnamed.map(|(path, method, id)| {
+        format!(
+            "{} {path} has no name for Rust yet; add an action to {OVERLAY}:\n    target: $.paths['{path}'].{method}\n    \
+             update: {{ operationId: a_name }}, instead of {id}",
+            method.to_uppercase()
+        )
+    });
     let failed = revision
         .overlay
         .failed
@@ -195,7 +208,23 @@ fn unfinished(revision: &Revision) -> impl Iterator<Item = String> {
     let done = revision.overlay.done.iter().cloned();
     let sources = revision.sources.as_ref().err();
     let sources = sources.map(|error| format!("the generated code is not compared: {error:#}"));
-    failed.chain(done).chain(sources)
+    failed.chain(done).chain(unnamed).chain(sources)
+}
+
+/// Returns the operations that still have upstream's ids, which repeat their tag.
+fn unnamed_operations(document: &Value) -> Vec<(&str, &str, &str)> {
+    let mut unnamed = Vec::new();
+    for (path, item) in document["paths"].as_object().into_iter().flatten() {
+        for (method, operation) in item.as_object().into_iter().flatten() {
+            if let Some(id) = operation["operationId"]
+                .as_str()
+                .filter(|id| id.contains('-'))
+            {
+                unnamed.push((path.as_str(), method.as_str(), id));
+            }
+        }
+    }
+    unnamed
 }
 
 #[cfg(test)]
@@ -329,7 +358,9 @@ mod tests {
         let import_changed = |new: &Value, write| {
             let full = copy.path().join("full.json");
             fs::write(&full, new.to_string()).expect("writes");
-            import_file(copy.path(), &full, write, TODAY).expect("imports")
+            import_file(copy.path(), &full, write, TODAY)
+                .expect("imports")
+                .text
         };
         let mut reports = vec![import_changed(&new, false)];
         new["components"]["schemas"]["client_certificate"]["properties"]["device_id"] =
@@ -339,12 +370,65 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_the_fragment_asks_for_is_imported() {
+        let copy = copy_workspace();
+        let path = "/zones/{zone_id}/client_certificates/{client_certificate_id}/renew";
+        let mut document: Value =
+            serde_json::from_str(include_str!("../fixtures/published.json")).expect("JSON");
+        let one = "/zones/{zone_id}/client_certificates/{client_certificate_id}";
+        let mut operation = document["paths"][one]["patch"].clone();
+        operation["operationId"] = "renew".into();
+        document["paths"][path] = json!({ "post": operation });
+        let full = copy.path().join("full.json");
+        fs::write(&full, document.to_string()).expect("writes");
+        let import = || {
+            import_file(copy.path(), &full, true, TODAY)
+                .expect("imports")
+                .text
+        };
+        let text = import();
+        assert!(
+            text.contains(&format!("add `{path}: {{}}` to the `paths`")),
+            "{text}"
+        );
+        let spec = read(&copy.path().join(SPEC)).expect("is there");
+        let asked = spec.replace("\npaths:\n", &format!("\npaths:\n  \"{path}\": {{}}\n"));
+        assert_ne!(asked, spec);
+        fs::write(copy.path().join(SPEC), asked).expect("writes");
+        let text = import();
+        assert!(
+            text.contains(&format!("additive  POST {path}: a new operation")),
+            "{text}"
+        );
+        assert!(fragment(copy.path())["paths"][path]["post"].is_object());
+        regen::run(copy.path(), false).expect("regenerates");
+    }
+
+    #[test]
+    fn a_full_document_of_upstreams_size_is_compared() {
+        let copy = copy_workspace();
+        let mut yaml = read(&copy.path().join(SPEC)).expect("is there");
+        for number in 0..30_000 {
+            yaml.push_str(&format!(
+                "    other_{number}:\n      type: object\n      properties:\n        a: {{type: string, maxLength: 3}}\n"
+            ));
+        }
+        let full = copy.path().join("full.yaml");
+        fs::write(&full, yaml).expect("writes");
+        let spec = copy.path().join(SPEC);
+        let report = compare_files(copy.path(), &spec, &full, Format::Text).expect("compares");
+        assert_eq!(report.changes, []);
+    }
+
+    #[test]
     fn unreadable_documents_are_named() {
         let copy = copy_workspace();
         let path = copy.path().join("full.yaml");
         let error_of = |text: &str| {
             fs::write(&path, text).expect("writes");
-            let error = import_file(copy.path(), &path, false, TODAY).expect_err("is refused");
+            let error = import_file(copy.path(), &path, false, TODAY)
+                .err()
+                .expect("is refused");
             format!("{error:#}").replace(&path.display().to_string(), "full.yaml")
         };
         let errors = [
@@ -355,7 +439,9 @@ mod tests {
         ];
         let mut errors = errors.map(error_of).to_vec();
         fs::remove_file(&path).expect("removes");
-        let error = import_file(copy.path(), &path, false, TODAY).expect_err("is missing");
+        let error = import_file(copy.path(), &path, false, TODAY)
+            .err()
+            .expect("is missing");
         errors.push(format!("{error:#}").replace(&path.display().to_string(), "full.yaml"));
         insta::assert_snapshot!(errors.join("\n"));
     }

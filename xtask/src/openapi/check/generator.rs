@@ -431,7 +431,12 @@ fn default_problem(default: &Value, schema: &Value, kind: Option<&str>) -> Optio
     }
     let bound = |key| schema.get(key).and_then(Value::as_f64);
     let number = default.as_f64()?;
-    let is_outside = bound("minimum").is_some_and(|bound| number < bound)
-        || bound("maximum").is_some_and(|bound| number > bound);
+    let is_exclusive = |key: &str| schema.get(key) == Some(&Value::Bool(true));
+    let is_below =
+        |bound: f64| number < bound || is_exclusive("exclusiveMinimum") && number == bound;
+    let is_above =
+        |bound: f64| number > bound || is_exclusive("exclusiveMaximum") && number == bound;
+    let is_outside =
+        bound("minimum").is_some_and(is_below) || bound("maximum").is_some_and(is_above);
     is_outside.then(|| "is outside the bounds".into())
 }

@@ -188,7 +188,8 @@ impl<'a> Layout<'a> {
                 None => drop(written.remove(&key)),
             }
         }
-        if own.kind() != schema.kind() {
+        let is_number = |schema: &Schema| matches!(schema.kind(), Some("integer" | "number"));
+        if own.kind() != schema.kind() && !(is_number(own) && is_number(schema)) {
             // They show a value of the old type.
             written.remove("example");
             written.remove("examples");

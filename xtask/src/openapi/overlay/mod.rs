@@ -2,7 +2,8 @@
 //!
 //! Targets are RFC 9535 JSONPaths, updates are RFC 7396 merge patches (so `null` removes a key). The rules are stricter
 //! than the standard's, so that no departure outlives its reason: an action must have a description; a target that can
-//! match several places must say which (`x-matches`, a count or the names of the matches); and an action that matches
+//! match several places must say which (by listing names, or with `x-matches`, a count or
+//! the names of the matches); and an action that matches
 //! something else than it says, or that has become the document's own words, is an error.
 
 mod nearest;
@@ -40,7 +41,7 @@ struct Info {
     _version: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Action {
     target: String,
@@ -55,7 +56,7 @@ struct Action {
 }
 
 /// What a target must match.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 enum Matches {
     Count(usize),
@@ -134,7 +135,9 @@ impl Overlay {
             JsonPath::parse(&action.target)
                 .with_context(|| format!("{}: the target is not a JSONPath", at()))?;
             ensure!(
-                action.matches.is_some() || nearest::is_singular(&action.target),
+                action.matches.is_some()
+                    || nearest::is_singular(&action.target)
+                    || nearest::listed_names(&action.target).is_some(),
                 "{}: the target can match several places; say which with `x-matches`, a count or a list of names",
                 at()
             );
@@ -176,7 +179,9 @@ enum Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Done => f.write_str("done: upstream says so by itself now; remove the action"),
+            Self::Done => f.write_str(
+                "done: it changes nothing, as upstream says so by itself now; remove the action",
+            ),
             Self::Other(what) => f.write_str(what),
         }
     }
@@ -198,6 +203,17 @@ impl Action {
             .map(|location| location.to_json_pointer())
             .collect();
         if pointers.is_empty() {
+            if let Some((target, path)) = nearest::with_renamed_parameters(&self.target, document) {
+                // What it means is clear, so the report shows the document with it.
+                let renamed = Action {
+                    target,
+                    ..self.clone()
+                };
+                renamed.apply(document)?;
+                return Err(Problem::Other(format!(
+                    "the path's parameters have other names: it is {path} now; change the target"
+                )));
+            }
             if self.remove && nearest::parent_exists(&self.target, document) {
                 return Err(Problem::Done);
             }
@@ -281,7 +297,7 @@ fn mismatch(matches: &Matches, pointers: &[String]) -> Option<String> {
                 ),
             };
             Some(format!(
-                "{what}; check that the reason holds, and change `x-matches`"
+                "{what}; check that the reason holds, and change the names"
             ))
         }
     }

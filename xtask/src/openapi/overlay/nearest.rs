@@ -3,6 +3,8 @@
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
+use super::super::wire::shape;
+
 /// Splits a JSONPath into its segments: `$`, `.a`, `['b']`, `[?…]`.
 fn segments(target: &str) -> Vec<&str> {
     let mut segments = Vec::new();
@@ -55,6 +57,34 @@ pub(super) fn is_singular(target: &str) -> bool {
         .iter()
         .skip(1)
         .all(|segment| name(segment).is_some())
+}
+
+/// Returns the names that a target lists in its last segment, `['a','b']`, where nothing else can match several places.
+pub(super) fn listed_names(target: &str) -> Option<Vec<String>> {
+    let segments = segments(target);
+    let (last, rest) = segments.split_last()?;
+    if !rest.iter().skip(1).all(|segment| name(segment).is_some()) {
+        return None;
+    }
+    let inner = last.trim().strip_prefix('[')?.strip_suffix(']')?;
+    let names = inner
+        .split(',')
+        .map(|part| name(&format!("[{}]", part.trim())));
+    let names: Option<Vec<String>> = names.collect();
+    names.filter(|names| names.len() > 1 && inner.contains(['\'', '"']))
+}
+
+/// Returns the target with a path of the document in which only the parameters have other names, and that path.
+pub(super) fn with_renamed_parameters(target: &str, document: &Value) -> Option<(String, String)> {
+    let mut segments: Vec<String> = segments(target).into_iter().map(str::to_owned).collect();
+    let written = segments.iter_mut().find(|segment| segment.contains("{"))?;
+    let wanted = name(written)?;
+    let paths = document.get("paths")?.as_object()?;
+    let now = paths
+        .keys()
+        .find(|path| shape(path) == shape(&wanted) && **path != wanted)?;
+    *written = format!("['{now}']");
+    Some((segments.concat(), now.clone()))
 }
 
 fn find<'a>(segments: &[&str], document: &'a Value) -> Option<&'a Value> {
@@ -159,6 +189,15 @@ mod tests {
             "$[0,1]",
         ] {
             assert!(!is_singular(target), "{target}");
+        }
+    }
+
+    #[test]
+    fn names_that_a_target_lists_are_known() {
+        let names = |target: &str| listed_names(target).unwrap_or_default();
+        assert_eq!(names("$.a[0]['b', 'c']"), ["b", "c"]);
+        for target in ["$.a", "$.*['b','c']", "$.a['b',*]", "$.a[0,1]", "$"] {
+            assert!(listed_names(target).is_none(), "{target}");
         }
     }
 
