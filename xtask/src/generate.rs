@@ -312,7 +312,7 @@ mod tests {
         {
             let generated = generated
                 .remove(name.as_str())
-                .unwrap_or_else(|| panic!("{name} is in the spec; add its type to this test"));
+                .unwrap_or_else(|| panic!("{name} is a new component of the spec; add its type to `generated` in this test"));
             let generated = generated.to_value();
             assert_eq!(
                 shape(&generated, &generated),
@@ -322,7 +322,7 @@ mod tests {
         }
         assert!(
             generated.is_empty(),
-            "{:?} are no longer in the spec",
+            "{:?} are no longer components of the spec; remove them from `generated` in this test",
             generated.keys()
         );
     }

@@ -173,16 +173,14 @@ pub(crate) fn compare(old: &PublicApi, new: &PublicApi) -> Vec<Change> {
         match new.items.get(path) {
             Some(after) if before == after => {}
             Some(_) if is_implied(path, &old.items, &new.items) => {}
-            Some(after) if path.ends_with("()") => add(
-                Class::Breaking,
-                path,
-                format!("the signature changes from {before} to {after}"),
-            ),
-            Some(after) => add(
-                Class::Breaking,
-                path,
-                format!("changes from {before} to {after} in the generated code"),
-            ),
+            Some(after) => {
+                let (before, after) = differing_words(before, after);
+                add(
+                    Class::Breaking,
+                    path,
+                    format!("changes from {before} to {after} in the generated code"),
+                );
+            }
             None if is_implied(path, &old.items, &new.items) => {}
             None => add(Class::Breaking, path, "gone from the generated code".into()),
         }
@@ -193,6 +191,29 @@ pub(crate) fn compare(old: &PublicApi, new: &PublicApi) -> Vec<Change> {
         }
     }
     changes
+}
+
+/// Returns what is left without the words that both begin and end with.
+fn differing_words(before: &str, after: &str) -> (String, String) {
+    let (before, after): (Vec<&str>, Vec<&str>) =
+        (before.split(' ').collect(), after.split(' ').collect());
+    let shortest = before.len().min(after.len());
+    let same = |(a, b): &(&&str, &&str)| a == b;
+    let start = before.iter().zip(&after).take_while(same).count();
+    let end = before
+        .iter()
+        .rev()
+        .zip(after.iter().rev())
+        .take_while(same)
+        .count();
+    let end = end.min(shortest - start);
+    let show = |words: &[&str]| match words[start..words.len() - end].join(" ") {
+        text if text.is_empty() => "nothing".to_owned(),
+        // The parenthesis of the arguments stands before them.
+        text if !text.contains('(') => text.trim_end_matches(')').to_owned(),
+        text => text,
+    };
+    (show(&before), show(&after))
 }
 
 /// Says whether another change says this one too: a type's members come and go with it, and a builder has a setter for

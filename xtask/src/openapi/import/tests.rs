@@ -204,3 +204,75 @@ fn a_large_document_is_read() {
         own()
     );
 }
+
+/// Returns the pointers to all that is below the paths of client certificates and the components.
+fn pointers(node: &Value, at: &str, found: &mut Vec<String>) {
+    let below: Vec<(String, &Value)> = match node {
+        Value::Object(members) => members
+            .iter()
+            .map(|(key, value)| (key.replace('~', "~0").replace('/', "~1"), value))
+            .collect(),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| (index.to_string(), item))
+            .collect(),
+        _ => Vec::new(),
+    };
+    for (key, value) in below {
+        let at = format!("{at}/{key}");
+        pointers(value, &at, found);
+        found.push(at);
+    }
+}
+
+fn take_away(document: &mut Value, pointer: &str) {
+    let (parent, key) = pointer.rsplit_once('/').expect("is not the root");
+    match document.pointer_mut(parent).expect("is there") {
+        Value::Object(members) => {
+            members.remove(&key.replace("~1", "/").replace("~0", "~"));
+        }
+        Value::Array(items) => {
+            items.remove(key.parse().expect("an index"));
+        }
+        _ => unreachable!("it has members"),
+    }
+}
+
+/// Whatever is taken away or put in its place is imported, or refused for what it is.
+#[test]
+fn no_change_in_any_place_is_lost() {
+    let published: Value = serde_json::from_str(PUBLISHED).expect("JSON");
+    let mut places = Vec::new();
+    pointers(&published, "", &mut places);
+    let replacements = [
+        json!({ "type": "integer", "minimum": 7 }),
+        json!({ "allOf": [{ "type": "object", "properties": { "a": { "$ref": "#/components/schemas/zones_identifier" } } }] }),
+        json!(true),
+    ];
+    let own = own();
+    let mut imported = 0;
+    for (place, replacement) in places.iter().zip(replacements.iter().cycle()) {
+        let mut documents = [published.clone(), published.clone()];
+        take_away(&mut documents[0], place);
+        *documents[1].pointer_mut(place).expect("is there") = replacement.clone();
+        for document in documents {
+            match import(&document.to_string(), Some(&own)) {
+                Ok(import) => {
+                    imported += 1;
+                    // Importing it once more finds nothing new.
+                    let again = super::import(&document.to_string(), Some(&import.fragment));
+                    assert!(
+                        again.expect("imports").fragment == import.fragment,
+                        "{place}"
+                    );
+                }
+                Err(error) => {
+                    let message = format!("{error:#}");
+                    assert!(!message.contains("bug"), "{place}: {message}");
+                }
+            }
+        }
+    }
+    assert!(imported > 500, "{imported}");
+}

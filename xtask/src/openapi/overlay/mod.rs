@@ -217,9 +217,13 @@ impl Action {
             if self.remove && nearest::parent_exists(&self.target, document) {
                 return Err(Problem::Done);
             }
+            let names: Vec<&String> = match &self.matches {
+                Some(Matches::Names(names)) => names.iter().collect(),
+                Some(Matches::Count(_)) | None => Vec::new(),
+            };
             return Err(Problem::Other(format!(
                 "the target matches nothing; {}; change the action or remove it",
-                nearest::nearest(&self.target, document)
+                nearest::nearest(&self.target, &names, document)
             )));
         }
         let mismatch = self

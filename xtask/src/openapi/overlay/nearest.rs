@@ -101,8 +101,8 @@ pub(super) fn parent_exists(target: &str, document: &Value) -> bool {
     parent.is_some_and(Value::is_object)
 }
 
-/// Says how far a target leads, and what is there instead.
-pub(super) fn nearest(target: &str, document: &Value) -> String {
+/// Says how far a target leads, and what is there instead. The names are those that it should match.
+pub(super) fn nearest(target: &str, names: &[&String], document: &Value) -> String {
     let segments = segments(target);
     let there = (1..segments.len()).rev().find_map(|end| {
         let node = find(&segments[..end], document)?;
@@ -111,7 +111,15 @@ pub(super) fn nearest(target: &str, document: &Value) -> String {
     let Some((there, node, next)) = there else {
         return "nothing of it is there".into();
     };
-    let wanted = name(next).unwrap_or_else(|| next.to_owned());
+    let Some(wanted) = name(next) else {
+        let found = names
+            .iter()
+            .filter_map(|name| Some((name, node.get(name.as_str())?)));
+        let found: String = found
+            .map(|(name, value)| format!("; its {name} is {value}"))
+            .collect();
+        return format!("nothing in {there} fulfils {next}{found}");
+    };
     match node {
         Value::Object(members) => {
             let close = members
@@ -220,11 +228,15 @@ mod tests {
             ),
             ("$.schemas.csr.x", "$.schemas.csr is 1"),
             (
+                "$.schemas[?@.x].y",
+                "nothing in $.schemas fulfils [?@.x]; its csr is 1",
+            ),
+            (
                 "$.schemas.identifier.maxLength",
                 "$.schemas.identifier has no \"maxLength\", but type",
             ),
         ] {
-            assert_eq!(nearest(target, &document), expected);
+            assert_eq!(nearest(target, &[&"csr".to_owned()], &document), expected);
         }
     }
 }
