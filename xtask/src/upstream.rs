@@ -196,6 +196,11 @@ const CASES: &[Case] = &[
         by_hand: &[],
     },
     Case {
+        name: "shared list bounded",
+        change: |document| component(document, "messages")["maxItems"] = 100.into(),
+        by_hand: &[],
+    },
+    Case {
         name: "other properties restricted",
         change: |document| {
             component(

@@ -16,9 +16,23 @@ impl<'a> Checker<'a> {
     pub(super) fn generator(&mut self) {
         let root = self.root();
         let paths = root.get("paths").and_then(Value::as_object);
+        let mut ids = Names::default();
         for (path, item) in paths.into_iter().flatten() {
             for method in METHODS {
                 if let Some(operation) = item.get(method) {
+                    let id = operation["operationId"].as_str().unwrap_or_default();
+                    if let Some(problem) = ids.add(id) {
+                        let at = Pointer::root().key("paths").key(path).key(method);
+                        let what =
+                            format!("{} {path}: its id {id:?} {problem}", method.to_uppercase());
+                        let target = format!("$.paths['{path}'].{method}");
+                        self.limit(
+                            &at.key("operationId"),
+                            what,
+                            &target,
+                            "update: { operationId: another_name }",
+                        );
+                    }
                     self.operation_limits(path, method, item, operation);
                 }
             }
@@ -51,6 +65,10 @@ impl<'a> Checker<'a> {
         let at = Pointer::root().key("paths").key(path).key(method);
         let target = format!("$.paths['{path}'].{method}");
         let title = format!("{} {path}", method.to_uppercase());
+        let mut names = Names::default();
+        if operation.get("requestBody").is_some() {
+            names.add("body");
+        }
         for (owner, at, target) in [
             (
                 item,
@@ -68,6 +86,15 @@ impl<'a> Checker<'a> {
                 let name = parameter["name"].as_str().unwrap_or_default();
                 let target = format!("{target}.parameters[?@.name=='{name}']");
                 let title = format!("{title} › {name}");
+                if let Some(problem) = names.add(name) {
+                    let what = format!("{title}: the parameter {problem}");
+                    self.limit(
+                        &at.key("name"),
+                        what,
+                        &target,
+                        "x-matches: 1\n        remove: true",
+                    );
+                }
                 self.parameter_limits(&at, &target, &title, parameter);
             }
         }
@@ -313,6 +340,23 @@ impl<'a> Checker<'a> {
                 "remove: true",
             );
         }
+        if schema.get("not").is_some() {
+            let what = "the generated client has no type for `not`";
+            self.limit(
+                &at.key("not"),
+                what,
+                &format!("{target}.not"),
+                "remove: true",
+            );
+        }
+        let mut names = Names::default();
+        if schema
+            .get("additionalProperties")
+            .is_some_and(|other| *other != Value::Bool(false))
+        {
+            // The field that takes them.
+            names.add("extra");
+        }
         for (name, property) in schema
             .get("properties")
             .and_then(Value::as_object)
@@ -320,6 +364,15 @@ impl<'a> Checker<'a> {
             .flatten()
         {
             let target = format!("{target}.properties['{name}']");
+            if let Some(problem) = names.add(name) {
+                let what = format!("the property {name:?} {problem}");
+                self.limit(
+                    &at.key("properties").key(name),
+                    what,
+                    &target,
+                    "remove: true",
+                );
+            }
             self.schema_limits(&at.key("properties").key(name), &target, property);
         }
         for key in ["items", "not", "additionalProperties"] {
@@ -349,18 +402,12 @@ impl<'a> Checker<'a> {
             return;
         };
         let mut problem = None;
-        let mut names = BTreeSet::new();
+        let mut names = Names::default();
         for value in values {
             match value {
                 Value::String(text) if kind.is_none_or(|kind| kind == "string") => {
-                    // Variants are named by letters and digits alone.
-                    let name: String = text.chars().filter(|c| c.is_alphanumeric()).collect();
-                    if name.is_empty() {
-                        problem = Some(format!("the value {value} gives no name for a variant"));
-                    } else if !names.insert(name.to_lowercase()) {
-                        problem = Some(format!(
-                            "the value {value} gives a variant the name of another"
-                        ));
+                    if let Some(clash) = names.add(text) {
+                        problem = Some(format!("the value {value} {clash}"));
                     }
                 }
                 Value::Null if schema.get("nullable") == Some(&Value::Bool(true)) => {}
@@ -381,6 +428,22 @@ impl<'a> Checker<'a> {
                 "remove: true",
             );
         }
+    }
+}
+
+/// Names as the generator tells them apart: by their letters and digits.
+#[derive(Default)]
+struct Names(BTreeSet<String>);
+
+impl Names {
+    /// Adds a name. Returns what is wrong with it.
+    fn add(&mut self, name: &str) -> Option<&'static str> {
+        let name: String = name.chars().filter(|c| c.is_alphanumeric()).collect();
+        if name.is_empty() {
+            return Some("gives no name for Rust");
+        }
+        let is_new = self.0.insert(name.to_lowercase());
+        (!is_new).then_some("has the same name in Rust as another one")
     }
 }
 

@@ -259,7 +259,7 @@ fn what_the_generator_cant_express_is_named_with_the_action_that_helps() {
         (
             schema,
             json!({ "type": "string", "enum": ["..."] }),
-            "gives no name for a variant",
+            "gives no name for Rust",
         ),
     ] {
         let mut document = sound();

@@ -315,15 +315,17 @@ impl<'a> Layout<'a> {
         let beside_text = Value::from(beside.clone());
         stated.push(Resolver::new(&Value::Null).schema(&beside_text)?);
         let home = parts.iter().rposition(|part| component(part).is_none());
-        let extra = extra(own, schema);
+        let new = extra(own, schema);
         let mut new_part = None;
         let mut shares: Vec<Schema> = (0..stated.len())
             .map(|index| share(index, &stated, own, schema))
             .collect();
-        if !extra.is_empty() {
-            match home {
-                Some(home) => shares[home] = std::mem::take(&mut shares[home]).and(extra),
-                None => new_part = Some(extra),
+        if !new.is_empty() {
+            // Where all parts are components, the last one is asked first.
+            let asked = parts.len().checked_sub(1).filter(|_| self.is_finding());
+            match home.or(asked) {
+                Some(home) => shares[home] = std::mem::take(&mut shares[home]).and(new),
+                None => new_part = Some(new),
             }
         }
         // First as the components are elsewhere, and only then as if they changed here.
@@ -341,17 +343,19 @@ impl<'a> Layout<'a> {
             let all = shares.iter().chain(new_part).cloned();
             all.fold(Schema::default(), Schema::and)
         };
-        let candidates = [as_agreed(&stated), as_agreed(&shares)];
-        let mut is_clear = true;
-        match candidates
-            .into_iter()
-            .find(|shares| conjunction(shares, &None) == *schema)
-        {
-            Some(candidate) => {
-                shares = candidate;
-                new_part = None;
-            }
-            None => is_clear = false,
+        let agreed = as_agreed(&shares);
+        let more = extra(&conjunction(&agreed, &None), schema);
+        let candidates = [
+            (as_agreed(&stated), None),
+            (agreed.clone(), None),
+            (agreed, Some(more).filter(|_| !self.is_finding())),
+        ];
+        let is_whole =
+            |(shares, more): &(Vec<Schema>, Option<Schema>)| conjunction(shares, more) == *schema;
+        let clear = candidates.into_iter().find(is_whole);
+        let is_clear = clear.is_some();
+        if let Some(clear) = clear {
+            (shares, new_part) = clear;
         }
         let whole = conjunction(&shares, &new_part);
         if whole != *schema || !can_distribute {
