@@ -287,7 +287,7 @@ fn urls(servers: &[String]) -> String {
 
 fn title(way: &Security) -> String {
     match way.names.as_slice() {
-        [] => "no credentials at all".into(),
+        [] => "a request without credentials".into(),
         names => names.join(" with "),
     }
 }

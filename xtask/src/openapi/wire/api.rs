@@ -158,7 +158,7 @@ impl<'a> Resolver<'a> {
             parameters,
             body,
             responses,
-            security: security.map_or_else(Vec::new, |security| self.security(security)),
+            security: self.security(security.unwrap_or(&Value::Null)),
             servers: inherited("servers").map_or_else(Vec::new, servers),
         })
     }
@@ -260,6 +260,13 @@ impl<'a> Resolver<'a> {
             }
             schemes.sort_by_cached_key(Value::to_string);
             ways.push(Security { names, schemes });
+        }
+        if ways.is_empty() {
+            // Nothing is needed.
+            ways.push(Security {
+                names: Vec::new(),
+                schemes: Vec::new(),
+            });
         }
         // Their order says nothing.
         ways.sort_by_cached_key(|way| format!("{:?}", way.schemes));
