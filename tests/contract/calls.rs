@@ -17,13 +17,17 @@ fn zone_of(server: &MockServer) -> Zone {
     zone(builder.retry(RetryPolicy::never()))
 }
 
-fn identifier(text: &str) -> types::Identifier {
-    types::Identifier(text.to_owned())
+fn zone_id() -> types::Identifier {
+    ZONE.parse().expect("a zone id")
+}
+
+fn tag(text: &str) -> types::ClientCertificateTag {
+    types::ClientCertificateTag(text.to_owned())
 }
 
 fn single(status: &str) -> types::ClientCertificateResponseSingle {
     let mut certificate = types::ClientCertificate::default();
-    certificate.id = Some(identifier(ID));
+    certificate.id = Some(tag(ID));
     certificate.common_name = Some("sensor-001".into());
     certificate.status = Some(status.into());
     let mut response = types::ClientCertificateResponseSingle::default();
@@ -43,9 +47,7 @@ fn failure(code: i64) -> types::ApiResponseCommonFailure {
 async fn get_matches_the_spec() {
     let server = MockServer::start_async().await;
     let mock = server.get_client_certificate(|when, then| {
-        let when = when
-            .zone_id(&identifier(ZONE))
-            .client_certificate_id(&identifier(ID));
+        let when = when.zone_id(&zone_id()).client_certificate_id(&tag(ID));
         when.into_inner()
             .header("authorization", "Bearer s3cret")
             .header_missing("api-version");
@@ -108,12 +110,12 @@ async fn list_matches_the_spec() {
     let server = MockServer::start_async().await;
     let mock = server.list_client_certificates(|when, then| {
         let page = std::num::NonZeroU64::new(1);
-        when.zone_id(&identifier(ZONE))
+        when.zone_id(&zone_id())
             .page(page)
             .per_page(5)
             .status(types::ListClientCertificatesStatus::Revoked);
         let mut other = single("archived").result.expect("set above");
-        other.id = Some(identifier("023e105f4ecef8ad9ca31a8372d0c353"));
+        other.id = Some(tag("023e105f4ecef8ad9ca31a8372d0c353"));
         let mut response = types::ClientCertificateResponseCollection::default();
         response.success = Some(true);
         response.result = Some(vec![single("revoked").result.expect("set above"), other]);
@@ -121,7 +123,7 @@ async fn list_matches_the_spec() {
     });
     // There is nothing behind them.
     server.list_client_certificates(|when, then| {
-        when.zone_id(&identifier(ZONE));
+        when.zone_id(&zone_id());
         then.client_error(404, &failure(1000));
     });
     let list = zone_of(&server)
@@ -145,7 +147,7 @@ async fn issue_matches_the_spec() {
         .try_into()
         .expect("both are set");
     let mock = server.create_client_certificate(|when, then| {
-        when.zone_id(&identifier(ZONE)).body(&body);
+        when.zone_id(&zone_id()).body(&body);
         then.client_error(400, &failure(1445));
     });
     let issue = zone_of(&server).issue(&csr).validity_days(90);
@@ -158,15 +160,14 @@ async fn issue_matches_the_spec() {
 async fn revoke_and_reactivate_match_the_spec() {
     let server = MockServer::start_async().await;
     let revoke = server.delete_client_certificate(|when, then| {
-        when.zone_id(&identifier(ZONE))
-            .client_certificate_id(&identifier(ID));
+        when.zone_id(&zone_id()).client_certificate_id(&tag(ID));
         then.ok(&single("pending_revocation"));
     });
     let mut body = types::EditClientCertificateBody::default();
     body.reactivate = Some(true);
     let reactivate = server.edit_client_certificate(|when, then| {
-        when.zone_id(&identifier(ZONE))
-            .client_certificate_id(&identifier(ID))
+        when.zone_id(&zone_id())
+            .client_certificate_id(&tag(ID))
             .body(&body);
         then.ok(&single("pending_reactivation"));
     });

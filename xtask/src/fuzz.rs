@@ -27,8 +27,10 @@ pub(crate) fn spec(data: &[u8]) {
         let _ = diff::compare(&json!({}), &value);
         let _ = diff::compare(&value, &json!({}));
     }
-    if let Ok(fragment) = import::import(text, None) {
-        assert!(diff::compare(&fragment, &fragment).is_empty());
+    if let Ok(import) = import::import(text, None) {
+        let changes =
+            diff::compare(&import.fragment, &import.fragment).expect("was compared before");
+        assert!(changes.is_empty());
     }
 }
 

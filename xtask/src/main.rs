@@ -14,9 +14,13 @@ mod imports;
 mod msrv;
 mod openapi;
 mod output;
+mod public_api;
 mod regen;
+mod revision;
 mod sabotage;
 mod spec;
+#[cfg(test)]
+mod upstream;
 #[cfg(test)]
 mod user_build;
 mod workspace;
@@ -100,6 +104,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
 }
 
 fn main() -> ExitCode {
+    generate::silence_progenitor();
     match run(Arguments::parse().task) {
         Ok(code) => code,
         Err(error) => {

@@ -11,12 +11,15 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use similar::TextDiff;
 
-use crate::generate;
+use crate::generate::Sources;
 use crate::openapi::check::check;
+use crate::openapi::diff::Change;
+use crate::openapi::document;
 use crate::openapi::overlay::Overlay;
 use crate::openapi::report::{Format, report};
-use crate::openapi::{diff, document};
 use crate::output::{print_line, print_status};
+use crate::public_api::PublicApi;
+use crate::revision::{self, Revision, Surface};
 use crate::workspace::{API, HTTPMOCK, OPENAPI, OVERLAY, SPEC, VERSION, read, replace};
 
 /// The lines of a diff that are printed.
@@ -24,27 +27,25 @@ const MAX_DIFF_LINES: usize = 200;
 
 /// Regenerates. With `check`, prints what regenerating would change, and fails if anything would.
 pub(crate) fn run(root: &Path, check: bool) -> Result<ExitCode> {
+    let (generated, current) = generate_and_read(root)?;
+    if current
+        .iter()
+        .zip(&generated.files)
+        .any(|(current, file)| *current != file.contents)
+    {
+        let changes = changes(&generated, &current)?;
+        let report = report(&changes, &generated.notes, VERSION, Format::Text);
+        print_line(format_args!("for the client's users:\n{report}"));
+    }
     let mut stale = 0;
-    for file in generate(&read(&root.join(SPEC))?, &read(&root.join(OVERLAY))?)? {
-        let path = root.join(file.path);
-        let current = if path.exists() {
-            read(&path)?
-        } else {
-            String::new()
-        };
-        if current == file.contents {
+    for (file, current) in generated.files.iter().zip(&current) {
+        if *current == file.contents {
             print_line(format_args!("{}: up to date", file.path));
-            continue;
-        }
-        if file.path == OPENAPI {
-            let changes = report_changes(&current, &file.contents)?;
-            print_line(format_args!("for the client's users:\n{changes}"));
-        }
-        if check {
+        } else if check {
             stale += 1;
-            print_line(unified_diff(file.path, &current, &file.contents));
+            print_line(unified_diff(file.path, current, &file.contents));
         } else {
-            replace(&path, &file.contents)?;
+            replace(&root.join(file.path), &file.contents)?;
             print_line(format_args!("{}: regenerated", file.path));
         }
     }
@@ -55,6 +56,36 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Returns what is generated now, and what the files hold.
+fn generate_and_read(root: &Path) -> Result<(Generated, [String; 3])> {
+    let generated = generate(&read(&root.join(SPEC))?, &read(&root.join(OVERLAY))?)?;
+    let mut current = <[String; 3]>::default();
+    for (file, current) in generated.files.iter().zip(&mut current) {
+        let path = root.join(file.path);
+        if path.exists() {
+            *current = read(&path)?;
+        }
+    }
+    Ok((generated, current))
+}
+
+/// Returns what regenerating changes for users. What is missing or unreadable now is new.
+fn changes(generated: &Generated, current: &[String; 3]) -> Result<Vec<Change>> {
+    let [openapi, api, httpmock] = current.clone();
+    let before = Surface {
+        document: serde_json::from_str(&openapi).unwrap_or(Value::Null),
+        api: PublicApi::read(&Sources { api, httpmock }).ok(),
+    };
+    revision::compare(&before, &generated.surface)
+}
+
+/// Returns what `run` reports.
+#[cfg(test)]
+pub(crate) fn reported(root: &Path) -> Result<Vec<Change>> {
+    let (generated, current) = generate_and_read(root)?;
+    changes(&generated, &current)
+}
+
 fn stale_message(stale: usize) -> String {
     let (plural, verb) = if stale == 1 { ("", "is") } else { ("s", "are") };
     format!(
@@ -62,43 +93,45 @@ fn stale_message(stale: usize) -> String {
     )
 }
 
-/// Reports what the changes mean. If `before` is missing or unreadable, everything is new.
-fn report_changes(before: &str, after: &str) -> Result<String> {
-    let before = serde_json::from_str(before).unwrap_or(Value::Null);
-    let after = serde_json::from_str(after).context(OPENAPI)?;
-    let changes = diff::compare(&before, &after);
-    Ok(report(&changes, VERSION, Format::Text))
-}
-
 struct GeneratedFile {
     path: &'static str,
     contents: String,
 }
 
-fn generate(spec: &str, overlay: &str) -> Result<[GeneratedFile; 3]> {
-    let mut value = document::parse(spec).context(SPEC)?;
+struct Generated {
+    files: [GeneratedFile; 3],
+    surface: Surface,
+    notes: Vec<String>,
+}
+
+fn generate(spec: &str, overlay: &str) -> Result<Generated> {
+    let value = document::parse(spec).context(SPEC)?;
     check(&value).context(SPEC)?;
-    Overlay::parse(overlay)
-        .context(OVERLAY)?
-        .apply(&mut value)
-        .context(OVERLAY)?;
-    let openapi = check(&value).with_context(|| format!("{SPEC} with {OVERLAY} applied"))?;
-    let sources = generate::generate_sources(&openapi)?;
+    let parsed = Overlay::parse(overlay).context(OVERLAY)?;
+    let revision = Revision::derive(&value, &parsed);
+    let surface = revision.surface();
+    let notes = revision.overlay.into_result().context(OVERLAY)?;
+    let sources = revision.sources?;
     let header = header(spec, overlay)?;
-    Ok([
-        GeneratedFile {
-            path: OPENAPI,
-            contents: format!("{value:#}\n"),
-        },
-        GeneratedFile {
-            path: API,
-            contents: format!("{header}{}", sources.api),
-        },
-        GeneratedFile {
-            path: HTTPMOCK,
-            contents: format!("{header}{}", sources.httpmock),
-        },
-    ])
+    let document = revision.document;
+    Ok(Generated {
+        files: [
+            GeneratedFile {
+                path: OPENAPI,
+                contents: format!("{document:#}\n"),
+            },
+            GeneratedFile {
+                path: API,
+                contents: format!("{header}{}", sources.api),
+            },
+            GeneratedFile {
+                path: HTTPMOCK,
+                contents: format!("{header}{}", sources.httpmock),
+            },
+        ],
+        surface: surface?,
+        notes,
+    })
 }
 
 /// Line ends are normalised first: a checkout with CRLF gets the same sums.
@@ -169,10 +202,31 @@ mod tests {
             include_str!("../../crates/shieldcert-api/src/generated.rs"),
             include_str!("../../crates/shieldcert-httpmock/src/generated.rs"),
         ];
-        for ((once, twice), checked_in) in once.iter().zip(&twice).zip(checked_in) {
+        for ((once, twice), checked_in) in once.files.iter().zip(&twice.files).zip(checked_in) {
             assert!(once.contents == twice.contents, "{}", once.path);
             assert!(once.contents == checked_in, "{} is stale", once.path);
         }
+    }
+
+    /// Runs the test above in a process of its own, as on another machine.
+    #[test]
+    fn locale_time_zone_and_folder_make_no_difference() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let test = "regen::tests::generated_files_are_up_to_date_and_reproducible";
+        let output = std::process::Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", test])
+            .env("LC_ALL", "tr_TR.UTF-8")
+            .env("LANG", "tr_TR.UTF-8")
+            .env("TZ", "Pacific/Kiritimati")
+            .env("HOME", folder.path())
+            .current_dir(folder.path())
+            .output()
+            .expect("runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && text.contains("1 passed"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -181,10 +235,11 @@ mod tests {
         assert_ne!(tightened, SPEC_TEXT);
         let before = generate(SPEC_TEXT, OVERLAY_TEXT).expect("generates");
         let after = generate(&tightened, OVERLAY_TEXT).expect("generates");
-        for (before, after) in before.iter().zip(&after) {
+        for (before, after) in before.files.iter().zip(&after.files) {
             assert_ne!(before.contents, after.contents, "{}", before.path);
         }
-        let report = report_changes(&before[0].contents, &after[0].contents).expect("both parse");
+        let changes = revision::compare(&before.surface, &after.surface).expect("resolves");
+        let report = report(&changes, &after.notes, VERSION, Format::Text);
         insta::assert_snapshot!(without_version(&report));
     }
 
@@ -193,14 +248,14 @@ mod tests {
         let crlf = |text: &str| text.replace('\n', "\r\n");
         let lf = generate(SPEC_TEXT, OVERLAY_TEXT).expect("generates");
         let crlf = generate(&crlf(SPEC_TEXT), &crlf(OVERLAY_TEXT)).expect("generates");
-        for (lf, crlf) in lf.iter().zip(&crlf) {
+        for (lf, crlf) in lf.files.iter().zip(&crlf.files) {
             assert!(lf.contents == crlf.contents, "{}", lf.path);
         }
     }
 
     #[test]
     fn an_overlay_action_without_a_target_is_named() {
-        let mended = SPEC_TEXT.replace("      maxLength: 32\n", "");
+        let mended = SPEC_TEXT.replace("            minimum: 1000\n", "");
         assert_ne!(mended, SPEC_TEXT);
         let error = generate(&mended, OVERLAY_TEXT).err().expect("is refused");
         insta::assert_snapshot!(format!("{error:#}"));

@@ -3,29 +3,35 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::{Subcommand, ValueEnum};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::openapi::check::check;
 use crate::openapi::diff::{self, Change, Class};
-use crate::openapi::import::{import, to_yaml};
+use crate::openapi::import::{Import, UPSTREAM, import, to_yaml};
+use crate::openapi::overlay::Overlay;
 use crate::openapi::{document, report};
 use crate::output::{print_line, print_status};
-use crate::workspace::{SPEC, VERSION, read, replace};
+use crate::revision::{self, Revision};
+use crate::workspace::{OVERLAY, SPEC, VERSION, read, replace};
 
 #[derive(Subcommand)]
 pub(crate) enum Task {
-    /// Cut the client_certificates paths out of a full document, and show how they differ from the checked-in fragment
+    /// Cut the client_certificates paths out of a full document, and show what changes for the client's users
+    ///
+    /// Upstream's document: openapi.json or openapi.yaml of https://github.com/cloudflare/api-schemas
     Import {
-        /// A full OpenAPI 3.0 document of the API, JSON or YAML
+        /// Upstream's full OpenAPI 3.0 document, JSON or YAML
         full: PathBuf,
         /// Replace the checked-in fragment
         #[arg(long)]
         write: bool,
     },
-    /// Compare two documents, and say what the differences mean for the client's users
+    /// Compare two documents, full ones or fragments, and say what the differences mean for the client's users
+    ///
+    /// Only the client_certificates paths are compared, with the overlay applied to both documents.
     ///
     /// Exit code: 0 no difference, 1 additive, 2 risky, 3 breaking; 4 if a document can't be read.
     Diff {
@@ -65,13 +71,15 @@ const UNREADABLE: u8 = 4;
 pub(crate) fn run(root: &Path, task: Task) -> Result<ExitCode> {
     match task {
         Task::Import { full, write } => {
-            print_line(import_file(root, &full, write)?.trim_end());
+            let today = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+            let report = import_file(root, &full, write, &today)?;
+            print_line(report.text.trim_end());
             Ok(ExitCode::SUCCESS)
         }
-        Task::Diff { old, new, format } => Ok(match compare_files(&old, &new) {
-            Ok(changes) => {
-                print_line(report::report(&changes, VERSION, format.into()).trim_end());
-                ExitCode::from(exit_code(&changes))
+        Task::Diff { old, new, format } => Ok(match compare_files(root, &old, &new, format) {
+            Ok(report) => {
+                print_line(report.text.trim_end());
+                ExitCode::from(exit_code(&report.changes))
             }
             Err(error) => {
                 print_status(format_args!("error: {error:#}"));
@@ -79,10 +87,6 @@ pub(crate) fn run(root: &Path, task: Task) -> Result<ExitCode> {
             }
         }),
     }
-}
-
-fn compare_files(old: &Path, new: &Path) -> Result<Vec<Change>> {
-    Ok(diff::compare(&read_document(old)?, &read_document(new)?))
 }
 
 fn exit_code(changes: &[Change]) -> u8 {
@@ -94,31 +98,133 @@ fn exit_code(changes: &[Change]) -> u8 {
     }
 }
 
-fn read_document(path: &Path) -> Result<Value> {
-    let value = document::parse(&read(path)?).with_context(|| path.display().to_string())?;
-    check(&value).with_context(|| path.display().to_string())?;
-    Ok(value)
+/// The checked-in fragment and overlay: the layout and the names that documents are read in.
+struct Base {
+    text: String,
+    fragment: Value,
+    overlay: Overlay,
 }
 
-/// Imports the document, writes the fragment if asked, and returns what to print.
-fn import_file(root: &Path, path: &Path, write: bool) -> Result<String> {
-    let full = read(path)?;
-    let target = root.join(SPEC);
-    let current_text = read(&target)?;
-    let current = document::parse(&current_text).context(SPEC)?;
-    let fragment = import(&full, Some(&current)).with_context(|| path.display().to_string())?;
-    let changes = diff::compare(&current, &fragment);
-    let mut text = report::report(&changes, VERSION, report::Format::Text);
-    if write {
+impl Base {
+    fn read(root: &Path) -> Result<Self> {
+        let text = read(&root.join(SPEC))?;
+        let fragment = document::parse(&text).context(SPEC)?;
+        check(&fragment).context(SPEC)?;
+        let overlay = Overlay::parse(&read(&root.join(OVERLAY))?).context(OVERLAY)?;
+        Ok(Self {
+            text,
+            fragment,
+            overlay,
+        })
+    }
+
+    fn import(&self, path: &Path, text: &str) -> Result<Import> {
+        import(text, Some(&self.fragment)).with_context(|| path.display().to_string())
+    }
+
+    fn derive(&self, fragment: &Value) -> Revision {
+        Revision::derive(fragment, &self.overlay)
+    }
+}
+
+fn read_document(path: &Path) -> Result<String> {
+    read(path).map_err(|error| anyhow!("{error:#}; upstream's document: {UPSTREAM}"))
+}
+
+/// What a command prints, and what it found.
+pub(crate) struct Report {
+    pub(crate) changes: Vec<Change>,
+    pub(crate) text: String,
+}
+
+pub(crate) fn compare_files(root: &Path, old: &Path, new: &Path, format: Format) -> Result<Report> {
+    let base = Base::read(root)?;
+    let before = base.import(old, &read_document(old)?)?;
+    let after = base.import(new, &read_document(new)?)?;
+    let (before, revision) = (base.derive(&before.fragment), base.derive(&after.fragment));
+    let changes = revision::compare(&before.surface()?, &revision.surface()?)?;
+    let notes: Vec<String> = left_out(&after).chain(unfinished(&revision)).collect();
+    let text = report::report(&changes, &notes, VERSION, format.into());
+    Ok(Report { changes, text })
+}
+
+/// Imports the document, and writes the fragment if asked.
+pub(crate) fn import_file(root: &Path, path: &Path, write: bool, today: &str) -> Result<Report> {
+    let full = read_document(path)?;
+    let base = Base::read(root)?;
+    let imported = base.import(path, &full)?;
+    let (before, after) = (base.derive(&base.fragment), base.derive(&imported.fragment));
+    let changes = revision::compare(&before.surface()?, &after.surface()?)?;
+    let is_changed = imported.fragment != base.fragment;
+    let mut notes: Vec<String> = left_out(&imported).collect();
+    if is_changed && changes.is_empty() {
+        notes.push("the overlay hides from users what changed in the fragment".into());
+    }
+    notes.extend(unfinished(&after));
+    let mut text = report::report(&changes, &notes, VERSION, report::Format::Text);
+    if is_changed && write {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let sum = hex::encode(Sha256::digest(&full));
-        let yaml = to_yaml(&fragment, &current_text, &format!("{name}, sha256 {sum}"))?;
-        replace(&target, &yaml)?;
+        let version = &imported.version;
+        let provenance = [
+            format!("Imported from {name}, version {version}, on {today}."),
+            format!("SHA-256 {sum}"),
+        ];
+        let yaml = to_yaml(&imported.fragment, &base.text, Some(&provenance))?;
+        replace(&root.join(SPEC), &yaml)?;
         text.push_str(&format!("{SPEC}: written; now run `cargo xtask regen`\n"));
-    } else if !changes.is_empty() {
+    } else if is_changed {
         text.push_str("nothing is written without --write\n");
+    } else if write {
+        text.push_str(&format!("{SPEC}: up to date\n"));
     }
-    Ok(text)
+    Ok(Report { changes, text })
+}
+
+fn left_out(import: &Import) -> impl Iterator<Item = String> {
+    import.left_out.iter().map(|operation| {
+        let path = operation.split(' ').nth(1).unwrap_or_default();
+        format!(
+            "not imported: {operation}; to take it, add `{path}: {{}}` to the `paths` of {SPEC} and import again"
+        )
+    })
+}
+
+/// Says what is still to be done in the overlay.
+fn unfinished(revision: &Revision) -> impl Iterator<Item = String> {
+    let unnamed = unnamed_operations(&revision.document).into_iter();
+    let unnamed = unnamed.map(|(path, method, id)| {
+        format!(
+            "{} {path} has no name for Rust yet; add an action to {OVERLAY}:\n    target: $.paths['{path}'].{method}\n    \
+             update: {{ operationId: a_name }}, instead of {id}",
+            method.to_uppercase()
+        )
+    });
+    let failed = revision
+        .overlay
+        .failed
+        .iter()
+        .map(|failed| format!("{OVERLAY}: {failed}"));
+    let done = revision.overlay.done.iter().cloned();
+    let sources = revision.sources.as_ref().err();
+    let sources = sources.map(|error| format!("the generated code is not compared: {error:#}"));
+    failed.chain(done).chain(unnamed).chain(sources)
+}
+
+/// Returns the operations that still have upstream's ids, which repeat their tag.
+fn unnamed_operations(document: &Value) -> Vec<(&str, &str, &str)> {
+    let mut unnamed = Vec::new();
+    for (path, item) in document["paths"].as_object().into_iter().flatten() {
+        for (method, operation) in item.as_object().into_iter().flatten() {
+            if let Some(id) = operation["operationId"]
+                .as_str()
+                .filter(|id| id.contains('-'))
+            {
+                unnamed.push((path.as_str(), method.as_str(), id));
+            }
+        }
+    }
+    unnamed
 }
 
 #[cfg(test)]
@@ -151,14 +257,20 @@ mod tests {
     /// Imports a document that differs from the fragment by the change.
     fn upstream_changes(change: impl FnOnce(&mut Value)) -> (tempfile::TempDir, Vec<Change>) {
         let copy = copy_workspace();
-        let old = read_document(&copy.path().join(SPEC)).expect("a document");
+        let old = fragment(copy.path());
         let mut new = old.clone();
         change(&mut new);
         let full = copy.path().join("full.json");
         fs::write(&full, new.to_string()).expect("writes");
-        import_file(copy.path(), &full, true).expect("imports");
-        let imported = read_document(&copy.path().join(SPEC)).expect("a document");
-        (copy, diff::compare(&old, &imported))
+        import_file(copy.path(), &full, true, TODAY).expect("imports");
+        let changes = diff::compare(&old, &fragment(copy.path())).expect("resolves");
+        (copy, changes)
+    }
+
+    const TODAY: &str = "2026-11-30";
+
+    fn fragment(root: &Path) -> Value {
+        Base::read(root).expect("is read").fragment
     }
 
     fn is_success(code: &ExitCode) -> bool {
@@ -242,11 +354,13 @@ mod tests {
     #[test]
     fn importing_reports_the_changes_and_what_to_do() {
         let copy = copy_workspace();
-        let mut new = read_document(&copy.path().join(SPEC)).expect("a document");
+        let mut new = fragment(copy.path());
         let import_changed = |new: &Value, write| {
             let full = copy.path().join("full.json");
             fs::write(&full, new.to_string()).expect("writes");
-            import_file(copy.path(), &full, write).expect("imports")
+            import_file(copy.path(), &full, write, TODAY)
+                .expect("imports")
+                .text
         };
         let mut reports = vec![import_changed(&new, false)];
         new["components"]["schemas"]["client_certificate"]["properties"]["device_id"] =
@@ -256,15 +370,79 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_the_fragment_asks_for_is_imported() {
+        let copy = copy_workspace();
+        let path = "/zones/{zone_id}/client_certificates/{client_certificate_id}/renew";
+        let mut document: Value =
+            serde_json::from_str(include_str!("../fixtures/published.json")).expect("JSON");
+        let one = "/zones/{zone_id}/client_certificates/{client_certificate_id}";
+        let mut operation = document["paths"][one]["patch"].clone();
+        operation["operationId"] = "renew".into();
+        document["paths"][path] = json!({ "post": operation });
+        let full = copy.path().join("full.json");
+        fs::write(&full, document.to_string()).expect("writes");
+        let import = || {
+            import_file(copy.path(), &full, true, TODAY)
+                .expect("imports")
+                .text
+        };
+        let text = import();
+        assert!(
+            text.contains(&format!("add `{path}: {{}}` to the `paths`")),
+            "{text}"
+        );
+        let spec = read(&copy.path().join(SPEC)).expect("is there");
+        let asked = spec.replace("\npaths:\n", &format!("\npaths:\n  \"{path}\": {{}}\n"));
+        assert_ne!(asked, spec);
+        fs::write(copy.path().join(SPEC), asked).expect("writes");
+        let text = import();
+        assert!(
+            text.contains(&format!("additive  POST {path}: a new operation")),
+            "{text}"
+        );
+        assert!(fragment(copy.path())["paths"][path]["post"].is_object());
+        regen::run(copy.path(), false).expect("regenerates");
+    }
+
+    #[test]
+    fn a_full_document_of_upstreams_size_is_compared() {
+        let copy = copy_workspace();
+        let mut yaml = read(&copy.path().join(SPEC)).expect("is there");
+        for number in 0..30_000 {
+            yaml.push_str(&format!(
+                "    other_{number}:\n      type: object\n      properties:\n        a: {{type: string, maxLength: 3}}\n"
+            ));
+        }
+        let full = copy.path().join("full.yaml");
+        fs::write(&full, yaml).expect("writes");
+        let spec = copy.path().join(SPEC);
+        let report = compare_files(copy.path(), &spec, &full, Format::Text).expect("compares");
+        assert_eq!(report.changes, []);
+    }
+
+    #[test]
     fn unreadable_documents_are_named() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("spec.yaml");
+        let copy = copy_workspace();
+        let path = copy.path().join("full.yaml");
         let error_of = |text: &str| {
             fs::write(&path, text).expect("writes");
-            let error = read_document(&path).expect_err("is refused");
-            format!("{error:#}").replace(&path.display().to_string(), "spec.yaml")
+            let error = import_file(copy.path(), &path, false, TODAY)
+                .err()
+                .expect("is refused");
+            format!("{error:#}").replace(&path.display().to_string(), "full.yaml")
         };
-        let errors = ["openapi: 3.1.0\ninfo: {}\npaths: {}", "[]", "{}"].map(error_of);
+        let errors = [
+            "openapi: 3.1.0\ninfo: {}\npaths: {}",
+            "[]",
+            "{}",
+            "openapi: 3.0.3\npaths: {}",
+        ];
+        let mut errors = errors.map(error_of).to_vec();
+        fs::remove_file(&path).expect("removes");
+        let error = import_file(copy.path(), &path, false, TODAY)
+            .err()
+            .expect("is missing");
+        errors.push(format!("{error:#}").replace(&path.display().to_string(), "full.yaml"));
         insta::assert_snapshot!(errors.join("\n"));
     }
 

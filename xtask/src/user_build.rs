@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::openapi::diff::{self, Class};
 use crate::openapi::document;
-use crate::{regen, workspace};
+use crate::{regen, upstream, workspace};
 
 /// A user of the generated types and mocks, and of the client. It names what a user would name.
 const USER: &str = r#"
@@ -48,7 +48,7 @@ pub fn make(csr: String) -> Result<types::ClientCertificateResponseSingle, Box<d
         .validity_days(90)
         .try_into()?;
     let mut certificate: ClientCertificate = ClientCertificate::builder()
-        .id(types::Identifier("id".to_owned()))
+        .id(types::ClientCertificateTag("id".to_owned()))
         .csr(body.csr)
         .try_into()?;
     certificate.status = Some("active".to_owned());
@@ -96,7 +96,7 @@ pub async fn active(client: &Client, zone: &str) -> Result<usize, Box<dyn Error>
 
 const USER_MANIFEST: &str = r#"
 [package]
-name = "user"
+name = "NAME"
 version = "0.0.0"
 edition = "2024"
 publish = false
@@ -105,16 +105,17 @@ publish = false
 shieldcert.workspace = true
 shieldcert-api.workspace = true
 shieldcert-httpmock.workspace = true
+serde_json.workspace = true
 "#;
 
 /// A copy of the workspace's crates with the user's crate, in a folder that is kept: a second run finds it built.
-struct Copy {
+pub(crate) struct Copy {
     root: PathBuf,
     _lock: File,
 }
 
 impl Copy {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let program = std::env::current_exe().expect("this program");
         // target/debug/deps/xtask-…
         let target = program.ancestors().nth(3).expect("is in a target folder");
@@ -122,25 +123,37 @@ impl Copy {
         fs::create_dir_all(&root).expect("a folder");
         let lock = File::create(root.join("lock")).expect("a lock file");
         lock.lock().expect("locks");
-        let source = workspace::root().expect("the workspace");
-        mirror(&source.join("crates"), &root.join("crates"));
-        for file in [workspace::SPEC, workspace::OVERLAY] {
-            write(
-                &root.join(file),
-                &fs::read(source.join(file)).expect("reads"),
-            );
-        }
+        let copy = Self { root, _lock: lock };
+        let (root, source) = (copy.reset(), workspace::root().expect("the workspace"));
         let manifest = workspace::read(&source.join("Cargo.toml")).expect("reads");
         let (before, rest) = manifest.split_once("members = [").expect("has members");
         let (_, after) = rest.split_once(']').expect("the list ends");
-        let members = r#""crates/shieldcert", "user""#;
+        let members = r#""crates/shieldcert", "user", "small""#;
         let manifest = format!("{before}members = [{members}]{after}");
         write(&root.join("Cargo.toml"), manifest.as_bytes());
-        write(&root.join("user/Cargo.toml"), USER_MANIFEST.as_bytes());
-        write(&root.join("user/src/lib.rs"), USER.as_bytes());
+        for (name, source) in [("user", USER), ("small", upstream::SMALL_USER)] {
+            let manifest = USER_MANIFEST.replace("NAME", name);
+            let manifest = match name {
+                "small" => manifest.replace("shieldcert.workspace = true\n", ""),
+                _ => manifest,
+            };
+            write(&root.join(name).join("Cargo.toml"), manifest.as_bytes());
+            write(&root.join(name).join("src/lib.rs"), source.as_bytes());
+        }
         let lock_file = fs::read(source.join("Cargo.lock")).expect("reads");
         fs::write(root.join("Cargo.lock"), lock_file).expect("writes");
-        Self { root, _lock: lock }
+        copy
+    }
+
+    /// Makes crates and spec those of the workspace again, and returns the root.
+    pub(crate) fn reset(&self) -> &Path {
+        let source = workspace::root().expect("the workspace");
+        mirror(&source.join("crates"), &self.root.join("crates"));
+        for file in [workspace::SPEC, workspace::OVERLAY] {
+            let contents = fs::read(source.join(file)).expect("reads");
+            write(&self.root.join(file), &contents);
+        }
+        &self.root
     }
 
     /// The fragment as it is checked in.
@@ -159,7 +172,8 @@ impl Copy {
         document::parse(&text).expect("JSON")
     }
 
-    fn check_user(&self) -> Output {
+    /// Checks one of the users' packages.
+    pub(crate) fn check(&self, package: &str) -> Output {
         let mut cargo = Command::new(env!("CARGO"));
         // Build scripts would run again because of the variables that the outer cargo has set.
         for (name, _) in std::env::vars_os() {
@@ -169,7 +183,7 @@ impl Copy {
             }
         }
         cargo
-            .args(["check", "--quiet", "--offline", "--package", "user"])
+            .args(["check", "--quiet", "--offline", "--package", package])
             .env("CARGO_TARGET_DIR", self.root.join("target"))
             .current_dir(&self.root)
             .output()
@@ -252,7 +266,9 @@ fn additive_changes_do_not_break_a_users_build_and_a_removed_property_does() {
     let copy = Copy::new();
     let base = copy.spec();
     let before = copy.regenerate(&base);
-    let class_of = |spec: &Value| diff::worst(&diff::compare(&before, &copy.regenerate(spec)));
+    let class_of = |spec: &Value| {
+        diff::worst(&diff::compare(&before, &copy.regenerate(spec)).expect("resolves"))
+    };
 
     // Each alone is additive. Together they are compiled, since a build takes long.
     let mut grown = base.clone();
@@ -266,7 +282,7 @@ fn additive_changes_do_not_break_a_users_build_and_a_removed_property_does() {
     remove_property(&mut shrunk);
 
     copy.regenerate(&base);
-    let output = copy.check_user();
+    let output = copy.check("user");
     assert!(output.status.success(), "before: {}", stderr(&output));
 
     assert_eq!(class_of(&grown), Some(Class::Additive));
@@ -274,11 +290,11 @@ fn additive_changes_do_not_break_a_users_build_and_a_removed_property_does() {
     for name in ["pub device_id:", "Archived,", "pub fn common_name<V>"] {
         assert!(generated.contains(name), "{name}");
     }
-    let output = copy.check_user();
+    let output = copy.check("user");
     assert!(output.status.success(), "grown: {}", stderr(&output));
 
     assert_eq!(class_of(&shrunk), Some(Class::Breaking));
-    let output = copy.check_user();
+    let output = copy.check("user");
     let message = stderr(&output);
     assert!(!output.status.success(), "the removed property is missed");
     assert!(

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use serde::Deserialize;
 use serde_json::Value;
-use shieldcert_api::types::{ClientCertificate, Identifier};
+use shieldcert_api::types::{ClientCertificate, ClientCertificateTag};
 
 use crate::assumptions::MAX_VALIDITY_DAYS;
 use crate::core::csr::Csr;
@@ -165,7 +165,7 @@ impl Fixture {
         let csr = Csr::parse(&csr)?;
         let id = service.random.uuid();
         let mut certificate = service.ca.issue(&csr, service.random.bytes(), from, days)?;
-        certificate.id = Some(Identifier(service.settings.ids.format(id)));
+        certificate.id = Some(ClientCertificateTag(service.settings.ids.format(id)));
         Ok(NewCertificate {
             id,
             certificate: Arc::new(certificate),

@@ -10,4 +10,4 @@ pub(crate) mod import;
 pub(crate) mod overlay;
 mod pointer;
 pub(crate) mod report;
-mod schema;
+mod wire;

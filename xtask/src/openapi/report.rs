@@ -12,19 +12,33 @@ pub(crate) enum Format {
     Markdown,
 }
 
-/// Formats the changes and the version that follows `version`. The report ends with a newline.
-pub(crate) fn report(changes: &[Change], version: &str, format: Format) -> String {
+/// Formats the changes, the version that follows `version`, and what else is to be known. The report ends with a
+/// newline.
+pub(crate) fn report(
+    changes: &[Change],
+    notes: &[String],
+    version: &str,
+    format: Format,
+) -> String {
     match format {
-        Format::Text => text(changes, version),
-        Format::Json => json(changes, version),
-        Format::Markdown => markdown(changes, version),
+        Format::Text => text(changes, version) + &list(notes, ""),
+        Format::Json => json(changes, notes, version),
+        Format::Markdown => markdown(changes, version) + &list(notes, "\n- "),
     }
 }
 
-fn json(changes: &[Change], version: &str) -> String {
+fn list(notes: &[String], bullet: &str) -> String {
+    notes
+        .iter()
+        .map(|note| format!("{bullet}{note}\n"))
+        .collect()
+}
+
+fn json(changes: &[Change], notes: &[String], version: &str) -> String {
     let class = worst(changes);
     let next = class.and_then(|class| next_version(version, class));
-    let report = json!({ "class": class, "next_version": next, "changes": changes });
+    let report =
+        json!({ "class": class, "next_version": next, "changes": changes, "notes": notes });
     format!("{report:#}\n")
 }
 
@@ -84,24 +98,24 @@ mod tests {
 
     #[test]
     fn a_text_report_lists_the_changes_and_the_next_version() {
-        assert_snapshot!(report(&changes(), "0.1.4", Format::Text));
-        assert_snapshot!(report(&changes()[1..], "1.2.3", Format::Text));
+        assert_snapshot!(report(&changes(), &[], "0.1.4", Format::Text));
+        assert_snapshot!(report(&changes()[1..], &[], "1.2.3", Format::Text));
     }
 
     #[test]
     fn a_json_report_lists_the_changes_and_the_next_version() {
-        assert_snapshot!(report(&changes(), "0.1.4", Format::Json));
+        assert_snapshot!(report(&changes(), &[], "0.1.4", Format::Json));
     }
 
     #[test]
     fn a_markdown_report_lists_the_changes_and_the_next_version() {
-        assert_snapshot!(report(&changes(), "0.1.4", Format::Markdown));
+        assert_snapshot!(report(&changes(), &[], "0.1.4", Format::Markdown));
     }
 
     #[test]
     fn a_report_without_changes_says_so() {
         let reports = [Format::Text, Format::Json, Format::Markdown]
-            .map(|format| report(&[], "0.1.4", format));
+            .map(|format| report(&[], &[], "0.1.4", format));
         assert_snapshot!(reports.concat());
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
-use shieldcert_api::types::Identifier;
+use shieldcert_api::types::ClientCertificateTag;
 
 use super::csr::Csr;
 use super::random::Random;
@@ -101,7 +101,7 @@ fn issue(
     let validity = VALIDITIES[index / 7 % VALIDITIES.len()];
     let signed = service.ca.issue(&csr, random.bytes(), issued_at, validity);
     let mut certificate = signed?;
-    certificate.id = Some(Identifier(service.settings.ids.format(id)));
+    certificate.id = Some(ClientCertificateTag(service.settings.ids.format(id)));
     Ok(NewCertificate {
         id,
         certificate: Arc::new(certificate),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shieldcert_api::types::{ClientCertificate, Identifier};
+use shieldcert_api::types::{ClientCertificate, ClientCertificateTag};
 use uuid::Uuid;
 
 use super::ca::Ca;
@@ -137,7 +137,7 @@ impl Service {
             let signed = tokio::task::spawn_blocking(sign).await;
             signed.map_err(|error| signing_failed(error.into()))?
         }?;
-        certificate.id = Some(Identifier(self.settings.ids.format(id)));
+        certificate.id = Some(ClientCertificateTag(self.settings.ids.format(id)));
         let certificate = Arc::new(certificate);
         let stored = self.store.insert(zone, id, certificate.clone(), quota);
         if !stored.await.map_err(store_failed)? {

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::check;
+use super::{check, check_generator};
 
 fn sound() -> Value {
     json!({
@@ -166,4 +166,110 @@ fn a_duplicate_operation_id_is_named_in_both_places() {
         "{message}"
     );
     assert!(message.contains("/paths/~1a~1{id}/get"), "{message}");
+}
+
+/// Each row: where, a merge patch, and what the message must contain.
+#[test]
+fn what_the_generator_cant_express_is_named_with_the_action_that_helps() {
+    let operation = "/paths/~1a~1{id}/get";
+    let responses = "/paths/~1a~1{id}/get/responses";
+    let schema = "/components/schemas/a/properties/x";
+    let media = |schema: Value| json!({ "description": "d", "content": { "application/json": { "schema": schema } } });
+    for (pointer, patch, expected) in [
+        (
+            responses,
+            json!({ "202": { "description": "d" } }),
+            "GET /a/{id} → 202: a success that differs from 200",
+        ),
+        (
+            responses,
+            json!({ "204": { "description": "d" } }),
+            "target: $.paths['/a/{id}'].get.responses['204']",
+        ),
+        (
+            responses,
+            json!({ "4XX": media(json!({ "type": "object" })), "429": media(json!({ "type": "string" })) }),
+            "→ 429: a failure that differs from 4XX",
+        ),
+        (
+            responses,
+            json!({ "default": media(json!({ "type": "string" })) }),
+            "→ default: a success that differs from 200",
+        ),
+        (
+            responses,
+            json!({ "499": media(json!({ "type": "string" })) }),
+            "→ 499: the code has no name",
+        ),
+        (
+            operation,
+            json!({ "requestBody": { "content": { "multipart/form-data": { "schema": {} } } } }),
+            "the generated client can't send multipart/form-data",
+        ),
+        (
+            operation,
+            json!({ "requestBody": { "content": { "application/json": { "schema": {} }, "text/plain": { "schema": {} } } } }),
+            "update: { text/plain: null }",
+        ),
+        (
+            operation,
+            json!({ "requestBody": { "content": { "application/json": { "schema": {}, "encoding": {} } } } }),
+            "knows no `encoding`",
+        ),
+        (
+            "/paths/~1a~1{id}/get/parameters/0",
+            json!({ "style": "label" }),
+            "target: $.paths['/a/{id}'].get.parameters[?@.name=='id']",
+        ),
+        (
+            schema,
+            json!({ "type": "string", "minimum": null, "format": "uuid" }),
+            "the format \"uuid\"",
+        ),
+        (
+            schema,
+            json!({ "minimum": null, "exclusiveMinimum": true }),
+            "`exclusiveMinimum` without `minimum`",
+        ),
+        (
+            schema,
+            json!({ "default": 0 }),
+            "the default 0 is outside the bounds",
+        ),
+        (
+            schema,
+            json!({ "default": 1, "exclusiveMinimum": true }),
+            "the default 1 is outside the bounds",
+        ),
+        (
+            schema,
+            json!({ "default": "1" }),
+            "the default \"1\" is not of the type integer",
+        ),
+        (
+            schema,
+            json!({ "enum": [1, "2"] }),
+            "the value \"2\" is not of the type integer",
+        ),
+        (
+            schema,
+            json!({ "type": "string", "enum": ["a-b", "ab"] }),
+            "target: $.components.schemas['a'].properties['x'].enum",
+        ),
+        (
+            schema,
+            json!({ "type": "string", "enum": ["..."] }),
+            "gives no name for Rust",
+        ),
+    ] {
+        let mut document = sound();
+        let node = document
+            .pointer_mut(pointer)
+            .expect("the row's place exists");
+        json_patch::merge(node, &patch);
+        check(&document).expect("its form is right");
+        let message = check_generator(&document).expect_err(expected).to_string();
+        assert!(message.contains(expected), "{pointer} {patch}: {message}");
+    }
+    check_generator(&sound()).expect("passes");
 }

@@ -35,6 +35,11 @@ pub(crate) struct Change {
     pub(crate) what: String,
 }
 
+/// Puts the most severe changes first.
+pub(crate) fn sort(changes: &mut [Change]) {
+    changes.sort_by(|a, b| b.class.cmp(&a.class).then_with(|| a.cmp(b)));
+}
+
 /// Returns the most severe class of the changes.
 pub(crate) fn worst(changes: &[Change]) -> Option<Class> {
     changes.iter().map(|change| change.class).max()

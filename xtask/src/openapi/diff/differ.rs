@@ -1,12 +1,12 @@
 //! The state of a comparison, and the rules that its parts share.
 
 use std::borrow::Borrow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::change::Change;
 use super::change::Class::{self, Additive, Breaking, Risky};
+use super::change::{Change, sort};
 
 /// Which way a schema's values travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,34 +39,65 @@ pub(super) fn with_type_change(class: Class) -> Class {
 }
 
 /// Collects the differences of two documents.
-pub(super) struct Differ<'a> {
-    pub(super) old: &'a Value,
-    pub(super) new: &'a Value,
-    changes: BTreeSet<Change>,
+#[derive(Default)]
+pub(super) struct Differ {
+    changes: Vec<Change>,
 }
 
-impl<'a> Differ<'a> {
-    pub(super) fn new(old: &'a Value, new: &'a Value) -> Self {
-        Self {
-            old,
-            new,
-            changes: BTreeSet::new(),
-        }
-    }
-
+impl Differ {
     pub(super) fn add(&mut self, class: Class, at: &str, what: impl Into<String>) {
-        self.changes.insert(Change {
+        self.changes.push(Change {
             class,
             at: at.to_owned(),
             what: what.into(),
         });
     }
 
+    /// Returns how many changes were found so far.
+    pub(super) fn count(&self) -> usize {
+        self.changes.len()
+    }
+
     pub(super) fn finish(self) -> Vec<Change> {
-        let mut changes: Vec<Change> = self.changes.into_iter().collect();
-        changes.sort_by(|a, b| b.class.cmp(&a.class).then_with(|| a.cmp(b)));
+        let mut changes = group(self.changes);
+        sort(&mut changes);
         changes
     }
+}
+
+/// Says once what holds for several operations.
+fn group(changes: Vec<Change>) -> Vec<Change> {
+    let mut groups: BTreeMap<(Class, String, String), BTreeSet<String>> = BTreeMap::new();
+    for Change { class, at, what } in changes {
+        let (operation, place) = match at.split_once(" › ") {
+            Some((operation, place)) => (operation.to_owned(), format!(" › {place}")),
+            None => (at, String::new()),
+        };
+        groups
+            .entry((class, place, what))
+            .or_default()
+            .insert(operation);
+    }
+    let groups = groups.into_iter();
+    let groups = groups.map(|((class, place, what), operations)| Change {
+        class,
+        at: name_all(&operations) + &place,
+        what,
+    });
+    groups.collect()
+}
+
+/// Names operations by their methods where the path is the same.
+fn name_all(operations: &BTreeSet<String>) -> String {
+    let mut paths: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for operation in operations {
+        let (method, path) = operation.split_once(' ').unwrap_or(("", operation));
+        paths.entry(path).or_default().push(method);
+    }
+    let paths = paths.into_iter();
+    let paths =
+        paths.map(|(path, methods)| format!("{} {path}", methods.join(", ")).trim().to_owned());
+    paths.collect::<Vec<_>>().join("; ")
 }
 
 /// Formats a value for a message.

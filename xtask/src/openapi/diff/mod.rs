@@ -20,13 +20,19 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
+use anyhow::Result;
 use serde_json::Value;
 
-pub(crate) use change::{Change, Class, next_version, worst};
+use super::wire::Api;
 
-/// Compares two documents. The most severe changes come first.
-pub(crate) fn compare(old: &Value, new: &Value) -> Vec<Change> {
-    let mut differ = differ::Differ::new(old, new);
-    differ.documents();
-    differ.finish()
+pub(crate) use change::{Change, Class, next_version, sort, worst};
+
+/// Compares what two documents say on the wire. The most severe changes come first.
+///
+/// # Errors
+/// A document's references lead further than any document of the API needs.
+pub(crate) fn compare(old: &Value, new: &Value) -> Result<Vec<Change>> {
+    let mut differ = differ::Differ::default();
+    differ.apis(&Api::read(old)?, &Api::read(new)?);
+    Ok(differ.finish())
 }

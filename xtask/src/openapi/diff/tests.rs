@@ -1,7 +1,11 @@
 use serde_json::{Value, json};
 
 use super::Class::{self, Additive, Breaking, Risky};
-use super::{compare, worst};
+use super::{Change, worst};
+
+fn compare(old: &Value, new: &Value) -> Vec<Change> {
+    super::compare(old, new).expect("resolves")
+}
 
 /// One operation with a parameter, a body and a response.
 fn document() -> Value {
@@ -116,6 +120,31 @@ fn table() -> Vec<(String, Value, Class)> {
         (at(QUERY, "/schema"), json!({ "enum": [5] }), Breaking),
         (at(QUERY, "/schema"), json!({ "enum": null }), Risky),
         (at(QUERY, "/schema"), json!({ "default": 6 }), Risky),
+        (QUERY.into(), json!({ "explode": false }), Breaking),
+        (QUERY.into(), json!({ "style": "spaceDelimited" }), Breaking),
+        (QUERY.into(), json!({ "allowReserved": true }), Additive),
+        (QUERY.into(), json!({ "deprecated": true }), Risky),
+        (
+            at(QUERY, "/schema"),
+            json!({ "exclusiveMinimum": true }),
+            Breaking,
+        ),
+        // Security that is inherited, and schemes behind their names.
+        (
+            "".into(),
+            json!({ "security": [{ "token": [] }] }),
+            Breaking,
+        ),
+        (
+            "/components".into(),
+            json!({ "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } } }),
+            Breaking,
+        ),
+        (
+            "/paths/~1a".into(),
+            json!({ "servers": [{ "url": "https://example.org" }] }),
+            Risky,
+        ),
         // Bodies.
         (
             "/paths/~1a/post/requestBody".into(),
@@ -190,7 +219,38 @@ fn table() -> Vec<(String, Value, Class)> {
             json!({ "additionalProperties": false }),
             Breaking,
         ),
+        (
+            at(BODY, "/properties/days"),
+            json!({ "readOnly": true }),
+            Breaking,
+        ),
+        (
+            BODY.into(),
+            json!({ "additionalProperties": { "type": "string" } }),
+            Breaking,
+        ),
         // Responses.
+        (
+            "/paths/~1a/post/responses/200".into(),
+            json!({ "headers": { "ETag": { "schema": { "type": "string" } } } }),
+            Additive,
+        ),
+        (
+            at(RESPONSE, "/properties/id"),
+            json!({ "writeOnly": true }),
+            Breaking,
+        ),
+        (
+            at(RESPONSE, "/properties/id"),
+            json!({ "deprecated": true }),
+            Risky,
+        ),
+        (
+            at(RESPONSE, "/properties/inner"),
+            json!({ "$ref": null, "type": "object", "properties": { "x": { "type": "string" } },
+                "additionalProperties": { "type": "string" } }),
+            Risky,
+        ),
         (
             "/paths/~1a/post/responses".into(),
             json!({ "200": null }),

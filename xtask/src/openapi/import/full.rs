@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// The paths of the fragment.
+use super::super::document;
+use super::super::wire::shape;
+
+/// The paths of the fragment. All of upstream's that are below the first are read.
 pub(super) const PATHS: [&str; 2] = [
     "/zones/{zone_id}/client_certificates",
     "/zones/{zone_id}/client_certificates/{client_certificate_id}",
@@ -44,7 +47,7 @@ fn deserialize_paths<'de, D: Deserializer<'de>>(
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut picked = BTreeMap::new();
             while let Some(path) = map.next_key::<String>()? {
-                if is_in_fragment(&path) {
+                if is_ours(&path) {
                     picked.insert(path, map.next_value()?);
                 } else {
                     map.next_value::<IgnoredAny>()?;
@@ -56,26 +59,14 @@ fn deserialize_paths<'de, D: Deserializer<'de>>(
     deserializer.deserialize_map(Picker).map(Some)
 }
 
-/// Says whether a path is one of the fragment, whatever its parameters are called.
-fn is_in_fragment(path: &str) -> bool {
-    PATHS.iter().any(|known| shape(known) == shape(path))
-}
-
-/// Returns the segments of a path, with its parameters unnamed.
-pub(super) fn shape(path: &str) -> Vec<&str> {
-    let placeholder = |part: &&str| part.starts_with('{') && part.ends_with('}');
-    path.split('/')
-        .map(|part| if placeholder(&part) { "{}" } else { part })
-        .collect()
+/// Says whether a path is the list of client certificates or below it, whatever its parameters are called.
+fn is_ours(path: &str) -> bool {
+    let (path, list) = (shape(path), shape(PATHS[0]));
+    path.strip_prefix(&list)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Reads a full document, JSON or YAML.
 pub(super) fn read(text: &str) -> Result<Full> {
-    let parsed = if text.trim_start().starts_with('{') {
-        serde_json::from_str(text).context("not a JSON document")
-    } else {
-        let options = serde_saphyr::options! { budget: None };
-        serde_saphyr::from_str_with_options(text, options).context("not a YAML document")
-    };
-    parsed.context("can't be read as an OpenAPI document")
+    document::parse_as(text)
 }
