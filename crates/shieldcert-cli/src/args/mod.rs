@@ -1,12 +1,22 @@
 //! The values of arguments, one file for each kind.
 
+#[cfg(feature = "emulator")]
 pub(crate) mod address;
+#[cfg(feature = "emulator")]
 pub(crate) mod chaos;
 pub(crate) mod duration;
+pub(crate) mod globals;
+#[cfg(feature = "emulator")]
 pub(crate) mod log_level;
+pub(crate) mod moment;
+#[cfg(feature = "emulator")]
 pub(crate) mod number;
+#[cfg(feature = "emulator")]
 pub(crate) mod or_help;
+#[cfg(feature = "emulator")]
 pub(crate) mod rate_limit;
+pub(crate) mod selector;
+#[cfg(feature = "emulator")]
 pub(crate) mod token;
 pub(crate) mod usage;
 pub(crate) mod zone;

@@ -2,6 +2,13 @@
 
 #[cfg(feature = "emulator")]
 pub(crate) mod emulator;
+pub(crate) mod get;
+pub(crate) mod list;
 
-/// What a command ends with. The error's message is printed; it holds its cause.
-pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+use crate::context::Context;
+use crate::failure::Result;
+
+/// A command that uses the service.
+pub(crate) trait Run {
+    async fn run(self, context: &Context) -> Result;
+}

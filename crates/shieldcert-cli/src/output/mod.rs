@@ -1,0 +1,15 @@
+//! What is printed: rows to standard output in one of the formats, everything else to standard error.
+
+pub(crate) mod certificate;
+mod csv;
+mod escape;
+pub(crate) mod format;
+mod json;
+pub(crate) mod messages;
+pub(crate) mod printer;
+pub(crate) mod progress;
+pub(crate) mod row;
+#[cfg(test)]
+pub(crate) mod schemas;
+mod table;
+pub(crate) mod time;
