@@ -65,6 +65,13 @@ impl Context {
         Printer::new(&self.output(), &self.messages)
     }
 
+    /// A printer of rows that have no id: a table where no format was asked for.
+    pub(crate) fn table_printer<R: Row>(&self) -> Result<Printer<R>> {
+        let mut output = self.output();
+        output.format = self.globals.output.unwrap_or(Format::Table);
+        Printer::new(&output, &self.messages)
+    }
+
     /// What standard output is, and what it is to get.
     pub(crate) fn output(&self) -> Output {
         let out = io::stdout();

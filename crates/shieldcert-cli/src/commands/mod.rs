@@ -3,7 +3,9 @@
 #[cfg(feature = "emulator")]
 pub(crate) mod emulator;
 pub(crate) mod get;
+pub(crate) mod inventory;
 pub(crate) mod list;
+pub(crate) mod report;
 
 use crate::context::Context;
 use crate::failure::Result;

@@ -3,11 +3,14 @@
 pub(crate) mod certificate;
 mod csv;
 mod escape;
+pub(crate) mod file;
 pub(crate) mod format;
+pub(crate) mod html;
 mod json;
 pub(crate) mod messages;
 pub(crate) mod printer;
 pub(crate) mod progress;
+pub(crate) mod report;
 pub(crate) mod row;
 #[cfg(test)]
 pub(crate) mod schemas;
