@@ -34,6 +34,9 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 rate limite
 enum Command {
     List(WithGlobals<commands::list::List>),
     Get(WithGlobals<commands::get::Get>),
+    Find(WithGlobals<commands::find::Find>),
+
+    Issue(WithGlobals<commands::issue::Issue>),
 
     #[cfg(feature = "emulator")]
     Emulator(commands::emulator::Emulator),
@@ -55,6 +58,8 @@ impl Cli {
         match self.command {
             Command::List(command) => command.run(globals),
             Command::Get(command) => command.run(globals),
+            Command::Find(command) => command.run(globals),
+            Command::Issue(command) => command.run(globals),
             #[cfg(feature = "emulator")]
             Command::Emulator(command) => {
                 report(globals.reject("emulator").and_then(|()| command.run()))

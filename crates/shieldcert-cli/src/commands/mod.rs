@@ -2,7 +2,9 @@
 
 #[cfg(feature = "emulator")]
 pub(crate) mod emulator;
+pub(crate) mod find;
 pub(crate) mod get;
+pub(crate) mod issue;
 pub(crate) mod list;
 
 use crate::context::Context;

@@ -4,6 +4,7 @@ pub(crate) mod certificate;
 mod csv;
 mod escape;
 pub(crate) mod format;
+pub(crate) mod issued;
 mod json;
 pub(crate) mod messages;
 pub(crate) mod printer;
@@ -11,5 +12,6 @@ pub(crate) mod progress;
 pub(crate) mod row;
 #[cfg(test)]
 pub(crate) mod schemas;
+pub(crate) mod shell;
 mod table;
 pub(crate) mod time;
