@@ -37,6 +37,9 @@ enum Command {
     Find(WithGlobals<commands::find::Find>),
 
     Issue(WithGlobals<commands::issue::Issue>),
+    Revoke(WithGlobals<commands::revoke::Revoke>),
+    Reactivate(WithGlobals<commands::reactivate::Reactivate>),
+    Wait(WithGlobals<commands::wait::Wait>),
 
     #[cfg(feature = "emulator")]
     Emulator(commands::emulator::Emulator),
@@ -60,6 +63,9 @@ impl Cli {
             Command::Get(command) => command.run(globals),
             Command::Find(command) => command.run(globals),
             Command::Issue(command) => command.run(globals),
+            Command::Revoke(command) => command.run(globals),
+            Command::Reactivate(command) => command.run(globals),
+            Command::Wait(command) => command.run(globals),
             #[cfg(feature = "emulator")]
             Command::Emulator(command) => {
                 report(globals.reject("emulator").and_then(|()| command.run()))

@@ -1,11 +1,16 @@
 //! One file for each command.
 
+mod change;
 #[cfg(feature = "emulator")]
 pub(crate) mod emulator;
 pub(crate) mod find;
 pub(crate) mod get;
 pub(crate) mod issue;
 pub(crate) mod list;
+mod plan;
+pub(crate) mod reactivate;
+pub(crate) mod revoke;
+pub(crate) mod wait;
 
 use crate::context::Context;
 use crate::failure::Result;

@@ -270,7 +270,7 @@ fn a_lost_response_costs_no_second_certificate() {
     let service = Service::start();
     service.emulator.script([ScriptedFault::next(
         Operation::Create,
-        Fault::lose_response(),
+        Fault::reset_after(),
     )]);
     let rows = service.json(&["issue", "sensor-001"]);
     assert_eq!(
@@ -342,7 +342,7 @@ fn a_dry_run_sends_nothing_that_changes_anything() {
 #[test]
 fn a_fleet_is_issued_exactly_once_under_chaos() {
     let chaos =
-        "create: lose-response=40%, create: html=20%, create: rate-limit=10%:1s, list: html=5%";
+        "create: reset-after=40%, create: html=20%, create: rate-limit=10%:1s, list: html=5%";
     let service =
         Service::start_with(|builder| builder.chaos(chaos.parse().expect("chaos")).chaos_seed(7));
     for device in 0..4 {

@@ -2,6 +2,7 @@
 #![cfg(unix)]
 #![allow(missing_docs)]
 
+mod change;
 mod find;
 mod get;
 mod help;

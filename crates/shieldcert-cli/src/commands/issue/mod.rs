@@ -16,9 +16,10 @@ use shieldcert::{
 use self::pending::{Pending, Request};
 use super::{Run, find};
 use crate::args::subject::Attribute;
-use crate::context::{Context, interrupt};
+use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
+use crate::interrupts::Interrupts;
 use crate::output::issued::{IssuedRow, Outcome};
 use crate::output::shell::{quote, this_command};
 
@@ -126,9 +127,10 @@ impl Run for Issue {
                 .messages()
                 .note("its request may have been sent; finding out takes up to seven minutes");
         }
+        let mut interrupts = Interrupts::listen();
         let sent = tokio::select! {
             sent = self.send(&zone, &csr, &mut pending) => sent,
-            () = interrupt() => Err(interrupted()),
+            () = interrupts.next() => Err(interrupted()),
         };
         let issued = match sent {
             Ok(issued) => issued,
