@@ -34,6 +34,13 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 rate limite
 enum Command {
     List(WithGlobals<commands::list::List>),
     Get(WithGlobals<commands::get::Get>),
+    Find(WithGlobals<commands::find::Find>),
+
+    Issue(WithGlobals<commands::issue::Issue>),
+    Revoke(WithGlobals<commands::revoke::Revoke>),
+    Reactivate(WithGlobals<commands::reactivate::Reactivate>),
+    Wait(WithGlobals<commands::wait::Wait>),
+
     Report(WithGlobals<commands::report::Report>),
 
     #[cfg(feature = "emulator")]
@@ -56,6 +63,11 @@ impl Cli {
         match self.command {
             Command::List(command) => command.run(globals),
             Command::Get(command) => command.run(globals),
+            Command::Find(command) => command.run(globals),
+            Command::Issue(command) => command.run(globals),
+            Command::Revoke(command) => command.run(globals),
+            Command::Reactivate(command) => command.run(globals),
+            Command::Wait(command) => command.run(globals),
             Command::Report(command) => command.run(globals),
             #[cfg(feature = "emulator")]
             Command::Emulator(command) => {

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use shieldcert::ClientBuilder;
 
 use crate::args::globals::Globals;
+use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
 
 const TOKEN_VARIABLE: &str = "CLOUDFLARE_API_TOKEN";
@@ -51,8 +52,9 @@ impl CredentialSource {
     /// Gives the credentials to a builder that has those of the environment.
     pub(crate) fn apply(&self, builder: ClientBuilder) -> Result<ClientBuilder> {
         let token = match self {
-            Self::TokenFile(path) => std::fs::read_to_string(path).map_err(|error| {
-                Failure::usage(format!("--token-file {}: {error}", path.display()))
+            Self::TokenFile(path) => std::fs::read_to_string(path).map_err(|error| Failure {
+                code: ExitCode::Usage,
+                ..Failure::file(path, &error).about("--token-file")
             })?,
             Self::TokenCommand(command) => run(command)?,
             Self::TokenVariable | Self::EmailAndKeyVariables => return Ok(builder),

@@ -1,6 +1,7 @@
 //! Why a command did not succeed: what is printed, and what the process ends with.
 
 use std::io;
+use std::path::Path;
 
 use shieldcert::{Error, InvalidInput};
 
@@ -48,6 +49,21 @@ impl Failure {
             is_broken_pipe: error.kind() == io::ErrorKind::BrokenPipe,
             ..Self::failed(format!("standard output: {error}"))
         }
+    }
+
+    /// A failure to read or write a file, or a folder.
+    pub(crate) fn file(path: &Path, error: &io::Error) -> Self {
+        let problem = match error.kind() {
+            io::ErrorKind::NotFound => match path.parent() {
+                Some(folder) if folder != Path::new("") && !folder.exists() => {
+                    let folder = folder.display();
+                    format!("there is no folder {folder}; make it, or give another file")
+                }
+                _ => "there is no such file".to_owned(),
+            },
+            _ => error.to_string(),
+        };
+        Self::failed(format!("{}: {problem}", path.display()))
     }
 
     /// Names what the failure is about, in front of the message.

@@ -7,6 +7,7 @@ mod context;
 mod credentials;
 mod exit_code;
 mod failure;
+mod interrupts;
 #[cfg(feature = "emulator")]
 mod local;
 mod log;

@@ -54,7 +54,7 @@ mod transport;
 mod wait;
 mod zone;
 
-pub use bulk::{BulkStream, IssueAll, RevokeAll};
+pub use bulk::{BulkStream, IssueAll, ReactivateAll, RevokeAll};
 pub use certificate::ClientCertificate;
 pub use certificate::filter::StatusFilter;
 pub use certificate::id::{CertificateId, ZoneId};
@@ -165,6 +165,7 @@ mod tests {
     ) -> impl Sized + 'static {
         is_send(zone.issue_all([csr.clone()]).stream());
         is_send(zone.revoke_all([id.clone()]).stream());
+        is_send(zone.reactivate_all([id.clone()]).stream());
         is_send(zone.list().pages());
         is_send(zone.list().stream());
         is_send(zone.wait(id));

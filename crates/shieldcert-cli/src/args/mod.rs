@@ -16,6 +16,8 @@ pub(crate) mod or_help;
 #[cfg(feature = "emulator")]
 pub(crate) mod rate_limit;
 pub(crate) mod selector;
+pub(crate) mod subject;
+pub(crate) mod targets;
 #[cfg(feature = "emulator")]
 pub(crate) mod token;
 pub(crate) mod usage;

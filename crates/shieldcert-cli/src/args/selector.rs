@@ -9,8 +9,9 @@ use globset::{Glob, GlobMatcher};
 use jiff::Timestamp;
 use shieldcert::{ClientCertificate, Status, StatusFilter};
 
+use super::moment::Moment;
+use super::subject::SubjectKey;
 use super::{duration, moment};
-use crate::args::moment::Moment;
 
 // Not a doc comment: it would become that of the command.
 #[derive(Debug, Clone, Default, Args)]
@@ -216,26 +217,9 @@ struct SubjectPattern {
     pattern: Pattern,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum SubjectKey {
-    CommonName,
-    Organization,
-    OrganizationalUnit,
-    Locality,
-    State,
-    Country,
-}
-
 impl SubjectPattern {
     fn matches(&self, certificate: &ClientCertificate) -> bool {
-        self.pattern.matches(match self.key {
-            SubjectKey::CommonName => certificate.common_name(),
-            SubjectKey::Organization => certificate.organization(),
-            SubjectKey::OrganizationalUnit => certificate.organizational_unit(),
-            SubjectKey::Locality => certificate.locality(),
-            SubjectKey::State => certificate.state(),
-            SubjectKey::Country => certificate.country(),
-        })
+        self.pattern.matches(self.key.of(certificate))
     }
 }
 
@@ -243,17 +227,8 @@ impl FromStr for SubjectPattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let hint = "write KEY=GLOB, such as 'O=Acme*', with one of the keys CN, O, OU, L, ST, C";
-        let (key, pattern) = text.split_once('=').ok_or(hint)?;
-        let key = match key.trim().to_ascii_uppercase().as_str() {
-            "CN" => SubjectKey::CommonName,
-            "O" => SubjectKey::Organization,
-            "OU" => SubjectKey::OrganizationalUnit,
-            "L" => SubjectKey::Locality,
-            "ST" => SubjectKey::State,
-            "C" => SubjectKey::Country,
-            _ => return Err(hint.to_owned()),
-        };
+        let (key, pattern) = SubjectKey::split(text)
+            .ok_or("write KEY=GLOB, such as 'O=Acme*', with one of the keys CN, O, OU, L, ST, C")?;
         let pattern = pattern.parse()?;
         Ok(Self { key, pattern })
     }

@@ -1,11 +1,18 @@
 //! One file for each command.
 
+mod change;
 #[cfg(feature = "emulator")]
 pub(crate) mod emulator;
+pub(crate) mod find;
 pub(crate) mod get;
-pub(crate) mod inventory;
+mod inventory;
+pub(crate) mod issue;
 pub(crate) mod list;
+mod plan;
+pub(crate) mod reactivate;
 pub(crate) mod report;
+pub(crate) mod revoke;
+pub(crate) mod wait;
 
 use crate::context::Context;
 use crate::failure::Result;

@@ -6,6 +6,7 @@ mod escape;
 pub(crate) mod file;
 pub(crate) mod format;
 pub(crate) mod html;
+pub(crate) mod issued;
 mod json;
 pub(crate) mod messages;
 pub(crate) mod printer;
@@ -14,5 +15,6 @@ pub(crate) mod report;
 pub(crate) mod row;
 #[cfg(test)]
 pub(crate) mod schemas;
+pub(crate) mod shell;
 mod table;
 pub(crate) mod time;

@@ -14,7 +14,16 @@ fn every_command_explains_itself() {
     let overview = plain(&["--help"]);
     assert_eq!(overview.code, Some(0));
     insta::assert_snapshot!("overview", overview.out);
-    for command in ["list", "get", "report"] {
+    for command in [
+        "list",
+        "get",
+        "find",
+        "issue",
+        "revoke",
+        "reactivate",
+        "wait",
+        "report",
+    ] {
         let help = plain(&[command, "--help"]);
         assert_eq!(help.code, Some(0), "{help:?}");
         insta::assert_snapshot!(format!("help_{command}"), help.out);

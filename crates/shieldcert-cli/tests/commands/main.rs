@@ -1,13 +1,15 @@
 //! The commands, as processes, against an emulator in this one.
+#![cfg(unix)]
 #![allow(missing_docs)]
 
-#[cfg(unix)]
 mod browser;
+mod change;
+mod find;
 mod get;
 mod help;
+mod issue;
 mod list;
 mod report;
-#[cfg(unix)]
 mod report_page;
 mod service;
 mod tools;

@@ -323,15 +323,15 @@ impl Page<'_> {
 
     fn table(&self) -> Markup {
         let columns = [
-            ("name", "Name", "16%"),
-            ("status", "Status", "10rem"),
+            ("name", "Name", "13rem"),
+            ("status", "Status", "9.5rem"),
             ("expires", "Expires", "7.2rem"),
             ("left", "Left", "8rem"),
-            ("organization", "Organization", "15%"),
+            ("organization", "Organization", "12rem"),
             ("issued", "Issued", "7.2rem"),
-            ("id", "Id", "20%"),
-            ("serial", "Serial number", "20%"),
-            ("zone", "Zone", "15%"),
+            ("id", "Id", "auto"),
+            ("serial", "Serial number", "auto"),
+            ("zone", "Zone", "auto"),
         ];
         let has_zones = self.summary.zones.len() > 1;
         let columns = columns
