@@ -41,6 +41,7 @@ enum Command {
     Reactivate(WithGlobals<commands::reactivate::Reactivate>),
     Wait(WithGlobals<commands::wait::Wait>),
 
+    Export(WithGlobals<commands::export::Export>),
     Report(WithGlobals<commands::report::Report>),
 
     #[cfg(feature = "emulator")]
@@ -68,6 +69,7 @@ impl Cli {
             Command::Revoke(command) => command.run(globals),
             Command::Reactivate(command) => command.run(globals),
             Command::Wait(command) => command.run(globals),
+            Command::Export(command) => command.run(globals),
             Command::Report(command) => command.run(globals),
             #[cfg(feature = "emulator")]
             Command::Emulator(command) => {

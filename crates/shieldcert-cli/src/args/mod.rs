@@ -13,6 +13,7 @@ pub(crate) mod moment;
 pub(crate) mod number;
 #[cfg(feature = "emulator")]
 pub(crate) mod or_help;
+pub(crate) mod password;
 #[cfg(feature = "emulator")]
 pub(crate) mod rate_limit;
 pub(crate) mod selector;

@@ -3,6 +3,7 @@
 mod change;
 #[cfg(feature = "emulator")]
 pub(crate) mod emulator;
+pub(crate) mod export;
 pub(crate) mod find;
 pub(crate) mod get;
 mod inventory;

@@ -22,6 +22,7 @@ fn every_command_explains_itself() {
         "revoke",
         "reactivate",
         "wait",
+        "export",
         "report",
     ] {
         let help = plain(&[command, "--help"]);

@@ -4,6 +4,7 @@
 
 mod browser;
 mod change;
+mod export;
 mod find;
 mod get;
 mod help;
@@ -12,4 +13,5 @@ mod list;
 mod report;
 mod report_page;
 mod service;
+mod terminal;
 mod tools;
