@@ -60,23 +60,26 @@ impl Context {
         &self.messages
     }
 
-    /// A printer of rows, in the format that was asked for.
+    /// A printer of rows, in the format that was asked for. A pipe gets the ids.
     pub(crate) fn printer<R: Row>(&self) -> Result<Printer<R>> {
-        Printer::new(&self.output(), &self.messages)
+        self.printer_or(Format::Id)
     }
 
-    /// What standard output is, and what it is to get.
-    pub(crate) fn output(&self) -> Output {
+    /// A printer of rows. A pipe gets this format, unless another was asked for.
+    pub(crate) fn printer_or<R: Row>(&self, piped: Format) -> Result<Printer<R>> {
+        Printer::new(&self.output(piped), &self.messages)
+    }
+
+    /// What standard output is, and what it is to get. A pipe gets this format, unless another was asked for.
+    pub(crate) fn output(&self, piped: Format) -> Output {
         let out = io::stdout();
         let is_terminal = out.is_terminal();
-        let format = self.globals.output.unwrap_or({
-            match is_terminal || self.globals.fields.is_some() {
-                true => Format::Table,
-                false => Format::Id,
-            }
-        });
+        let default = match is_terminal || self.globals.fields.is_some() {
+            true => Format::Table,
+            false => piped,
+        };
         Output {
-            format,
+            format: self.globals.output.unwrap_or(default),
             fields: self.globals.fields.clone(),
             width: terminal_width().filter(|_| is_terminal),
             has_color: anstream::AutoStream::choice(&out) != anstream::ColorChoice::Never,

@@ -1,12 +1,15 @@
 //! One file for each command.
 
 mod change;
+pub(crate) mod completions;
+pub(crate) mod doctor;
 #[cfg(feature = "emulator")]
 pub(crate) mod emulator;
 pub(crate) mod find;
 pub(crate) mod get;
 pub(crate) mod issue;
 pub(crate) mod list;
+pub(crate) mod man;
 mod plan;
 pub(crate) mod reactivate;
 pub(crate) mod revoke;

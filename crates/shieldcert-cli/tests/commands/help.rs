@@ -22,6 +22,9 @@ fn every_command_explains_itself() {
         "revoke",
         "reactivate",
         "wait",
+        "doctor",
+        "completions",
+        "man",
     ] {
         let help = plain(&[command, "--help"]);
         assert_eq!(help.code, Some(0), "{help:?}");

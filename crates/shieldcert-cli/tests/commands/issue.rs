@@ -268,10 +268,9 @@ fn who_is_interrupted_hears_what_is_open() {
 #[test]
 fn a_lost_response_costs_no_second_certificate() {
     let service = Service::start();
-    service.emulator.script([ScriptedFault::next(
-        Operation::Create,
-        Fault::reset_after(),
-    )]);
+    service
+        .emulator
+        .script([ScriptedFault::next(Operation::Create, Fault::reset_after())]);
     let rows = service.json(&["issue", "sensor-001"]);
     assert_eq!(
         (&rows[0]["outcome"], total(&service)),

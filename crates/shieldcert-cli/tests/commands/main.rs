@@ -3,9 +3,12 @@
 #![allow(missing_docs)]
 
 mod change;
+mod doctor;
+mod exit_codes;
 mod find;
 mod get;
 mod help;
 mod issue;
 mod list;
 mod service;
+mod shells;
