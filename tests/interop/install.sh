@@ -17,6 +17,10 @@ need jq jq
 need keytool default-jre-headless
 need node nodejs
 need npm npm
+# For the command line at a terminal, and its completions.
+need tmux tmux
+need zsh zsh
+need fish fish
 # Debian's python3 comes without the part that makes environments.
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
 if ((${#packages[@]})); then

@@ -1,6 +1,6 @@
 //! The command line as clap sees it.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::args::globals::Globals;
 use crate::commands::{self, Run};
@@ -41,11 +41,17 @@ enum Command {
     Reactivate(WithGlobals<commands::reactivate::Reactivate>),
     Wait(WithGlobals<commands::wait::Wait>),
 
+    Verify(WithGlobals<commands::verify::Verify>),
     Export(WithGlobals<commands::export::Export>),
     Report(WithGlobals<commands::report::Report>),
+    Metrics(WithGlobals<commands::metrics::Metrics>),
+
+    Doctor(WithGlobals<commands::doctor::Doctor>),
 
     #[cfg(feature = "emulator")]
     Emulator(commands::emulator::Emulator),
+    Completions(commands::completions::Completions),
+    Man(commands::man::Man),
 }
 
 // Takes the global options behind the command's name too. Not a doc comment: it would become the command's.
@@ -69,8 +75,21 @@ impl Cli {
             Command::Revoke(command) => command.run(globals),
             Command::Reactivate(command) => command.run(globals),
             Command::Wait(command) => command.run(globals),
+            Command::Verify(command) => command.run(globals),
             Command::Export(command) => command.run(globals),
             Command::Report(command) => command.run(globals),
+            Command::Metrics(command) => command.run(globals),
+            Command::Doctor(command) => command.run(globals),
+            Command::Completions(command) => report(
+                globals
+                    .reject("completions")
+                    .and_then(|()| command.run(Self::command())),
+            ),
+            Command::Man(command) => report(
+                globals
+                    .reject("man")
+                    .and_then(|()| command.run(Self::command())),
+            ),
             #[cfg(feature = "emulator")]
             Command::Emulator(command) => {
                 report(globals.reject("emulator").and_then(|()| command.run()))

@@ -3,9 +3,10 @@
 
 use std::cell::OnceCell;
 use std::io::{self, IsTerminal};
+use std::path::Path;
 
 use jiff::Timestamp;
-use shieldcert::{CallSummary, Client, ClientBuilder, RateLimit, Zone};
+use shieldcert::{CallSummary, Client, ClientBuilder, RateLimit, Zone, ZoneId};
 
 use crate::args::globals::{Color, Globals};
 use crate::args::zone;
@@ -60,30 +61,26 @@ impl Context {
         &self.messages
     }
 
-    /// A printer of rows, in the format that was asked for.
+    /// A printer of rows, in the format that was asked for. A pipe gets the ids.
     pub(crate) fn printer<R: Row>(&self) -> Result<Printer<R>> {
-        Printer::new(&self.output(), &self.messages)
+        self.printer_or(Format::Id)
     }
 
-    /// A printer of rows that have no id: a table where no format was asked for.
-    pub(crate) fn table_printer<R: Row>(&self) -> Result<Printer<R>> {
-        let mut output = self.output();
-        output.format = self.globals.output.unwrap_or(Format::Table);
-        Printer::new(&output, &self.messages)
+    /// A printer of rows. A pipe gets this format, unless another was asked for.
+    pub(crate) fn printer_or<R: Row>(&self, piped: Format) -> Result<Printer<R>> {
+        Printer::new(&self.output(piped), &self.messages)
     }
 
-    /// What standard output is, and what it is to get.
-    pub(crate) fn output(&self) -> Output {
+    /// What standard output is, and what it is to get. A pipe gets this format, unless another was asked for.
+    pub(crate) fn output(&self, piped: Format) -> Output {
         let out = io::stdout();
         let is_terminal = out.is_terminal();
-        let format = self.globals.output.unwrap_or({
-            match is_terminal || self.globals.fields.is_some() {
-                true => Format::Table,
-                false => Format::Id,
-            }
-        });
+        let default = match is_terminal || self.globals.fields.is_some() {
+            true => Format::Table,
+            false => piped,
+        };
         Output {
-            format,
+            format: self.globals.output.unwrap_or(default),
             fields: self.globals.fields.clone(),
             width: terminal_width().filter(|_| is_terminal),
             has_color: anstream::AutoStream::choice(&out) != anstream::ColorChoice::Never,
@@ -149,10 +146,20 @@ impl Context {
         Ok(builder)
     }
 
+    /// The CAs that are trusted beside those of the system.
+    pub(crate) fn ca_file(&self) -> Option<&Path> {
+        self.globals.ca_file.as_deref()
+    }
+
     /// The zones that the command is about.
     pub(crate) async fn zones(&self) -> Result<Vec<Zone>> {
-        let mut ids = self.globals.zones.clone();
-        ids.dedup();
+        let mut ids: Vec<ZoneId> = Vec::new();
+        for id in &self.globals.zones {
+            // None is counted twice.
+            if !ids.contains(id) {
+                ids.push(id.clone());
+            }
+        }
         if ids.is_empty() {
             ids.extend(zone::from_environment());
         }

@@ -87,7 +87,7 @@ pub use pki::subject::Subject;
 pub use pki::x509::X509Certificate;
 pub use revoke::{Reactivate, Revoke};
 pub use surplus::{RevokeSurplus, RevokedSurplus};
-pub use transport::rate_limit::RateLimit;
+pub use transport::rate_limit::{RateLimit, RequestsLeft};
 pub use transport::retry::RetryPolicy;
 pub use wait::Wait;
 pub use zone::Zone;

@@ -1,14 +1,13 @@
 //! `shieldcert export`: a certificate and its key in the form that a program wants.
 
-use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use shieldcert::{Identity, Pkcs12Options, Pkcs12Profile, X509Certificate};
-use zeroize::Zeroizing;
 
 use super::Run;
+use crate::args::identity::IdentityFiles;
 use crate::args::password::PasswordSource;
 use crate::context::Context;
 use crate::exit_code::ExitCode;
@@ -28,12 +27,8 @@ Examples:
   shieldcert export sensor-001.pem --add-chain ca.pem --fullchain fullchain.pem
   pass show sensor | shieldcert export sensor-001.pem --p12 - --password-fd 0 > sensor-001.p12")]
 pub(crate) struct Export {
-    /// The certificate with its private key, in PEM
-    file: PathBuf,
-
-    /// Read the private key from this file, in PEM
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
+    #[command(flatten)]
+    files: IdentityFiles,
 
     /// Add the certificates of this file, in PEM, such as that of the CA
     #[arg(long, value_name = "FILE")]
@@ -62,14 +57,6 @@ pub(crate) struct Export {
         conflicts_with = "password_file"
     )]
     password_fd: Option<u32>,
-
-    /// Read the password of the private key, if it is encrypted, from this file
-    #[arg(long, value_name = "FILE")]
-    key_password_file: Option<PathBuf>,
-
-    /// Read the password of the private key, if it is encrypted, from this descriptor
-    #[arg(long, value_name = "N", conflicts_with = "key_password_file")]
-    key_password_fd: Option<u32>,
 
     /// Replace files that exist
     #[arg(long)]
@@ -191,26 +178,15 @@ impl Export {
     }
 
     fn read(&self) -> Result<Identity> {
-        let mut text = read(&self.file)?;
-        for path in [&self.key, &self.add_chain].into_iter().flatten() {
-            text.push_str("\n");
-            text.push_str(&read(path)?);
-        }
-        let of_file = |error: shieldcert::Error| {
-            let failure = Failure::from(error).about(self.file.display());
-            match self.key {
-                None if !text.contains("PRIVATE KEY-----") => failure.hint("give its private key with --key"),
-                _ => failure,
+        let contents = self.files.read(self.add_chain.as_deref())?;
+        let has_key = contents.has_key();
+        contents.identity.map_err(|error| {
+            let failure = Failure::from(error).about(self.files.file.display());
+            match has_key {
+                true => failure,
+                false => failure.hint("give its private key with --key"),
             }
-        };
-        if !text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") {
-            return Identity::from_pem(&*text).map_err(of_file);
-        }
-        let source =
-            PasswordSource::new(self.key_password_file.as_ref(), self.key_password_fd, false);
-        let path = self.key.as_ref().unwrap_or(&self.file).display();
-        let password = source.read(&format!("of the private key in {path}"), "--key-password")?;
-        Identity::from_encrypted_pem(&*text, &*password).map_err(of_file)
+        })
     }
 
     fn pkcs12_options(&self) -> Result<Pkcs12Options> {
@@ -233,13 +209,6 @@ fn is_stdout(path: &Path) -> bool {
 
 fn usage(error: shieldcert::InvalidInput) -> Failure {
     Failure::usage(error.to_string())
-}
-
-fn read(path: &Path) -> Result<Zeroizing<String>> {
-    let text = fs::read(path).map_err(|error| Failure::file(path, &error))?;
-    let text = Zeroizing::new(text);
-    // Bytes that are no text are no part of a PEM block.
-    Ok(Zeroizing::new(String::from_utf8_lossy(&text).into_owned()))
 }
 
 fn print(bytes: &[u8]) -> Result<()> {

@@ -251,7 +251,11 @@ impl Sought {
                 }
             }
         } else if given.contains(['/', '.', '\\']) {
-            return Err(Failure::usage(format!("{given}: there is no such file")));
+            let problem = match path.exists() {
+                true => "it is no file",
+                false => "there is no such file",
+            };
+            return Err(Failure::usage(format!("{given}: {problem}")));
         } else if given.chars().count() < MIN_PREFIX {
             return Err(Failure::usage(format!(
                 "{given}: it is too short to look for; give at least {MIN_PREFIX} characters of an id, a serial number \

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
 use crate::output::file::{self, Existing};
+use crate::output::format::Format;
 use crate::output::html::{Entry, Page};
 use crate::output::report::{ReportRow, Summary};
 
@@ -59,7 +60,7 @@ impl Run for Report {
         let taken_at = inventory.taken_at;
         match file {
             None => {
-                let mut printer = context.table_printer::<ReportRow>()?;
+                let mut printer = context.printer_or::<ReportRow>(Format::Table)?;
                 for row in summary.rows(taken_at) {
                     printer.print(&row, taken_at)?;
                 }

@@ -1,6 +1,7 @@
 //! What is printed: rows to standard output in one of the formats, everything else to standard error.
 
 pub(crate) mod certificate;
+pub(crate) mod check;
 mod csv;
 mod escape;
 pub(crate) mod file;

@@ -77,6 +77,12 @@ impl<R: Row> Printer<R> {
         self
     }
 
+    /// Shortens nothing: a line that is too long continues in the next one.
+    pub(crate) fn unbounded(mut self) -> Self {
+        self.table.unbounded();
+        self
+    }
+
     /// How many rows were printed.
     pub(crate) fn rows(&self) -> usize {
         self.rows

@@ -53,6 +53,11 @@ impl Table {
         }
     }
 
+    /// Shortens nothing, whatever the terminal's width.
+    pub(super) fn unbounded(&mut self) {
+        self.max = None;
+    }
+
     pub(super) fn row(&mut self, out: &mut impl Write, cells: Vec<Cell<'_>>) -> io::Result<()> {
         let line: Vec<Line> = cells.into_iter().map(Line::new).collect();
         match &self.widths {

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::screen::Terminal;
 use crate::service::{Ran, run, shieldcert};
-use crate::terminal::Terminal;
 use crate::tools::is_installed;
 
 const PASSWORD: &str = "correct horse battery staple";

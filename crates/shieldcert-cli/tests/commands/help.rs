@@ -22,8 +22,13 @@ fn every_command_explains_itself() {
         "revoke",
         "reactivate",
         "wait",
+        "verify",
         "export",
         "report",
+        "metrics",
+        "doctor",
+        "completions",
+        "man",
     ] {
         let help = plain(&[command, "--help"]);
         assert_eq!(help.code, Some(0), "{help:?}");

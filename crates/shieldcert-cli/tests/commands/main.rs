@@ -4,14 +4,19 @@
 
 mod browser;
 mod change;
+mod doctor;
+mod exit_codes;
 mod export;
 mod find;
 mod get;
 mod help;
 mod issue;
 mod list;
+mod metrics;
 mod report;
 mod report_page;
+mod screen;
 mod service;
-mod terminal;
+mod shells;
 mod tools;
+mod verify;

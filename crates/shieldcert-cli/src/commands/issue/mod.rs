@@ -15,6 +15,7 @@ use shieldcert::{
 
 use self::pending::{Pending, Request};
 use super::{Run, find};
+use crate::args::duration;
 use crate::args::subject::Attribute;
 use crate::context::Context;
 use crate::exit_code::ExitCode;
@@ -63,6 +64,10 @@ pub(crate) struct Issue {
     /// Make a key of this algorithm: ecdsa-p256, ecdsa-p384, ed25519, rsa-2048, rsa-3072 or rsa-4096
     #[arg(long, value_name = "ALGORITHM", default_value_t = KeyAlgorithm::EcdsaP256, conflicts_with_all = ["csr", "key"])]
     key_algorithm: KeyAlgorithm,
+
+    /// Give up after this time; what is open then is found out by the same command
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    timeout: Option<Duration>,
 
     /// Replace the file if it exists
     #[arg(long)]
@@ -387,9 +392,14 @@ impl Issue {
         csr: &Csr,
         pending: &mut Pending,
     ) -> std::result::Result<Issued, Sent> {
-        let issue = zone.issue(csr).validity_days(self.days);
+        let mut issue = zone.issue(csr).validity_days(self.days);
+        if let Some(timeout) = self.timeout {
+            issue = issue.deadline(timeout);
+        } else if pending.intent().is_some() {
+            issue = issue.deadline(MAX_RESUME);
+        }
         let sent = match pending.intent().cloned() {
-            Some(intent) => issue.deadline(MAX_RESUME).resume(intent).await,
+            Some(intent) => issue.resume(intent).await,
             None => {
                 let issue = match self.csr.is_none() && self.key.is_none() {
                     true => issue.key_is_new(),
