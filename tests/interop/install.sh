@@ -17,6 +17,8 @@ need jq jq
 need keytool default-jre-headless
 need node nodejs
 need npm npm
+need promtool prometheus
+need chromium chromium
 # For the command line at a terminal, and its completions.
 need tmux tmux
 need zsh zsh

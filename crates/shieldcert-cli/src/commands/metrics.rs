@@ -16,6 +16,7 @@ use super::{Run, inventory};
 use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
+use crate::output::escape::escape;
 use crate::output::file::{self, Existing};
 
 /// Count certificates for Prometheus
@@ -191,7 +192,8 @@ impl Series {
 fn labels(zone: &str, status: Option<&Status>) -> Labels {
     let zone = ("zone", zone.to_owned());
     match status {
-        Some(status) => vec![zone, ("status", status.to_string())],
+        // A status that is not known here may be any text.
+        Some(status) => vec![zone, ("status", escape(status.as_str()).into_owned())],
         None => vec![zone],
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn write(path: &Path, contents: &[u8], existing: Existing) -> Result<
     check(path, existing)?;
     replace(path, contents, existing).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => already_there(path),
-        _ => Failure::failed(format!("{}: it can't be written: {error}", path.display())),
+        _ => Failure::file(path, &error),
     })
 }
 

@@ -3,7 +3,7 @@
 pub(crate) mod certificate;
 pub(crate) mod check;
 mod csv;
-mod escape;
+pub(crate) mod escape;
 pub(crate) mod file;
 pub(crate) mod format;
 pub(crate) mod html;
