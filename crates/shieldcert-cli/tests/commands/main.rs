@@ -10,5 +10,7 @@ mod get;
 mod help;
 mod issue;
 mod list;
+mod readme;
 mod service;
 mod shells;
+mod terminal;
