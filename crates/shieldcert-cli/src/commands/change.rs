@@ -215,7 +215,7 @@ impl Change {
             state.progress.add(1);
             if shown.elapsed() >= INTERVAL {
                 shown = Instant::now();
-                state.note_print(Printer::flush);
+                state.note_print(Printer::flush_some);
             }
         }
     }

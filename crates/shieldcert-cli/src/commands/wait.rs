@@ -87,7 +87,7 @@ impl Run for Wait {
                     let now = context.now();
                     let zone = plan.zones[place].id();
                     printer.print(&CertificateRow::new(zone, &certificate, now), now)?;
-                    printer.flush()?;
+                    printer.flush_some()?;
                 }
                 Err(error) => {
                     let failure = Failure::from(error).about(format!("certificate {id}"));

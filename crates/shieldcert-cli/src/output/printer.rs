@@ -163,6 +163,16 @@ impl<R: Row> Printer<R> {
         flushed.map_err(|error| Failure::output(&error))
     }
 
+    /// Like [`flush`](Self::flush), but a table waits until enough rows are there to know how wide its columns are.
+    pub(crate) fn flush_some(&mut self) -> Result<()> {
+        const ENOUGH: usize = 20;
+        let is_table = matches!(self.format, Format::Table | Format::Wide);
+        match is_table && self.rows < ENOUGH {
+            true => Ok(()),
+            false => self.flush(),
+        }
+    }
+
     /// Writes the end, which makes JSON complete.
     pub(crate) fn finish(&mut self) -> Result<()> {
         let end = match (self.format, self.rows) {

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::screen::Terminal;
-use crate::service::{Ran, run, shieldcert};
+use crate::service::{Ran, Service, run, shieldcert};
+use crate::terminal::{self, Terminal};
 use crate::tools::is_installed;
 
 const PASSWORD: &str = "correct horse battery staple";
@@ -236,24 +236,28 @@ fn what_does_not_fit_is_said_before_anything_is_written() {
 
 #[test]
 fn at_a_terminal_the_password_is_asked_for_twice_and_not_shown() {
-    if !is_installed("tmux") {
+    if !terminal::is_installed() {
         return;
     }
     let folder = folder();
-    let binary = env!("CARGO_BIN_EXE_shieldcert");
-    let command = format!("{binary} export sensor.pem --p12 sensor.p12");
+    let service = Service::start();
+    let copied = service.folder.path().join("sensor.pem");
+    fs::copy(folder.path().join("sensor.pem"), copied).expect("is copied");
     for (second, code) in [("hidden", "code: 0"), ("other", "code: 2")] {
-        let terminal = Terminal::run(folder.path(), 100, &format!("{command} --force"));
-        terminal.wait_for("Password of the PKCS#12 file:");
-        terminal.enter("hidden");
-        terminal.wait_for("The same again:");
-        terminal.enter(second);
-        let screen = terminal.wait_for("code:");
+        let terminal = Terminal::open(&service, 100);
+        let command = "clear; shieldcert export sensor.pem --p12 sensor.p12 --force; echo code: $?";
+        terminal.type_keys(&[command, "Enter"]);
+        terminal.wait_for(|screen| screen.contains("Password of the PKCS#12 file:"));
+        terminal.type_keys(&["hidden", "Enter"]);
+        terminal.wait_for(|screen| screen.contains("The same again:"));
+        terminal.type_keys(&[second, "Enter"]);
+        let screen =
+            terminal.wait_for(|screen| screen.lines().any(|line| line.starts_with("code: ")));
         assert!(
             screen.contains(code) && !screen.contains("hidden"),
             "{screen}"
         );
     }
-    let der = fs::read(folder.path().join("sensor.p12")).expect("is there");
+    let der = fs::read(service.folder.path().join("sensor.p12")).expect("is there");
     shieldcert::Identity::from_pkcs12(der, "hidden").expect("is read");
 }
