@@ -17,9 +17,9 @@ need jq jq
 need keytool default-jre-headless
 need node nodejs
 need npm npm
+# For the command line at a terminal, its completions, its metrics and its page.
 need promtool prometheus
 need chromium chromium
-# For the command line at a terminal, and its completions.
 need tmux tmux
 need zsh zsh
 need fish fish
