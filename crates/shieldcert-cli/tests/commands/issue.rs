@@ -25,6 +25,8 @@ fn names(folder: &Path) -> Vec<String> {
                 .expect("UTF-8")
         })
         .collect();
+    // The home is the same folder.
+    names.retain(|name| name != ".local");
     names.sort_unstable();
     names
 }
@@ -97,6 +99,37 @@ fn the_same_command_again_issues_nothing_and_says_so() {
     let forced = service.run(&["issue", "sensor-001", "--force"]);
     assert_eq!((forced.code, total(&service)), (Some(0), 2), "{forced:?}");
     assert_ne!(forced.out, first.out);
+}
+
+#[test]
+fn what_was_issued_here_is_found_with_one_request() {
+    let service = Service::start_with(|builder| builder.populate(crate::service::ZONE, 300));
+    let id = service.run(&["issue", "sensor-001"]).out;
+    for arguments in [&["issue", "sensor-001"][..], &["find", "sensor-001.pem"]] {
+        let before = service.emulator.history().len();
+        assert_eq!(service.run(arguments).out, id);
+        assert_eq!(
+            service.emulator.history().len() - before,
+            1,
+            "{arguments:?}"
+        );
+    }
+    // Without what is remembered, and with something wrong.
+    let folder = service.folder.path().join(".local/state/shieldcert/ids");
+    let [name] = &names(&folder)[..] else {
+        panic!("one is remembered");
+    };
+    let other = service
+        .run(&["list"])
+        .out
+        .lines()
+        .last()
+        .expect("one")
+        .to_owned();
+    std::fs::write(folder.join(name), other).expect("is written");
+    assert_eq!(service.run(&["find", "sensor-001.pem"]).out, id);
+    std::fs::remove_dir_all(&folder).expect("is removed");
+    assert_eq!(service.run(&["find", "sensor-001.pem"]).out, id);
 }
 
 #[test]

@@ -303,16 +303,3 @@ fn the_token_comes_from_a_file_or_a_command_and_is_never_shown() {
         logged.err
     );
 }
-
-#[test]
-fn a_certificate_survives_the_process_with_local() {
-    let service = Service::start();
-    let ran = run(crate::service::shieldcert(service.folder.path())
-        .args(["--local", "list", "--output", "json"]));
-    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "[]\n"), "{ran:?}");
-    let file = service
-        .folder
-        .path()
-        .join(".local/share/shieldcert/local.db");
-    assert!(file.is_file());
-}

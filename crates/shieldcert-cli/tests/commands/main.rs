@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod change;
+mod chaos;
 mod doctor;
 mod exit_codes;
 mod find;
@@ -10,6 +11,7 @@ mod get;
 mod help;
 mod issue;
 mod list;
+mod local;
 mod readme;
 mod service;
 mod shells;
