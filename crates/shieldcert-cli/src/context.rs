@@ -35,7 +35,7 @@ impl Context {
             Some(Color::Never) => anstream::ColorChoice::Never,
         };
         color.write_global();
-        let messages = Messages::new(globals.quiet);
+        let messages = Messages::new(globals.quiet, globals.verbose > 0);
         if let Some(conflict) = globals.conflict() {
             return Err(Failure::usage(conflict));
         }

@@ -275,6 +275,39 @@ fn who_is_killed_while_the_request_is_under_way_goes_on_with_the_same_command() 
 }
 
 #[test]
+fn who_is_killed_at_any_instant_has_one_certificate_at_most() {
+    let service = Service::start_with(|builder| builder.latency(Duration::from_millis(15)));
+    let mut finished = 0;
+    for instant in 0..12 {
+        let name = format!("sensor-{instant}");
+        let mut child = service
+            .command(&["issue", &name])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        // It takes about 40 ms. Wherever it is killed, the next run must go on.
+        std::thread::sleep(Duration::from_millis(4 * instant));
+        child.kill().expect("is killed");
+        child.wait().expect("it ended");
+        // What may have been sent is waited for; not here.
+        let ran = service.run(&["issue", &name, "--timeout", "1s"]);
+        let issued = service.run(&["list", "--name", &name]).out.lines().count();
+        let file = std::fs::read(service.folder.path().join(format!("{name}.pem")));
+        match ran.code {
+            Some(0) => {
+                assert_eq!(issued, 1, "{ran:?}");
+                Identity::from_pem(file.expect("a file")).expect("an identity");
+                finished += 1;
+            }
+            Some(8) => assert!(issued == 0 && file.is_err(), "{ran:?}"),
+            _ => panic!("{ran:?}"),
+        }
+    }
+    assert!(finished > 0);
+}
+
+#[test]
 fn who_is_interrupted_hears_what_is_open() {
     let service = Service::start();
     service.emulator.script([ScriptedFault::next(
