@@ -2,6 +2,7 @@
 //! for, so that a command that needs none of it starts at once.
 
 use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::io::{self, IsTerminal};
 
 use jiff::Timestamp;
@@ -147,8 +148,9 @@ impl Context {
 
     /// The zones that the command is about.
     pub(crate) async fn zones(&self) -> Result<Vec<Zone>> {
+        let mut known = HashSet::new();
         let mut ids = self.globals.zones.clone();
-        ids.dedup();
+        ids.retain(|id| known.insert(id.clone()));
         if ids.is_empty() {
             ids.extend(zone::from_environment());
         }

@@ -258,6 +258,8 @@ fn several_zones_are_listed_one_after_the_other() {
             crate::service::ZONE,
             "--zone",
             other,
+            "--zone",
+            crate::service::ZONE,
             "--output",
             "jsonl",
         ])
