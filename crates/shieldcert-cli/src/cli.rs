@@ -129,7 +129,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 fn report(result: Result) -> ExitCode {
     match result {
         Ok(code) => code,
-        Err(failure) => conclude(&Messages::new(false), &failure),
+        Err(failure) => conclude(&Messages::new(false, false), &failure),
     }
 }
 

@@ -2,11 +2,12 @@
 //! for, so that a command that needs none of it starts at once.
 
 use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use jiff::Timestamp;
-use shieldcert::{CallSummary, Client, ClientBuilder, RateLimit, Zone, ZoneId};
+use shieldcert::{CallSummary, Client, ClientBuilder, RateLimit, Zone};
 
 use crate::args::globals::{Color, Globals};
 use crate::args::zone;
@@ -36,7 +37,7 @@ impl Context {
             Some(Color::Never) => anstream::ColorChoice::Never,
         };
         color.write_global();
-        let messages = Messages::new(globals.quiet);
+        let messages = Messages::new(globals.quiet, globals.verbose > 0);
         if let Some(conflict) = globals.conflict() {
             return Err(Failure::usage(conflict));
         }
@@ -153,13 +154,9 @@ impl Context {
 
     /// The zones that the command is about.
     pub(crate) async fn zones(&self) -> Result<Vec<Zone>> {
-        let mut ids: Vec<ZoneId> = Vec::new();
-        for id in &self.globals.zones {
-            // None is counted twice.
-            if !ids.contains(id) {
-                ids.push(id.clone());
-            }
-        }
+        let mut known = HashSet::new();
+        let mut ids = self.globals.zones.clone();
+        ids.retain(|id| known.insert(id.clone()));
         if ids.is_empty() {
             ids.extend(zone::from_environment());
         }

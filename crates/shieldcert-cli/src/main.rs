@@ -8,6 +8,7 @@ mod credentials;
 mod exit_code;
 mod failure;
 mod interrupts;
+mod known_ids;
 #[cfg(feature = "emulator")]
 mod local;
 mod log;

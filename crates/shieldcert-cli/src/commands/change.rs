@@ -107,6 +107,10 @@ impl Change {
             context
                 .messages()
                 .note(&format!("would {}", plan.describe(self.verb)));
+            if !plan.ids.is_empty() {
+                let unknown = "not checked: the permission to write, which `shieldcert doctor --probe-write` checks";
+                context.messages().note(unknown);
+            }
             return Ok(ExitCode::of_many(
                 plan.ids.len() + plan.done,
                 &plan.failures,

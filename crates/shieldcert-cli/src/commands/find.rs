@@ -10,6 +10,7 @@ use super::Run;
 use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
+use crate::known_ids;
 use crate::output::certificate::CertificateRow;
 use crate::output::printer::Printer;
 use crate::output::progress::Progress;
@@ -90,11 +91,16 @@ async fn find(
     sought: &mut [Sought],
     printer: &mut Printer<CertificateRow>,
 ) -> Result<usize> {
-    for sought in sought.iter_mut().filter(|sought| sought.is_complete_id()) {
-        let Ok(id) = sought.given.parse::<CertificateId>() else {
-            continue;
+    for sought in sought.iter_mut() {
+        let found = match &sought.kind {
+            Kind::Certificate(x509) => by_known_id(zones, x509).await,
+            Kind::Text if sought.is_complete_id() => match sought.given.parse::<CertificateId>() {
+                Ok(id) => super::get::get(zones, &id).await.ok(),
+                Err(_) => None,
+            },
+            _ => None,
         };
-        if let Ok((zone, certificate)) = super::get::get(zones, &id).await {
+        if let Some((zone, certificate)) = found {
             let now = context.now();
             printer.print(&CertificateRow::new(zone.id(), &certificate, now), now)?;
             sought.is_found = true;
@@ -197,15 +203,32 @@ async fn find_csrs(
     Ok(unreadable)
 }
 
-/// Finds the record of a certificate. Reads the list only as far as needed.
+/// Finds the record of a certificate whose id is remembered. `None` if it is not, or the record is another one's.
+pub(crate) async fn by_known_id<'a>(
+    zones: &'a [Zone],
+    x509: &X509Certificate,
+) -> Option<(&'a Zone, ClientCertificate)> {
+    let id = known_ids::recall(x509)?;
+    let (zone, certificate) = super::get::get(zones, &id).await.ok()?;
+    let fingerprint = x509.fingerprint_sha256();
+    (certificate.has_fingerprint_sha256(&fingerprint) == Some(true)).then_some((zone, certificate))
+}
+
+/// Finds the record of a certificate. Reads the list only where its id is not remembered, and only as far as needed.
 pub(crate) async fn by_certificate<'a>(
+    context: &Context,
     zones: &'a [Zone],
     x509: &X509Certificate,
 ) -> Result<Option<(&'a Zone, ClientCertificate)>> {
+    if let Some(found) = by_known_id(zones, x509).await {
+        return Ok(Some(found));
+    }
     let fingerprint = x509.fingerprint_sha256();
+    let mut progress = Progress::start(context.messages(), "read", None);
     for zone in zones {
         let mut pages = zone.list().pages();
         while let Some(page) = pages.try_next().await? {
+            progress.add(page.certificates.len());
             let found = page
                 .certificates
                 .into_iter()

@@ -164,10 +164,19 @@ impl Plan {
         certificates: Vec<(String, X509Certificate)>,
         needs_nothing: fn(&Status) -> bool,
     ) -> Result<()> {
-        let mut sought: HashMap<String, String> = certificates
-            .into_iter()
-            .map(|(given, x509)| (x509.fingerprint_sha256(), given))
-            .collect();
+        let zones = self.zones.clone();
+        let mut sought = HashMap::<String, String>::new();
+        for (given, x509) in certificates {
+            match super::find::by_known_id(&zones, &x509).await {
+                Some((zone, certificate)) => {
+                    let place = zones.iter().position(|other| other.id() == zone.id());
+                    self.add(context, place.unwrap_or(0), &certificate, needs_nothing);
+                }
+                None => {
+                    sought.insert(x509.fingerprint_sha256(), given);
+                }
+            }
+        }
         for place in 0..self.zones.len() {
             if sought.is_empty() {
                 return Ok(());

@@ -13,7 +13,7 @@ use super::time;
 /// A certificate as it is printed.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(deny_unknown_fields))]
+#[cfg_attr(test, schemars(title = "certificate"))]
 pub(crate) struct CertificateRow {
     /// The id, unique in its zone.
     id: String,

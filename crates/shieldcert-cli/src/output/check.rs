@@ -9,7 +9,7 @@ use super::row::{Cell, Column, Row};
 /// What a check has found.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(deny_unknown_fields))]
+#[cfg_attr(test, schemars(title = "check"))]
 pub(crate) struct CheckRow {
     /// What was checked.
     pub(crate) check: &'static str,

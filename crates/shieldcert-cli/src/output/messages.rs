@@ -18,29 +18,27 @@ pub(crate) struct Messages {
 struct Inner {
     is_quiet: bool,
     has_color: bool,
-    is_terminal: bool,
+    has_bar: bool,
     bar: Mutex<Option<ProgressBar>>,
 }
 
 impl Messages {
-    pub(crate) fn new(is_quiet: bool) -> Self {
+    /// Of messages that are interleaved with a log, which writes for itself, there is no progress bar.
+    pub(crate) fn new(is_quiet: bool, has_log: bool) -> Self {
         let has_color = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
         Self {
             inner: Arc::new(Inner {
                 is_quiet,
                 has_color,
-                is_terminal: io::stderr().is_terminal(),
+                has_bar: io::stderr().is_terminal() && !is_quiet && !has_log,
                 bar: Mutex::new(None),
             }),
         }
     }
 
-    pub(super) fn is_quiet(&self) -> bool {
-        self.inner.is_quiet
-    }
-
-    pub(super) fn is_terminal(&self) -> bool {
-        self.inner.is_terminal
+    /// Whether progress is a bar, and not a line now and then.
+    pub(super) fn has_bar(&self) -> bool {
+        self.inner.has_bar
     }
 
     /// Says something that is no result and no problem. Not with `--quiet`.

@@ -23,7 +23,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// Begins to count. Nothing is shown with `--quiet`.
     pub(crate) fn start(messages: &Messages, what: &'static str, total: Option<u64>) -> Self {
-        let bar = (messages.is_terminal() && !messages.is_quiet()).then(|| bar(what, total));
+        let bar = messages.has_bar().then(|| bar(what, total));
         messages.set_bar(bar.clone());
         Self {
             messages: messages.clone(),

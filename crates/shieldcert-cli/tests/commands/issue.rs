@@ -25,6 +25,8 @@ fn names(folder: &Path) -> Vec<String> {
                 .expect("UTF-8")
         })
         .collect();
+    // The home is the same folder.
+    names.retain(|name| name != ".local");
     names.sort_unstable();
     names
 }
@@ -97,6 +99,37 @@ fn the_same_command_again_issues_nothing_and_says_so() {
     let forced = service.run(&["issue", "sensor-001", "--force"]);
     assert_eq!((forced.code, total(&service)), (Some(0), 2), "{forced:?}");
     assert_ne!(forced.out, first.out);
+}
+
+#[test]
+fn what_was_issued_here_is_found_with_one_request() {
+    let service = Service::start_with(|builder| builder.populate(crate::service::ZONE, 300));
+    let id = service.run(&["issue", "sensor-001"]).out;
+    for arguments in [&["issue", "sensor-001"][..], &["find", "sensor-001.pem"]] {
+        let before = service.emulator.history().len();
+        assert_eq!(service.run(arguments).out, id);
+        assert_eq!(
+            service.emulator.history().len() - before,
+            1,
+            "{arguments:?}"
+        );
+    }
+    // Without what is remembered, and with something wrong.
+    let folder = service.folder.path().join(".local/state/shieldcert/ids");
+    let [name] = &names(&folder)[..] else {
+        panic!("one is remembered");
+    };
+    let other = service
+        .run(&["list"])
+        .out
+        .lines()
+        .last()
+        .expect("one")
+        .to_owned();
+    std::fs::write(folder.join(name), other).expect("is written");
+    assert_eq!(service.run(&["find", "sensor-001.pem"]).out, id);
+    std::fs::remove_dir_all(&folder).expect("is removed");
+    assert_eq!(service.run(&["find", "sensor-001.pem"]).out, id);
 }
 
 #[test]
@@ -239,6 +272,39 @@ fn who_is_killed_while_the_request_is_under_way_goes_on_with_the_same_command() 
     assert_eq!(total(&service), 1);
     assert!(read(&service, "sensor-001.pem").contains(&key));
     assert_eq!(names(service.folder.path()), ["sensor-001.pem"]);
+}
+
+#[test]
+fn who_is_killed_at_any_instant_has_one_certificate_at_most() {
+    let service = Service::start_with(|builder| builder.latency(Duration::from_millis(15)));
+    let mut finished = 0;
+    for instant in 0..12 {
+        let name = format!("sensor-{instant}");
+        let mut child = service
+            .command(&["issue", &name])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        // It takes about 40 ms. Wherever it is killed, the next run must go on.
+        std::thread::sleep(Duration::from_millis(4 * instant));
+        child.kill().expect("is killed");
+        child.wait().expect("it ended");
+        // What may have been sent is waited for; not here.
+        let ran = service.run(&["issue", &name, "--timeout", "1s"]);
+        let issued = service.run(&["list", "--name", &name]).out.lines().count();
+        let file = std::fs::read(service.folder.path().join(format!("{name}.pem")));
+        match ran.code {
+            Some(0) => {
+                assert_eq!(issued, 1, "{ran:?}");
+                Identity::from_pem(file.expect("a file")).expect("an identity");
+                finished += 1;
+            }
+            Some(8) => assert!(issued == 0 && file.is_err(), "{ran:?}"),
+            _ => panic!("{ran:?}"),
+        }
+    }
+    assert!(finished > 0);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod browser;
 mod change;
+mod chaos;
 mod doctor;
 mod exit_codes;
 mod export;
@@ -12,6 +13,7 @@ mod get;
 mod help;
 mod issue;
 mod list;
+mod local;
 mod metrics;
 mod readme;
 mod report;

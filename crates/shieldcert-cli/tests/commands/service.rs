@@ -119,6 +119,13 @@ pub(crate) fn check_schema(name: &str, rows: &Value) {
     let rows = rows.as_array().expect("an array");
     assert!(!rows.is_empty(), "nothing to check");
     for row in rows {
+        let unknown: Vec<_> = row
+            .as_object()
+            .expect("an object")
+            .keys()
+            .filter(|name| schema["properties"].get(name).is_none())
+            .collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
         let problems: Vec<_> = validator
             .iter_errors(row)
             .map(|error| error.to_string())

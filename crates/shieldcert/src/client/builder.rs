@@ -377,6 +377,12 @@ mod tests {
             ("CLOUDFLARE_BASE_URL", "http://localhost:1"),
         ]);
         assert_eq!(client.expect("a client").base_url(), "http://localhost:1");
+        // Credentials from elsewhere do for those that are missing.
+        let elsewhere = ClientBuilder::from_variables(|name| {
+            (name == "CLOUDFLARE_BASE_URL").then(|| "http://localhost:2".to_owned())
+        });
+        let client = elsewhere.expect("a builder").token("t").build();
+        assert_eq!(client.expect("a client").base_url(), "http://localhost:2");
         let container = [
             ("CLOUDFLARE_API_TOKEN", "t"),
             ("CLOUDFLARE_BASE_URL", "http://emulator:8787"),

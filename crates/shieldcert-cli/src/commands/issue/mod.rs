@@ -21,6 +21,7 @@ use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
 use crate::interrupts::Interrupts;
+use crate::known_ids;
 use crate::output::issued::{IssuedRow, Outcome};
 use crate::output::shell::{quote, this_command};
 
@@ -144,7 +145,7 @@ impl Run for Issue {
                 let may_exist = is_resumed || pending.intent().is_some();
                 return Err(match may_exist {
                     true => open_outcome(&pending, failure),
-                    false => discard(pending, failure),
+                    false => discard(pending, failure.hint("nothing was issued")),
                 });
             }
         };
@@ -273,7 +274,7 @@ impl Issue {
             )));
         }
         let zones = context.zones().await?;
-        let Some((zone, certificate)) = find::by_certificate(&zones, &x509).await? else {
+        let Some((zone, certificate)) = find::by_certificate(context, &zones, &x509).await? else {
             let ids: Vec<_> = zones.iter().map(|zone| zone.id().as_str()).collect();
             return Err(is_other(format!(
                 "holds a certificate for {} that zone {} does not have",
@@ -502,6 +503,7 @@ fn finish(
 ) -> Result {
     let certificate = &issued.certificate;
     let x509 = certificate.x509()?;
+    known_ids::remember(&x509, certificate.id());
     let folder = pending.folder().to_owned();
     let keep = |failure: Failure| {
         let folder = folder.display();
