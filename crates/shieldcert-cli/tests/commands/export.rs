@@ -248,8 +248,10 @@ fn at_a_terminal_the_password_is_asked_for_twice_and_not_shown() {
         let command = "clear; shieldcert export sensor.pem --p12 sensor.p12 --force; echo code: $?";
         terminal.type_keys(&[command, "Enter"]);
         terminal.wait_for(|screen| screen.contains("Password of the PKCS#12 file:"));
+        terminal.wait_for_silence();
         terminal.type_keys(&["hidden", "Enter"]);
         terminal.wait_for(|screen| screen.contains("The same again:"));
+        terminal.wait_for_silence();
         terminal.type_keys(&[second, "Enter"]);
         let screen =
             terminal.wait_for(|screen| screen.lines().any(|line| line.starts_with("code: ")));

@@ -117,6 +117,30 @@ impl<'a> Terminal<'a> {
         }
     }
 
+    /// Waits until what is typed is not shown.
+    pub(crate) fn wait_for_silence(&self) {
+        let shown = self
+            .tmux()
+            .args(["display-message", "-p", "#{pane_tty}"])
+            .output()
+            .expect("tmux runs");
+        let device = String::from_utf8(shown.stdout).expect("UTF-8");
+        let started = Instant::now();
+        loop {
+            let device = std::fs::File::open(device.trim()).expect("a terminal");
+            let stty = Command::new("stty").arg("-a").stdin(device).output();
+            let settings = String::from_utf8(stty.expect("stty runs").stdout).expect("UTF-8");
+            if settings
+                .split_whitespace()
+                .any(|setting| setting == "-echo")
+            {
+                return;
+            }
+            assert!(started.elapsed() < TIMEOUT, "{settings}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Runs a command, and returns the screen after it.
     pub(crate) fn run(&self, command: &str) -> String {
         self.start(command);
