@@ -1,7 +1,6 @@
 //! What a terminal shows, in tmux.
 
 use std::cell::Cell;
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,26 +8,10 @@ use std::time::{Duration, Instant};
 
 use shieldcert_emulator::{Fault, Fixture, Operation, ScriptedFault};
 
-use crate::service::{Service, TOKEN, ZONE};
+use crate::service::{Service, TOKEN, ZONE, is_installed};
 
 /// How long a screen may take. Only a failure takes that long.
 const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Whether tmux can run. Panics if it must and can't.
-pub(crate) fn is_installed() -> bool {
-    if Command::new("tmux").arg("-V").output().is_ok() {
-        return true;
-    }
-    let required = std::env::var_os("SHIELDCERT_INTEROP").is_some_and(|value| value == "require");
-    assert!(
-        !required,
-        "tmux is not installed, and SHIELDCERT_INTEROP requires it"
-    );
-    // Not `eprintln!`: the test harness captures its output and hides it if the test passes.
-    let message = b"skipped: tmux is not installed; `tests/interop/install.sh` installs it\n";
-    std::io::stderr().write_all(message).expect("is written");
-    false
-}
 
 /// A terminal with a shell in it, of a tmux server of its own.
 pub(crate) struct Terminal<'a> {
@@ -185,7 +168,7 @@ fn fleet() -> Service {
 
 #[test]
 fn tables_fit_the_terminal() {
-    if !is_installed() {
+    if !is_installed("tmux", "-V") {
         return;
     }
     let service = fleet();
@@ -203,7 +186,7 @@ fn tables_fit_the_terminal() {
 
 #[test]
 fn colors_are_for_terminals_that_want_them() {
-    if !is_installed() {
+    if !is_installed("tmux", "-V") {
         return;
     }
     let service = fleet();
@@ -230,7 +213,7 @@ fn colors_are_for_terminals_that_want_them() {
 
 #[test]
 fn the_number_is_typed_to_confirm() {
-    if !is_installed() {
+    if !is_installed("tmux", "-V") {
         return;
     }
     let service = fleet();
@@ -259,7 +242,7 @@ fn the_number_is_typed_to_confirm() {
 
 #[test]
 fn progress_and_waits_are_shown_and_ctrl_c_says_how_to_go_on() {
-    if !is_installed() {
+    if !is_installed("tmux", "-V") {
         return;
     }
     let service = Service::start_with(|builder| builder.populate(ZONE, 200));
@@ -291,7 +274,7 @@ fn progress_and_waits_are_shown_and_ctrl_c_says_how_to_go_on() {
 
 #[test]
 fn a_wait_for_the_rate_limit_is_said() {
-    if !is_installed() {
+    if !is_installed("tmux", "-V") {
         return;
     }
     let service = fleet();
