@@ -6,9 +6,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::service::{Ran, Service, run, shieldcert};
-use crate::terminal::{self, Terminal};
-use crate::tools::is_installed;
+use crate::service::{Ran, Service, is_installed, run, shieldcert};
+use crate::terminal::Terminal;
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -55,7 +54,7 @@ fn openssl(folder: &Path, arguments: &[&str]) -> String {
 
 #[test]
 fn openssl_reads_both_kinds_with_their_chain() {
-    if !is_installed("openssl") {
+    if !is_installed("openssl", "version") {
         return;
     }
     let folder = folder();
@@ -145,7 +144,7 @@ fn pem_files_are_combined_and_taken_apart() {
 
 #[test]
 fn the_password_of_an_encrypted_key_is_asked_for_apart() {
-    if !is_installed("openssl") {
+    if !is_installed("openssl", "version") {
         return;
     }
     let folder = folder();
@@ -236,7 +235,7 @@ fn what_does_not_fit_is_said_before_anything_is_written() {
 
 #[test]
 fn at_a_terminal_the_password_is_asked_for_twice_and_not_shown() {
-    if !terminal::is_installed() {
+    if !is_installed("tmux", "-V") {
         return;
     }
     let folder = folder();

@@ -21,5 +21,4 @@ mod report_page;
 mod service;
 mod shells;
 mod terminal;
-mod tools;
 mod verify;

@@ -7,8 +7,7 @@ use std::process::{Command, Stdio};
 use shieldcert_emulator::{Fault, Operation, ScriptedFault};
 
 use crate::report::fleet;
-use crate::service::Service;
-use crate::tools::is_installed;
+use crate::service::{Service, is_installed};
 
 /// The emulator's second differs from run to run.
 fn steady(text: &str) -> String {
@@ -75,7 +74,7 @@ fn what_the_rate_limit_has_left_is_counted_where_the_service_says_it() {
 }
 
 fn check_with_promtool(text: &[u8]) {
-    if !is_installed("promtool") {
+    if !is_installed("promtool", "--version") {
         return;
     }
     let mut promtool = Command::new("promtool")

@@ -1,6 +1,7 @@
 //! An emulator, and the command line against it.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
@@ -108,6 +109,25 @@ impl Ran {
         let code = self.code.map_or("none".to_owned(), |code| code.to_string());
         format!("code: {code}\n--- out\n{}--- err\n{}", self.out, self.err)
     }
+}
+
+/// Whether a program can run. Says so where it can't, and panics where it must.
+pub(crate) fn is_installed(program: &str, version: &str) -> bool {
+    if Command::new(program).arg(version).output().is_ok() {
+        return true;
+    }
+    let required = std::env::var_os("SHIELDCERT_INTEROP").is_some_and(|value| value == "require");
+    assert!(
+        !required,
+        "{program} is not installed, and SHIELDCERT_INTEROP requires it"
+    );
+    // Not `eprintln!`: the test harness captures its output and hides it if the test passes.
+    let message =
+        format!("skipped: {program} is not installed; `tests/interop/install.sh` installs it\n");
+    std::io::stderr()
+        .write_all(message.as_bytes())
+        .expect("is written");
+    false
 }
 
 /// Holds every object of an output to its schema.

@@ -1,28 +1,8 @@
 //! `shieldcert completions` and `man`.
 
-use std::io::Write;
 use std::process::Command;
 
-use crate::service::{Service, run, shieldcert};
-
-/// Whether a program can run. Panics if it must and can't.
-fn is_installed(program: &str) -> bool {
-    if Command::new(program).arg("--version").output().is_ok() {
-        return true;
-    }
-    let required = std::env::var_os("SHIELDCERT_INTEROP").is_some_and(|value| value == "require");
-    assert!(
-        !required,
-        "{program} is not installed, and SHIELDCERT_INTEROP requires it"
-    );
-    // Not `eprintln!`: the test harness captures its output and hides it if the test passes.
-    let message =
-        format!("skipped: {program} is not installed; `tests/interop/install.sh` installs it\n");
-    std::io::stderr()
-        .write_all(message.as_bytes())
-        .expect("is written");
-    false
-}
+use crate::service::{Service, is_installed, run, shieldcert};
 
 #[test]
 fn completions_load_in_their_shells() {
@@ -42,7 +22,7 @@ fn completions_load_in_their_shells() {
         let script = run(shieldcert(folder).args(["completions", shell]));
         assert_eq!(script.code, Some(0), "{script:?}");
         std::fs::write(folder.join("script"), &script.out).expect("is written");
-        if !is_installed(shell) {
+        if !is_installed(shell, "--version") {
             continue;
         }
         let ran = run(Command::new(shell)

@@ -8,16 +8,10 @@ use std::time::{Duration, Instant};
 
 use shieldcert_emulator::{Fault, Fixture, Operation, ScriptedFault};
 
-use crate::service::{Service, TOKEN, ZONE};
-use crate::tools;
+use crate::service::{Service, TOKEN, ZONE, is_installed};
 
 /// How long a screen may take. Only a failure takes that long.
 const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Whether tmux can run.
-pub(crate) fn is_installed() -> bool {
-    tools::is_installed("tmux")
-}
 
 /// A terminal with a shell in it, of a tmux server of its own.
 pub(crate) struct Terminal<'a> {
@@ -198,7 +192,7 @@ fn fleet() -> Service {
 
 #[test]
 fn tables_fit_the_terminal() {
-    if !is_installed() {
+    if !is_installed("tmux", "-V") {
         return;
     }
     let service = fleet();
@@ -216,7 +210,7 @@ fn tables_fit_the_terminal() {
 
 #[test]
 fn colors_are_for_terminals_that_want_them() {
-    if !is_installed() {
+    if !is_installed("tmux", "-V") {
         return;
     }
     let service = fleet();
@@ -243,7 +237,7 @@ fn colors_are_for_terminals_that_want_them() {
 
 #[test]
 fn the_number_is_typed_to_confirm() {
-    if !is_installed() {
+    if !is_installed("tmux", "-V") {
         return;
     }
     let service = fleet();
@@ -272,7 +266,7 @@ fn the_number_is_typed_to_confirm() {
 
 #[test]
 fn progress_and_waits_are_shown_and_ctrl_c_says_how_to_go_on() {
-    if !is_installed() {
+    if !is_installed("tmux", "-V") {
         return;
     }
     let service = Service::start_with(|builder| builder.populate(ZONE, 200));
@@ -304,7 +298,7 @@ fn progress_and_waits_are_shown_and_ctrl_c_says_how_to_go_on() {
 
 #[test]
 fn a_wait_for_the_rate_limit_is_said() {
-    if !is_installed() {
+    if !is_installed("tmux", "-V") {
         return;
     }
     let service = fleet();

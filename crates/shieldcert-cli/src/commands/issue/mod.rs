@@ -174,7 +174,7 @@ fn open_outcome(pending: &Pending, failure: Failure) -> Failure {
     };
     Failure { code, ..failure }
         .hint(format!(
-            "a certificate may have been issued; key, CSR and request are in {folder}"
+            "a certificate may have been issued; what is needed to find out is in {folder}"
         ))
         .hint(format!("to find out, and go on: {}", this_command()))
 }
@@ -510,7 +510,7 @@ fn finish(
         failure
             .about(format!("certificate {} was issued", certificate.id()))
             .hint(format!(
-                "its key is in {folder}; to go on: {}",
+                "what is needed to go on is in {folder}: {}",
                 this_command()
             ))
     };
