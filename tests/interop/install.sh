@@ -19,6 +19,12 @@ need javac default-jdk-headless
 need cfssl golang-cfssl
 need node nodejs
 need npm npm
+# For the command line at a terminal, its completions, its metrics and its page.
+need promtool prometheus
+need chromium chromium
+need tmux tmux
+need zsh zsh
+need fish fish
 # Debian's python3 comes without the part that makes environments.
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
 if ((${#packages[@]})); then

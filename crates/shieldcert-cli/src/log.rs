@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -38,6 +38,17 @@ enum Message {
 }
 
 impl Log {
+    /// A filter for what the client says with so many `-v`. Crates below it are left out: they know no secrets from
+    /// other text.
+    pub(crate) fn of_client(verbosity: u8) -> Targets {
+        let level = match verbosity {
+            0 | 1 => LevelFilter::INFO,
+            2 => LevelFilter::DEBUG,
+            _ => LevelFilter::TRACE,
+        };
+        Targets::new().with_target("shieldcert", level)
+    }
+
     /// Logs from now on what the filter lets pass.
     pub(crate) fn start(filter: Targets) -> io::Result<Self> {
         let (messages, waiting) = sync_channel(MAX_WAITING);

@@ -1,27 +1,25 @@
 #![doc = include_str!("../README.md")]
 
-#[cfg(feature = "emulator")]
 mod args;
 mod cli;
 mod commands;
+mod context;
+mod credentials;
 mod exit_code;
+mod failure;
+mod interrupts;
+mod known_ids;
 #[cfg(feature = "emulator")]
+mod local;
 mod log;
+mod output;
 
 use clap::Parser;
 
 use crate::cli::Cli;
 use crate::exit_code::ExitCode;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     // A usage error ends the process here.
-    let cli = Cli::parse();
-    match cli.run().await {
-        Ok(()) => ExitCode::Done,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::Failed
-        }
-    }
+    Cli::parse().run()
 }

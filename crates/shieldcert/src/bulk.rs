@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::issue::options::{IssueOptions, issue_options};
 use crate::issue::{Issue, Issued};
 use crate::pki::csr::Csr;
-use crate::revoke::Revoke;
+use crate::revoke::{Reactivate, Revoke};
 use crate::transport::retry::RetryPolicy;
 
 /// How many items of a bulk operation are in flight by default.
@@ -120,79 +120,97 @@ impl fmt::Debug for IssueAll {
 /// # }
 /// ```
 #[must_use = "nothing is sent until its stream is polled"]
-pub struct RevokeAll {
+pub struct RevokeAll(TransitionAll);
+
+/// Reactivates many certificates. Created by [`Zone::reactivate_all`](crate::Zone::reactivate_all).
+///
+/// All share the client's rate limit. While the service blocks the client, they pause, however long that is; only a
+/// `time_limit` of the retry policy bounds it.
+#[must_use = "nothing is sent until its stream is polled"]
+pub struct ReactivateAll(TransitionAll);
+
+struct TransitionAll {
     context: Context,
     ids: Items<CertificateId>,
     until_settled: bool,
     concurrency: usize,
 }
 
-impl RevokeAll {
-    pub(crate) fn new(
-        context: Context,
-        ids: impl Iterator<Item = CertificateId> + Send + 'static,
-    ) -> Self {
-        Self {
-            context,
-            ids: Box::new(ids),
-            until_settled: false,
-            concurrency: DEFAULT_CONCURRENCY,
-        }
-    }
-
-    /// Waits until each certificate is `revoked`; see [`Revoke::until_settled`]. Requests, and their waits for the rate
-    /// limit, do not count toward the five minutes of a wait.
-    pub fn until_settled(mut self) -> Self {
-        self.until_settled = true;
-        self
-    }
-
-    /// Overrides the client's retry policy for each certificate.
-    pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.context.set_retry(policy);
-        self
-    }
-
-    /// Sets how many are in flight at once. Default: 16. 0 counts as 1.
-    pub fn concurrency(mut self, requests: usize) -> Self {
-        self.concurrency = requests;
-        self
-    }
-
-    /// Returns the results as they complete, each with its id.
-    ///
-    /// # Cancel safety
-    /// Dropping the stream abandons what is in flight; those certificates may be revoked. Revoking again is safe.
-    pub fn stream(self) -> BulkStream<CertificateId, ClientCertificate> {
-        let Self {
-            mut context,
-            ids,
-            until_settled,
-            concurrency,
-        } = self;
-        context.set_patient();
-        let results = stream::iter(ids).map(move |id| {
-            let revoke = Revoke::new(context.clone(), id.clone());
-            async move {
-                let result = match until_settled {
-                    true => revoke.until_settled().send().await,
-                    false => revoke.send().await,
-                };
-                (id, result)
+/// What both operations have.
+macro_rules! transition_all {
+    ($name:ident, $one:ident, $status:literal) => {
+        impl $name {
+            pub(crate) fn new(
+                context: Context,
+                ids: impl Iterator<Item = CertificateId> + Send + 'static,
+            ) -> Self {
+                Self(TransitionAll {
+                    context,
+                    ids: Box::new(ids),
+                    until_settled: false,
+                    concurrency: DEFAULT_CONCURRENCY,
+                })
             }
-        });
-        BulkStream(Box::pin(results.buffer_unordered(concurrency.max(1))))
-    }
+
+            #[doc = concat!("Waits until each certificate is `", $status, "`; see [`", stringify!($one), "::until_settled`].")]
+            /// Requests, and their waits for the rate limit, do not count toward the five minutes of a wait.
+            pub fn until_settled(mut self) -> Self {
+                self.0.until_settled = true;
+                self
+            }
+
+            /// Overrides the client's retry policy for each certificate.
+            pub fn retry(mut self, policy: RetryPolicy) -> Self {
+                self.0.context.set_retry(policy);
+                self
+            }
+
+            /// Sets how many are in flight at once. Default: 16. 0 counts as 1.
+            pub fn concurrency(mut self, requests: usize) -> Self {
+                self.0.concurrency = requests;
+                self
+            }
+
+            /// Returns the results as they complete, each with its id.
+            ///
+            /// # Cancel safety
+            /// Dropping the stream abandons what is in flight, on which the service may have acted. Sending it again
+            /// is safe.
+            pub fn stream(self) -> BulkStream<CertificateId, ClientCertificate> {
+                let TransitionAll {
+                    mut context,
+                    ids,
+                    until_settled,
+                    concurrency,
+                } = self.0;
+                context.set_patient();
+                let results = stream::iter(ids).map(move |id| {
+                    let one = $one::new(context.clone(), id.clone());
+                    async move {
+                        let result = match until_settled {
+                            true => one.until_settled().send().await,
+                            false => one.send().await,
+                        };
+                        (id, result)
+                    }
+                });
+                BulkStream(Box::pin(results.buffer_unordered(concurrency.max(1))))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name))
+                    .field("until_settled", &self.0.until_settled)
+                    .field("concurrency", &self.0.concurrency)
+                    .finish_non_exhaustive()
+            }
+        }
+    };
 }
 
-impl fmt::Debug for RevokeAll {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RevokeAll")
-            .field("until_settled", &self.until_settled)
-            .field("concurrency", &self.concurrency)
-            .finish_non_exhaustive()
-    }
-}
+transition_all!(RevokeAll, Revoke, "revoked");
+transition_all!(ReactivateAll, Reactivate, "active");
 
 /// The results of a bulk operation as they complete, each with the item that it is for.
 #[must_use = "a stream does nothing until it is polled"]

@@ -54,7 +54,7 @@ mod transport;
 mod wait;
 mod zone;
 
-pub use bulk::{BulkStream, IssueAll, RevokeAll};
+pub use bulk::{BulkStream, IssueAll, ReactivateAll, RevokeAll};
 pub use certificate::ClientCertificate;
 pub use certificate::filter::StatusFilter;
 pub use certificate::id::{CertificateId, ZoneId};
@@ -87,7 +87,7 @@ pub use pki::subject::Subject;
 pub use pki::x509::X509Certificate;
 pub use revoke::{Reactivate, Revoke};
 pub use surplus::{RevokeSurplus, RevokedSurplus};
-pub use transport::rate_limit::RateLimit;
+pub use transport::rate_limit::{RateLimit, RequestsLeft};
 pub use transport::retry::RetryPolicy;
 pub use wait::Wait;
 pub use zone::Zone;
@@ -165,6 +165,7 @@ mod tests {
     ) -> impl Sized + 'static {
         is_send(zone.issue_all([csr.clone()]).stream());
         is_send(zone.revoke_all([id.clone()]).stream());
+        is_send(zone.reactivate_all([id.clone()]).stream());
         is_send(zone.list().pages());
         is_send(zone.list().stream());
         is_send(zone.wait(id));

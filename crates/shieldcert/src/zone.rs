@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::bulk::{IssueAll, RevokeAll};
+use crate::bulk::{IssueAll, ReactivateAll, RevokeAll};
 use crate::certificate::id::{CertificateId, ZoneId};
 use crate::client::Client;
 use crate::context::Context;
@@ -95,6 +95,15 @@ impl Zone {
     /// Reactivates a certificate.
     pub fn reactivate(&self, id: &CertificateId) -> Reactivate {
         Reactivate::new(self.context.clone(), id.clone())
+    }
+
+    /// Reactivates many certificates.
+    pub fn reactivate_all<I>(&self, ids: I) -> ReactivateAll
+    where
+        I: IntoIterator<Item = CertificateId>,
+        I::IntoIter: Send + 'static,
+    {
+        ReactivateAll::new(self.context.clone(), ids.into_iter())
     }
 
     /// Waits until no transition of a certificate is in progress.

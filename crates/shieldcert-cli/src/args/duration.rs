@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{Span, SpanRelativeTo};
 
-/// Parses a duration as people write it.
+/// Parses a duration as people write it. A day has 24 hours.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
-    let duration: SignedDuration = text
+    let span: Span = text
         .parse()
-        .map_err(|_| "write a number with its unit, such as 2s, 500ms or 1m".to_owned())?;
+        .map_err(|_| "write a number with its unit, such as 2s, 500ms, 1m or 30d".to_owned())?;
+    let duration = span
+        .to_duration(SpanRelativeTo::days_are_24_hours())
+        .map_err(|_| "months and years have no fixed length; write days, such as 30d".to_owned())?;
     Duration::try_from(duration).map_err(|_| "it can't be negative".to_owned())
 }
 
@@ -24,6 +27,8 @@ mod tests {
             ("1m", 60_000),
             ("1h 30m", 5_400_000),
             ("0s", 0),
+            ("30d", 30 * 86_400_000),
+            ("2 weeks", 14 * 86_400_000),
         ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
         }
@@ -31,6 +36,10 @@ mod tests {
         for text in ["", "2", "s", "soon", "2 parsecs"] {
             let error = parse(text).expect_err(text);
             assert!(error.contains("500ms"), "{text:?}: {error}");
+        }
+        for text in ["1mo", "1y"] {
+            let error = parse(text).expect_err(text);
+            assert!(error.contains("30d"), "{text:?}: {error}");
         }
     }
 }

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
+use shieldcert::ZoneId;
 use shieldcert_emulator::{Chaos, EdgeRule, EmulatorBuilder, Quirks};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::Result;
 use crate::args::or_help::OrHelp;
 use crate::args::rate_limit::RateLimitArg;
 use crate::args::token::{Token, TokenParser};
 use crate::args::usage::exit_with_usage_error;
 use crate::args::{address, chaos, duration, log_level, number, zone};
+use crate::exit_code::ExitCode;
+use crate::failure::{Failure, Result};
 use crate::log::Log;
 
 /// Run the service on this machine, for tests in any language
@@ -70,7 +72,7 @@ pub(crate) struct Emulator {
     ///
     /// Every other zone exists too, and is empty.
     #[arg(long, value_name = "ID", value_parser = zone::parse, requires = "populate")]
-    zone: Option<String>,
+    zone: Option<ZoneId>,
 
     /// How long a revocation or reactivation stays pending, such as 2s, 500ms or 1m
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration::parse, allow_hyphen_values = true)]
@@ -148,7 +150,15 @@ impl From<EdgeRuleArg> for EdgeRule {
 }
 
 impl Emulator {
-    pub(crate) async fn run(self) -> Result {
+    /// Runs it on a runtime with a thread for each core.
+    pub(crate) fn run(self) -> Result {
+        let runtime = tokio::runtime::Runtime::new().map_err(|error| {
+            Failure::failed(format!("the async runtime does not start: {error}"))
+        })?;
+        runtime.block_on(self.run_inner())
+    }
+
+    async fn run_inner(self) -> Result {
         if self.edge == Some(self.listen) && self.listen.port() != 0 {
             exit_with_usage_error(
                 "--listen and --edge have the same address; give them different ports",
@@ -160,16 +170,19 @@ impl Emulator {
         if let OrHelp::Help = self.quirks {
             return print(&chaos::quirks_help());
         }
-        let log = Log::start(self.log_filter())
-            .map_err(|error| format!("can't start the thread that writes the log: {error}"))?;
+        let log = Log::start(self.log_filter()).map_err(|error| {
+            Failure::failed(format!(
+                "the thread that writes the log does not start: {error}"
+            ))
+        })?;
         let reason = self.serve().await;
-        if let Ok(reason) = reason {
+        if let Ok(reason) = &reason {
             // Makes room for the last line.
             log.flush();
             tracing::info!(reason, "stopped");
         }
         log.flush();
-        reason.map(|_| ())
+        reason.map(|_| ExitCode::Done)
     }
 
     /// Serves until there is a reason to stop, and returns that.
@@ -177,7 +190,7 @@ impl Emulator {
         // Before the emulator is ready: a signal right after that must stop it cleanly.
         let stop = self
             .stop_reason()
-            .map_err(|error| format!("can't listen for signals: {error}"))?;
+            .map_err(|error| Failure::failed(format!("signals can't be listened for: {error}")))?;
         let builder = self.into_builder();
         let mut stop = pin!(stop);
         let emulator = tokio::select! {
@@ -266,8 +279,9 @@ impl Emulator {
             builder = builder.db(file);
         }
         if let Some(certificates) = self.populate {
-            let zone = self.zone.unwrap_or_else(zone::from_environment_or_example);
-            builder = builder.populate(zone, certificates);
+            let zone = self.zone.or_else(zone::from_environment);
+            let zone = zone.unwrap_or_else(zone::example);
+            builder = builder.populate(zone.as_str(), certificates);
         }
         builder
     }
@@ -276,7 +290,8 @@ impl Emulator {
 fn print(text: &str) -> Result {
     let mut out = io::stdout();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    Ok(written.map_err(|error| format!("can't write to standard output: {error}"))?)
+    written.map_err(|error| Failure::output(&error))?;
+    Ok(ExitCode::Done)
 }
 
 #[cfg(unix)]

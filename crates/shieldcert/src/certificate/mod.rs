@@ -159,6 +159,24 @@ impl ClientCertificate {
         non_empty(&self.record.serial_number)
     }
 
+    /// Whether `text` is the serial number, in any notation; see [`X509Certificate::has_serial_number`]. `None` if the
+    /// record does not show it: it holds no readable certificate, and states another text.
+    pub fn has_serial_number(&self, text: &str) -> Option<bool> {
+        match self.x509() {
+            Ok(x509) => Some(x509.has_serial_number(text)),
+            Err(_) => is_stated(self.serial_number(), text),
+        }
+    }
+
+    /// Whether `text` is the SHA-256 fingerprint, in any notation; see [`X509Certificate::has_fingerprint_sha256`].
+    /// `None` if the record does not show it: it holds no readable certificate, and states another text.
+    pub fn has_fingerprint_sha256(&self, text: &str) -> Option<bool> {
+        match self.x509() {
+            Ok(x509) => Some(x509.has_fingerprint_sha256(text)),
+            Err(_) => is_stated(self.fingerprint_sha256(), text),
+        }
+    }
+
     /// Returns the subject key identifier, in hex.
     pub fn subject_key_identifier(&self) -> Option<&str> {
         non_empty(&self.record.ski)
@@ -191,6 +209,11 @@ impl ClientCertificate {
     pub(crate) fn issued_on(&self) -> Option<Timestamp> {
         time::parse(non_empty(&self.record.issued_on)?)
     }
+}
+
+/// Whether a text is what the record states. Another text may be the same number, written differently.
+fn is_stated(stated: Option<&str>, text: &str) -> Option<bool> {
+    stated?.eq_ignore_ascii_case(text.trim()).then_some(true)
 }
 
 /// The service sends an empty string for what it does not know.
@@ -308,5 +331,21 @@ mod tests {
         let unknown = certificate(json!({}));
         assert_eq!(unknown.is_expired_at(time(end)), None);
         assert_eq!(unknown.expires_within(day, time(end)), None);
+    }
+
+    #[test]
+    fn numbers_are_those_of_the_certificate_and_unknown_without_it() {
+        let whole = certificate(json!({ "certificate": PEM, "serial_number": "wrong" }));
+        let x509 = whole.x509().expect("a certificate");
+        let (serial, print) = (x509.serial_number(), x509.fingerprint_sha256());
+        assert_eq!(whole.has_serial_number(&format!("0x{serial}")), Some(true));
+        assert_eq!(whole.has_serial_number("wrong"), Some(false));
+        assert_eq!(whole.has_fingerprint_sha256(&print), Some(true));
+        assert_eq!(whole.has_fingerprint_sha256(&serial), Some(false));
+        let stated = certificate(json!({ "serial_number": "1B58", "fingerprint_sha256": "AB" }));
+        assert_eq!(stated.has_serial_number("1b58"), Some(true));
+        assert_eq!(stated.has_serial_number("7000"), None);
+        assert_eq!(stated.has_fingerprint_sha256("ab"), Some(true));
+        assert_eq!(certificate(json!({})).has_serial_number("1b58"), None);
     }
 }

@@ -43,6 +43,8 @@ use crate::wait::queue::PollQueue;
 pub struct ClientBuilder {
     token: Option<SecretString>,
     email_and_key: Option<(String, SecretString)>,
+    /// Why the environment gave no credentials.
+    missing: Option<&'static str>,
     base_url: Option<String>,
     allows_plain_http: bool,
     ca_file: Option<PathBuf>,
@@ -94,8 +96,24 @@ impl Client {
 impl ClientBuilder {
     /// Creates a builder from environment variables; see [`Client::from_env`].
     ///
+    /// Credentials that come from elsewhere can be set on it: that they are missing is an error of
+    /// [`build`](Self::build).
+    ///
     /// # Errors
-    /// Returns an error that names the variable if one is missing.
+    /// Returns an error that names the variable if one has an invalid value.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use shieldcert::ClientBuilder;
+    ///
+    /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let token = std::fs::read_to_string("/run/credentials/token")?;
+    /// let client = ClientBuilder::from_env()?.token(token.trim()).build()?; // CLOUDFLARE_BASE_URL
+    /// # let _ = client;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_env() -> Result<Self> {
         Self::from_variables(|name| std::env::var(name).ok())
     }
@@ -119,29 +137,27 @@ impl ClientBuilder {
             builder.token = Some(token.into());
             return Ok(builder);
         }
-        let missing = |problem: &str| Err(InvalidInput::new("credentials", problem).into());
-        builder.email_and_key = match (variable("CLOUDFLARE_EMAIL"), variable("CLOUDFLARE_API_KEY"))
-        {
-            (Some(email), Some(key)) => Some((email, key.into())),
+        match (variable("CLOUDFLARE_EMAIL"), variable("CLOUDFLARE_API_KEY")) {
+            (Some(email), Some(key)) => builder.email_and_key = Some((email, key.into())),
             (Some(_), None) => {
-                return missing(
+                builder.missing = Some(
                     "CLOUDFLARE_EMAIL is set but CLOUDFLARE_API_KEY is not; set both, or better \
                      CLOUDFLARE_API_TOKEN alone",
                 );
             }
             (None, Some(_)) => {
-                return missing(
+                builder.missing = Some(
                     "CLOUDFLARE_API_KEY is set but CLOUDFLARE_EMAIL is not; set both, or better \
                      CLOUDFLARE_API_TOKEN alone",
                 );
             }
             (None, None) => {
-                return missing(
+                builder.missing = Some(
                     "CLOUDFLARE_API_TOKEN is not set; set it to a token with the permission \
                      \"SSL and Certificates: Edit\"",
                 );
             }
-        };
+        }
         Ok(builder)
     }
 
@@ -265,11 +281,10 @@ impl ClientBuilder {
             (Some(token), _) => Credentials::token(token)?,
             (None, Some((email, key))) => Credentials::email_and_key(email, key)?,
             (None, None) => {
-                return Err(InvalidInput::new(
-                    "credentials",
+                let problem = self.missing.unwrap_or(
                     "there are none; give an API token (`token`), or an email and key (`email_and_key`)",
-                )
-                .into());
+                );
+                return Err(InvalidInput::new("credentials", problem).into());
             }
         };
         let base = self.base_url.as_deref().unwrap_or(CLOUDFLARE);
@@ -362,6 +377,12 @@ mod tests {
             ("CLOUDFLARE_BASE_URL", "http://localhost:1"),
         ]);
         assert_eq!(client.expect("a client").base_url(), "http://localhost:1");
+        // Credentials from elsewhere do for those that are missing.
+        let elsewhere = ClientBuilder::from_variables(|name| {
+            (name == "CLOUDFLARE_BASE_URL").then(|| "http://localhost:2".to_owned())
+        });
+        let client = elsewhere.expect("a builder").token("t").build();
+        assert_eq!(client.expect("a client").base_url(), "http://localhost:2");
         let container = [
             ("CLOUDFLARE_API_TOKEN", "t"),
             ("CLOUDFLARE_BASE_URL", "http://emulator:8787"),

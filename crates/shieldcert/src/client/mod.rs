@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::certificate::id::ZoneId;
 use crate::context::{Context, Shared};
+use crate::transport::rate_limit::RequestsLeft;
 use crate::zone::Zone;
 
 /// A client of the API. Cheap to clone: clones share one connection pool and one rate limit.
@@ -59,6 +60,12 @@ impl Client {
     /// machines are off by minutes to hours. Its resolution is one second.
     pub fn service_time(&self) -> Option<Timestamp> {
         self.shared.stack.clock.now()
+    }
+
+    /// Returns what is left of the service's rate limit: what it last said. Of several limits, the one with the smallest
+    /// share left. `None` if it has not said that yet, or the window that it said it of is over.
+    pub fn requests_left(&self) -> Option<RequestsLeft> {
+        self.shared.stack.limiter.left()
     }
 }
 

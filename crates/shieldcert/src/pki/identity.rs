@@ -182,6 +182,7 @@ mod tls {
 
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
     use rustls::{ClientConfig, RootCertStore};
+    use rustls_platform_verifier::Verifier;
 
     use super::{Identity, Result, invalid};
 
@@ -201,9 +202,23 @@ mod tls {
         /// # Errors
         /// Returns an error if the system's root certificates can't be used.
         pub fn rustls_client_config(&self) -> Result<ClientConfig> {
+            self.rustls_client_config_with_extra_roots([])
+        }
+
+        /// Returns a TLS client configuration that presents this identity and trusts what the system trusts, and these
+        /// roots.
+        ///
+        /// It uses the ring provider, whatever the process-wide default provider is, and needs no default provider.
+        ///
+        /// # Errors
+        /// Returns an error if the system's root certificates, or these, can't be used.
+        pub fn rustls_client_config_with_extra_roots(
+            &self,
+            roots: impl IntoIterator<Item = CertificateDer<'static>>,
+        ) -> Result<ClientConfig> {
             let provider = Arc::new(rustls::crypto::ring::default_provider());
-            let verifier = rustls_platform_verifier::Verifier::new(provider.clone())
-                .map_err(|error| invalid(format!("the system's roots can't be used ({error})")))?;
+            let verifier = Verifier::new_with_extra_roots(roots, provider.clone())
+                .map_err(|error| invalid(format!("the trusted roots can't be used ({error})")))?;
             let builder = ClientConfig::builder_with_provider(provider)
                 .with_safe_default_protocol_versions()
                 .map_err(|error| invalid(format!("it can't be used for TLS ({error})")))?
@@ -354,6 +369,11 @@ mod tests {
             .expect("a configuration");
         assert!(config.client_auth_cert_resolver.has_certs());
         identity.rustls_client_config().expect("a configuration");
+        let ca = rcgen::generate_simple_self_signed(["ca".into()]).expect("a CA");
+        let roots = [ca.cert.der().clone()];
+        identity
+            .rustls_client_config_with_extra_roots(roots)
+            .expect("a configuration");
         assert!(rustls::crypto::CryptoProvider::get_default().is_none());
     }
 }

@@ -115,6 +115,16 @@ impl X509Certificate {
         )
     }
 
+    /// Writes the certificate in PEM to a file, as [`Identity::write_pem`](crate::Identity::write_pem) does: whole or not
+    /// at all, and readable by its owner alone.
+    ///
+    /// # Errors
+    /// Returns [`Error::Write`](crate::Error::Write) with the cause. What was in the file before is unchanged.
+    #[cfg(feature = "keys")]
+    pub fn write_pem(&self, path: impl AsRef<std::path::Path>) -> crate::Result<()> {
+        super::file::write_private(path.as_ref(), self.to_pem().as_bytes())
+    }
+
     /// Returns the public key, as a SubjectPublicKeyInfo in DER.
     pub fn public_key(&self) -> &[u8] {
         &self.public_key

@@ -82,6 +82,21 @@ impl fmt::Debug for RateLimit {
     }
 }
 
+/// What is left of the service's rate limit, as it last said. Returned by
+/// [`Client::requests_left`](crate::Client::requests_left).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestsLeft {
+    /// How many requests were left.
+    pub requests: u64,
+    /// How many requests the limit allows in a window.
+    pub quota: u64,
+    /// How long a window is.
+    pub window: Duration,
+    /// When the current window ends, from now.
+    pub resets_in: Duration,
+}
+
 /// Lets requests through as the limit allows. Shared by all calls of a client.
 pub(crate) struct Limiter {
     settings: RateLimit,
@@ -192,6 +207,28 @@ impl Limiter {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what the service last said is left, of the limit with the smallest share left.
+    pub(crate) fn left(&self) -> Option<RequestsLeft> {
+        let now = Instant::now();
+        let state = self.state();
+        let left = state.windows.iter().filter_map(|window| {
+            let (requests, resets_in) = window.left(now)?;
+            Some(RequestsLeft {
+                requests,
+                quota: window.quota,
+                window: window.length,
+                resets_in,
+            })
+        });
+        left.min_by(|a, b| {
+            let (a, b) = (
+                a.requests as f64 / a.quota as f64,
+                b.requests as f64 / b.quota as f64,
+            );
+            a.total_cmp(&b)
+        })
     }
 
     /// Waits until a request may be sent, which is to be done at once. Dropping the future gives up its place.
@@ -642,6 +679,24 @@ mod tests {
             drop(limiter.begin().await);
         }
         assert_eq!(blocked.elapsed(), Duration::from_secs(300));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_is_what_the_service_said_last() {
+        let limiter = Limiter::new(RateLimit::default(), true);
+        assert_eq!(limiter.left(), None);
+        let stated = headers(&[
+            ("ratelimit-policy", "\"a\";q=100;w=60, \"b\";q=1000;w=300"),
+            ("ratelimit", "\"a\";r=50;t=30, \"b\";r=400;t=200"),
+        ]);
+        limiter.send(200, stated, None).await;
+        let left = limiter.left().expect("was said");
+        assert_eq!((left.requests, left.quota), (400, 1000));
+        assert_eq!(left.window, Duration::from_secs(300));
+        tokio::time::advance(Duration::from_secs(40)).await;
+        assert!(limiter.left().is_some());
+        tokio::time::advance(Duration::from_secs(300)).await;
+        assert_eq!(limiter.left(), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -151,4 +151,12 @@ impl Window {
         let remaining = self.remaining.filter(|remaining| remaining.requests == 0)?;
         Some(remaining.resets_at.saturating_duration_since(now))
     }
+
+    /// Returns what remained when the service last said it, and for how long, if that is not over.
+    pub(super) fn left(&self, now: Instant) -> Option<(u64, Duration)> {
+        let remaining = self
+            .remaining
+            .filter(|remaining| now < remaining.resets_at)?;
+        Some((remaining.requests, remaining.resets_at - now))
+    }
 }

@@ -1,0 +1,88 @@
+//! Passwords: from a file, a descriptor or a prompt. Never from an argument, which every process of the machine can read.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::failure::{Failure, Result};
+
+/// The longest password that is read, in bytes.
+const MAX_LEN: u64 = 4_096;
+
+/// Where a password comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum PasswordSource<'a> {
+    File(&'a Path),
+    Descriptor(u32),
+    /// Asked for, and asked again where it is a new one.
+    Prompt {
+        is_new: bool,
+    },
+}
+
+impl<'a> PasswordSource<'a> {
+    pub(crate) fn new(file: Option<&'a PathBuf>, descriptor: Option<u32>, is_new: bool) -> Self {
+        match (file, descriptor) {
+            (Some(file), _) => Self::File(file),
+            (None, Some(descriptor)) => Self::Descriptor(descriptor),
+            (None, None) => Self::Prompt { is_new },
+        }
+    }
+
+    /// Reads the password. `what` is what it is for, and `option` names what gives it in place of a prompt.
+    pub(crate) fn read(self, what: &str, option: &str) -> Result<Zeroizing<String>> {
+        let password = match self {
+            Self::File(path) => first_line(path).map_err(|error| Failure::file(path, &error))?,
+            Self::Descriptor(descriptor) => {
+                let path = PathBuf::from(format!("/dev/fd/{descriptor}"));
+                first_line(&path).map_err(|error| {
+                    Failure::usage(format!(
+                        "{option}-fd {descriptor}: it can't be read: {error}; open it, as in {option}-fd 3 3<FILE"
+                    ))
+                })?
+            }
+            Self::Prompt { is_new } => prompt(what, option, is_new)?,
+        };
+        match password.is_empty() {
+            true => Err(Failure::usage(format!(
+                "the password {what} is empty; give one"
+            ))),
+            false => Ok(password),
+        }
+    }
+}
+
+/// The first line of a file, without its end.
+fn first_line(path: &Path) -> io::Result<Zeroizing<String>> {
+    // Reserved as a whole, so that growing leaves no copy behind.
+    let mut text = Zeroizing::new(String::with_capacity(MAX_LEN as usize + 1));
+    File::open(path)?.take(MAX_LEN).read_to_string(&mut text)?;
+    let line = text.lines().next().unwrap_or_default();
+    Ok(Zeroizing::new(line.to_owned()))
+}
+
+fn prompt(what: &str, option: &str, is_new: bool) -> Result<Zeroizing<String>> {
+    if !io::stderr().is_terminal() {
+        return Err(Failure::usage(format!(
+            "the password {what} is needed, and there is no terminal to ask at; give {option}-file or {option}-fd"
+        )));
+    }
+    let ask = |text: String| {
+        rpassword::prompt_password(text)
+            .map(Zeroizing::new)
+            .map_err(|error| {
+                Failure::usage(format!(
+                    "the password {what} can't be asked for: {error}; give {option}-file or {option}-fd"
+                ))
+            })
+    };
+    let password = ask(format!("Password {what}: "))?;
+    if is_new && !password.is_empty() && *ask("The same again: ".to_owned())? != *password {
+        return Err(Failure::usage(
+            "the passwords differ; run the command again",
+        ));
+    }
+    Ok(password)
+}

@@ -1,0 +1,602 @@
+//! `shieldcert issue`: a key, a CSR and a certificate, exactly once.
+
+mod pending;
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use shieldcert::{
+    ClientCertificate, Csr, Error, Identity, Issue as IssueCall, Issued, KeyAlgorithm, PrivateKey,
+    Subject, X509Certificate, Zone,
+};
+
+use self::pending::{Pending, Request};
+use super::{Run, find};
+use crate::args::duration;
+use crate::args::subject::Attribute;
+use crate::context::Context;
+use crate::exit_code::ExitCode;
+use crate::failure::{Failure, Result};
+use crate::interrupts::Interrupts;
+use crate::known_ids;
+use crate::output::issued::{IssuedRow, Outcome};
+use crate::output::shell::{quote, this_command};
+
+/// Issue a certificate, with a new key or for a CSR
+///
+/// Makes a key and a CSR, issues the certificate, and writes certificate and key to one file that its owner alone can
+/// read. Before the request leaves, key and CSR are on disk, in FILE.issuing: if the command is killed, or the outcome is
+/// unknown, the same command goes on where it was, and issues nothing twice. Once it is done, the same command says so.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  shieldcert issue sensor-001 --days 90 --subject 'O=Acme, Inc.'
+  shieldcert issue --csr device.csr -o device.crt
+  shieldcert issue sensor-001 -o - | kubectl create secret generic sensor --from-file=tls.pem=/dev/stdin")]
+pub(crate) struct Issue {
+    /// The common name; of a CSR, its own
+    #[arg(required_unless_present = "csr")]
+    name: Option<String>,
+
+    /// How many days it is valid, from 1 to 36500
+    #[arg(long, default_value_t = IssueCall::DEFAULT_VALIDITY_DAYS, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    days: u32,
+
+    /// An attribute of the subject beside the common name: O, OU, L, ST or C; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "csr")]
+    subject: Vec<Attribute>,
+
+    /// Write to this file, or to standard output with - [default: NAME.pem]
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    /// Issue for this CSR, or for that of standard input with -, whose key stays where it is; the file then has the
+    /// certificate alone
+    #[arg(long, value_name = "FILE")]
+    csr: Option<PathBuf>,
+
+    /// Use this private key, in PEM, instead of a new one
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+
+    /// Make a key of this algorithm: ecdsa-p256, ecdsa-p384, ed25519, rsa-2048, rsa-3072 or rsa-4096
+    #[arg(long, value_name = "ALGORITHM", default_value_t = KeyAlgorithm::EcdsaP256, conflicts_with_all = ["csr", "key"])]
+    key_algorithm: KeyAlgorithm,
+
+    /// Give up after this time; what is open then is found out by the same command
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    timeout: Option<Duration>,
+
+    /// Replace the file if it exists
+    #[arg(long)]
+    force: bool,
+
+    /// Check what can be checked, and issue nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// How long the outcome of an earlier run may take to find out. A request leaves within five minutes, and the service acts
+/// on it within the settle window.
+const MAX_RESUME: Duration = Duration::from_secs(900);
+
+/// Where the certificate goes.
+#[derive(Clone)]
+struct Target {
+    /// The file, or what it would be if standard output were one.
+    file: PathBuf,
+    is_stdout: bool,
+}
+
+/// What the certificate is issued for.
+struct Subjected {
+    name: String,
+    csr: Option<Csr>,
+    key: Option<PrivateKey>,
+}
+
+impl Run for Issue {
+    async fn run(self, context: &Context) -> Result {
+        let given = self.read_inputs()?;
+        let target = self.target(&given.name)?;
+        if !target.is_stdout && !self.force && target.file.exists() {
+            return self.already_there(context, &given, &target).await;
+        }
+        if self.dry_run {
+            return self.rehearse(context, &given, &target).await;
+        }
+        let zone = context.zone().await?;
+        let mut pending = Pending::open(&target.file)?;
+        let is_new = pending.request.is_none();
+        let (csr, key) = match self.prepare(&zone, given, &mut pending) {
+            Ok(prepared) => prepared,
+            Err(failure) => {
+                // A new folder holds nothing that anybody needs.
+                return Err(match is_new {
+                    true => discard(pending, failure),
+                    false => failure,
+                });
+            }
+        };
+        if !is_new {
+            let folder = pending.folder().display();
+            context
+                .messages()
+                .note(&format!("going on with the request in {folder}"));
+        }
+        let is_resumed = pending.intent().is_some();
+        if is_resumed {
+            context
+                .messages()
+                .note("its request may have been sent; finding out takes up to seven minutes");
+        }
+        let mut interrupts = Interrupts::listen();
+        let sent = tokio::select! {
+            sent = self.send(&zone, &csr, &mut pending) => sent,
+            () = interrupts.next() => Err(interrupted()),
+        };
+        let issued = match sent {
+            Ok(issued) => issued,
+            Err(Sent::Failed(failure)) => return Err(failure),
+            Err(Sent::Refused(failure)) => {
+                let may_exist = is_resumed || pending.intent().is_some();
+                return Err(match may_exist {
+                    true => open_outcome(&pending, failure),
+                    false => discard(pending, failure.hint("nothing was issued")),
+                });
+            }
+        };
+        finish(context, &zone, issued, key, &target, pending)
+    }
+}
+
+/// Why no certificate was returned.
+enum Sent {
+    /// Nothing was issued, unless an intent is stored.
+    Refused(Failure),
+    /// What the caller needs was said.
+    Failed(Failure),
+}
+
+fn interrupted() -> Sent {
+    Sent::Refused(Failure::new(ExitCode::Interrupted, "interrupted"))
+}
+
+/// Says that a certificate may exist, and how to go on.
+fn open_outcome(pending: &Pending, failure: Failure) -> Failure {
+    let folder = pending.folder().display();
+    let code = match failure.code {
+        ExitCode::Interrupted => ExitCode::Interrupted,
+        _ => ExitCode::OutcomeUnknown,
+    };
+    Failure { code, ..failure }
+        .hint(format!(
+            "a certificate may have been issued; what is needed to find out is in {folder}"
+        ))
+        .hint(format!("to find out, and go on: {}", this_command()))
+}
+
+fn discard(pending: Pending, failure: Failure) -> Failure {
+    match pending.remove() {
+        Ok(()) => failure,
+        Err(other) => failure.hint(other.message),
+    }
+}
+
+impl Issue {
+    fn read_inputs(&self) -> Result<Subjected> {
+        let key = match &self.key {
+            Some(path) => {
+                Some(PrivateKey::from_pem(read(path)?).map_err(|error| of_file(path, &error))?)
+            }
+            None => None,
+        };
+        let Some(path) = &self.csr else {
+            let name = self.name.clone().unwrap_or_default();
+            return Ok(Subjected {
+                name,
+                csr: None,
+                key,
+            });
+        };
+        let csr = Csr::from_pem(read(path)?).map_err(|error| of_file(path, &error))?;
+        if let Some(key) = &key
+            && key.public_key() != csr.public_key()
+        {
+            return Err(Failure::usage(format!(
+                "--key {}: it is not the key that the CSR was made with; give that one, or leave it out",
+                path.display()
+            )));
+        }
+        let own = csr.common_name().map(str::to_owned);
+        if let (Some(name), Some(own)) = (&self.name, &own)
+            && name != own
+        {
+            return Err(Failure::usage(format!(
+                "{name}: the CSR's common name is {own:?}, which the certificate will have; leave out the name, or give \
+                 another CSR"
+            )));
+        }
+        let name = own.or(self.name.clone()).unwrap_or_default();
+        Ok(Subjected {
+            name,
+            csr: Some(csr),
+            key,
+        })
+    }
+
+    fn target(&self, name: &str) -> Result<Target> {
+        let is_stdout = self.out.as_deref() == Some(Path::new("-"));
+        if let Some(out) = &self.out
+            && !is_stdout
+        {
+            return Ok(Target {
+                file: out.clone(),
+                is_stdout,
+            });
+        }
+        let is_plain = |c: char| c.is_alphanumeric() || "-_.@+ ".contains(c);
+        let is_file_name =
+            name.chars().all(is_plain) && !name.starts_with(['.', '-', ' ']) && name.len() <= 200;
+        if name.is_empty() || !is_file_name {
+            return Err(Failure::usage(format!(
+                "{name:?}: the name makes no good name of a file; give the file with -o"
+            )));
+        }
+        Ok(Target {
+            file: format!("{name}.pem").into(),
+            is_stdout,
+        })
+    }
+
+    /// The file exists. If it is what this command makes, it was made before.
+    async fn already_there(&self, context: &Context, given: &Subjected, target: &Target) -> Result {
+        let file = &target.file;
+        let is_other = |what: String| {
+            Failure::failed(format!(
+                "{}: it exists, and {what}; give another file, or --force",
+                file.display()
+            ))
+        };
+        let x509 = X509Certificate::from_pem(read(file)?)
+            .map_err(|_| is_other("holds no certificate".to_owned()))?;
+        let has_own_key = match &given.csr {
+            Some(csr) => csr.public_key() == x509.public_key(),
+            None => true,
+        };
+        if x509.common_name() != Some(&given.name) || !has_own_key {
+            return Err(is_other(format!(
+                "holds another certificate, for {}",
+                x509.subject()
+            )));
+        }
+        let zones = context.zones().await?;
+        let Some((zone, certificate)) = find::by_certificate(context, &zones, &x509).await? else {
+            let ids: Vec<_> = zones.iter().map(|zone| zone.id().as_str()).collect();
+            return Err(is_other(format!(
+                "holds a certificate for {} that zone {} does not have",
+                x509.subject(),
+                ids.join(", ")
+            )));
+        };
+        // A process that was killed right before the end has left it.
+        if Pending::folder_for(file).exists() {
+            let pending = Pending::open(file)?;
+            if pending
+                .csr
+                .as_ref()
+                .is_none_or(|csr| csr.public_key() == x509.public_key())
+            {
+                pending.remove()?;
+            }
+        }
+        let shown = file.display();
+        context.messages().note(&format!(
+            "{shown} is already there, and nothing was issued; --force issues another"
+        ));
+        print(
+            context,
+            zone,
+            &certificate,
+            &x509,
+            Outcome::AlreadyIssued,
+            Some(file),
+        )
+    }
+
+    /// Makes key and CSR, and stores them; or takes those of a request that was begun.
+    fn prepare(
+        &self,
+        zone: &Zone,
+        given: Subjected,
+        pending: &mut Pending,
+    ) -> Result<(Csr, Option<PrivateKey>)> {
+        let stored_key = pending.key.take();
+        let is_begun = pending.request.is_some();
+        let (csr, key, is_own) = match (given.csr, given.key) {
+            (Some(csr), key) => (csr, key, false),
+            (None, Some(key)) => (self.make_csr(&given.name, &key)?, Some(key), false),
+            (None, None) => match (is_begun, stored_key) {
+                (true, Some(key)) => (self.make_csr(&given.name, &key)?, Some(key), true),
+                (true, None) => {
+                    return Err(self.differs(pending, "with a CSR or key that was given"));
+                }
+                _ => {
+                    let key = PrivateKey::generate(self.key_algorithm)?;
+                    (self.make_csr(&given.name, &key)?, Some(key), true)
+                }
+            },
+        };
+        let request = Request {
+            base_url: zone.client().base_url().to_owned(),
+            zone_id: zone.id().to_string(),
+            days: self.days,
+            subject: csr.subject(),
+            intent: None,
+        };
+        let (Some(begun), Some(stored)) = (&pending.request, &pending.csr) else {
+            pending.begin(request, key.as_ref().filter(|_| is_own), &csr)?;
+            return Ok((csr, key));
+        };
+        let difference = if begun.base_url != request.base_url {
+            Some(format!("at {}", begun.base_url))
+        } else if begun.zone_id != request.zone_id {
+            Some(format!("with --zone {}", begun.zone_id))
+        } else if begun.days != request.days {
+            Some(format!("with --days {}", begun.days))
+        } else if begun.subject != request.subject {
+            Some(format!("for {}", begun.subject))
+        } else if stored.public_key() != csr.public_key() {
+            Some("with another key".to_owned())
+        } else {
+            None
+        };
+        match difference {
+            Some(difference) => Err(self.differs(pending, &difference)),
+            // A CSR that is made again is another one.
+            None => Ok((stored.clone(), key)),
+        }
+    }
+
+    fn differs(&self, pending: &Pending, difference: &str) -> Failure {
+        let folder = pending.folder();
+        let failure = Failure::usage(format!(
+            "{}: it holds a request that was begun {difference}; run that command again to finish it",
+            folder.display()
+        ));
+        match pending.intent() {
+            Some(_) => failure.hint("a certificate may have been issued for it"),
+            None => failure.hint(format!(
+                "nothing was sent for it; to start over: rm -r {}",
+                quote(folder)
+            )),
+        }
+    }
+
+    fn make_csr(&self, name: &str, key: &PrivateKey) -> Result<Csr> {
+        let subject = self
+            .subject
+            .iter()
+            .fold(Subject::common_name(name), |subject, attribute| {
+                attribute.add_to(subject)
+            });
+        key.csr(&subject)
+            .map_err(|error| Failure::usage(error.to_string()))
+    }
+
+    async fn send(
+        &self,
+        zone: &Zone,
+        csr: &Csr,
+        pending: &mut Pending,
+    ) -> std::result::Result<Issued, Sent> {
+        let mut issue = zone.issue(csr).validity_days(self.days);
+        if let Some(timeout) = self.timeout {
+            issue = issue.deadline(timeout);
+        } else if pending.intent().is_some() {
+            issue = issue.deadline(MAX_RESUME);
+        }
+        let sent = match pending.intent().cloned() {
+            Some(intent) => issue.resume(intent).await,
+            None => {
+                let issue = match self.csr.is_none() && self.key.is_none() {
+                    true => issue.key_is_new(),
+                    false => issue,
+                };
+                let prepared = issue
+                    .intent()
+                    .await
+                    .map_err(|error| Sent::Refused(error.into()))?;
+                pending
+                    .set_intent(Some(prepared.intent().clone()))
+                    .map_err(Sent::Refused)?;
+                let sent = prepared.send().await;
+                // Any other error says that none was issued.
+                let is_open = matches!(
+                    sent,
+                    Ok(_) | Err(Error::OutcomeUnknown { .. } | Error::WrongCertificate { .. })
+                );
+                if !is_open {
+                    pending.set_intent(None).map_err(Sent::Refused)?;
+                }
+                sent
+            }
+        };
+        sent.map_err(|error| match &error {
+            Error::WrongCertificate { id, .. } => {
+                let revoke = id
+                    .as_ref()
+                    .map(|id| format!("to revoke it: shieldcert revoke {}", quote(id.as_str())));
+                let folder = quote(pending.folder());
+                let failure =
+                    Failure::from(error).hint(format!("to start over after that: rm -r {folder}"));
+                Sent::Failed(match revoke {
+                    Some(revoke) => failure.hint(revoke),
+                    None => failure,
+                })
+            }
+            _ => Sent::Refused(Failure::from(error)),
+        })
+    }
+
+    /// Says what would be done, as far as that can be known without doing it.
+    async fn rehearse(&self, context: &Context, given: &Subjected, target: &Target) -> Result {
+        let zone = context.zone().await?;
+        let subject = match (&given.csr, &given.key) {
+            (Some(csr), _) => csr.subject(),
+            (None, Some(key)) => self.make_csr(&given.name, key)?.subject(),
+            (None, None) => {
+                let key = PrivateKey::generate(self.key_algorithm)?;
+                self.make_csr(&given.name, &key)?.subject()
+            }
+        };
+        let folder = match target.file.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        tempfile::tempfile_in(folder).map_err(|error| {
+            Failure::failed(format!(
+                "{}: it can't be written to: {error}",
+                folder.display()
+            ))
+        })?;
+        // One request that shows whether the token may read.
+        zone.list()
+            .page_size(5)
+            .prefetch(1)
+            .pages()
+            .try_next()
+            .await?;
+        let messages = context.messages();
+        let shown = match target.is_stdout {
+            true => "standard output".to_owned(),
+            false => target.file.display().to_string(),
+        };
+        let days = self.days;
+        messages.note(&format!(
+            "would issue {subject} for {days} days in zone {}, with 1 request, into {shown}",
+            zone.id()
+        ));
+        if Pending::folder_for(&target.file).exists() {
+            let folder = Pending::folder_for(&target.file);
+            messages.note(&format!(
+                "would go on with the request in {}",
+                folder.display()
+            ));
+        }
+        messages.note("not checked: the permission to write (`shieldcert doctor --probe-write`), and the quota");
+        Ok(ExitCode::Done)
+    }
+}
+
+/// Writes the certificate, and removes what was only needed until then.
+fn finish(
+    context: &Context,
+    zone: &Zone,
+    issued: Issued,
+    key: Option<PrivateKey>,
+    target: &Target,
+    pending: Pending,
+) -> Result {
+    let certificate = &issued.certificate;
+    let x509 = certificate.x509()?;
+    known_ids::remember(&x509, certificate.id());
+    let folder = pending.folder().to_owned();
+    let keep = |failure: Failure| {
+        let folder = folder.display();
+        failure
+            .about(format!("certificate {} was issued", certificate.id()))
+            .hint(format!(
+                "what is needed to go on is in {folder}: {}",
+                this_command()
+            ))
+    };
+    let identity = match key {
+        Some(key) => Some(Identity::new(certificate, key).map_err(|error| keep(error.into()))?),
+        None => None,
+    };
+    let written = if target.is_stdout {
+        match &identity {
+            Some(identity) => write_all(identity.to_pem().as_bytes()),
+            None => write_all(x509.to_pem().as_bytes()),
+        }
+    } else {
+        match &identity {
+            Some(identity) => identity.write_pem(&target.file).map_err(Failure::from),
+            None => x509.write_pem(&target.file).map_err(Failure::from),
+        }
+    };
+    written.map_err(keep)?;
+    pending.remove()?;
+    let messages = context.messages();
+    if let Some(days) = issued.capped_validity_days {
+        messages.warning(&format!(
+            "the service granted {days} days, fewer than asked for"
+        ));
+    }
+    for surplus in &issued.surplus {
+        let id = surplus.id();
+        messages.warning(&format!(
+            "certificate {id} was issued for the same CSR, and is active; unless it is in use: shieldcert revoke {id}"
+        ));
+    }
+    let outcome = match issued.recovered {
+        true => Outcome::Recovered,
+        false => Outcome::Issued,
+    };
+    if target.is_stdout {
+        messages.note(&format!("issued {} ({})", certificate.id(), x509.subject()));
+        return Ok(ExitCode::Done);
+    }
+    print(
+        context,
+        zone,
+        certificate,
+        &x509,
+        outcome,
+        Some(&target.file),
+    )
+}
+
+fn write_all(pem: &[u8]) -> Result<()> {
+    let mut out = io::stdout();
+    let written = out.write_all(pem).and_then(|()| out.flush());
+    written.map_err(|error| Failure {
+        // It must not end quietly: the key would be lost.
+        is_broken_pipe: false,
+        ..Failure::output(&error)
+    })
+}
+
+fn print(
+    context: &Context,
+    zone: &Zone,
+    certificate: &ClientCertificate,
+    x509: &X509Certificate,
+    outcome: Outcome,
+    file: Option<&Path>,
+) -> Result {
+    let mut printer = context.printer()?.detailed();
+    let row = IssuedRow::new(zone.id(), certificate, x509, outcome, file);
+    printer.print(&row, context.now())?;
+    printer.finish()?;
+    Ok(ExitCode::Done)
+}
+
+fn of_file(path: &Path, error: &shieldcert::InvalidInput) -> Failure {
+    Failure::failed(format!("{}: {error}", path.display()))
+}
+
+/// Reads a file, or standard input for `-`.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let read = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        fs::read(path)
+    };
+    read.map_err(|error| Failure::file(path, &error))
+}

@@ -1,0 +1,294 @@
+//! What a command that acts on certificates is going to do: which ones, in how many requests, and whether somebody has
+//! agreed to that.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::time::Duration;
+
+use shieldcert::{CertificateId, ClientCertificate, Status, X509Certificate, Zone};
+
+use crate::args::selector::{Selection, Selectors};
+use crate::args::targets::Targets;
+use crate::context::Context;
+use crate::exit_code::ExitCode;
+use crate::failure::{Failure, Result};
+use crate::output::certificate::CertificateRow;
+use crate::output::progress::Progress;
+use crate::output::time;
+
+/// The certificates that a command acts on.
+pub(crate) struct Plan {
+    pub(crate) zones: Vec<Zone>,
+    /// The ids, by the place of their zone.
+    pub(crate) ids: Vec<(usize, CertificateId)>,
+    /// Those that need nothing, since they have the status already.
+    pub(crate) done: usize,
+    /// Why some that were asked for are not in it.
+    pub(crate) failures: Vec<ExitCode>,
+    /// Whether the plan is what was typed, and no more than one.
+    is_obvious: bool,
+    can_ask: bool,
+    is_rehearsal: bool,
+    rows: Vec<CertificateRow>,
+}
+
+impl Plan {
+    /// Finds out which certificates are meant. Nothing is changed.
+    ///
+    /// `needs_nothing` says which have the status already. For a rehearsal each is looked at.
+    pub(crate) async fn make(
+        context: &Context,
+        targets: Targets,
+        is_rehearsal: bool,
+        needs_nothing: fn(&Status) -> bool,
+    ) -> Result<Self> {
+        let zones = context.zones().await?;
+        let mut plan = Self {
+            zones: zones.clone(),
+            ids: Vec::new(),
+            done: 0,
+            failures: Vec::new(),
+            is_obvious: false,
+            can_ask: io::stdin().is_terminal() && io::stderr().is_terminal(),
+            is_rehearsal,
+            rows: Vec::new(),
+        };
+        match targets {
+            Targets::Selected(selectors) => plan.select(context, &selectors, needs_nothing).await?,
+            Targets::Named {
+                ids,
+                certificates,
+                is_typed,
+                has_read_stdin,
+            } => {
+                plan.can_ask &= !has_read_stdin;
+                plan.is_obvious = is_typed && ids.len() == 1;
+                if zones.len() > 1 || is_rehearsal {
+                    plan.look_up(context, ids, needs_nothing).await;
+                } else {
+                    plan.ids.extend(ids.into_iter().map(|id| (0, id)));
+                }
+                plan.find(context, certificates, needs_nothing).await?;
+            }
+        }
+        Ok(plan)
+    }
+
+    fn add(
+        &mut self,
+        context: &Context,
+        place: usize,
+        certificate: &ClientCertificate,
+        needs_nothing: fn(&Status) -> bool,
+    ) {
+        if needs_nothing(certificate.status()) {
+            self.done += 1;
+            return;
+        }
+        if self.is_rehearsal {
+            let zone = self.zones[place].id();
+            self.rows
+                .push(CertificateRow::new(zone, certificate, context.now()));
+        }
+        self.ids.push((place, certificate.id().clone()));
+    }
+
+    async fn select(
+        &mut self,
+        context: &Context,
+        selectors: &Selectors,
+        needs_nothing: fn(&Status) -> bool,
+    ) -> Result<()> {
+        let messages = context.messages();
+        let mut progress = Progress::start(messages, "read", None);
+        let mut unknown = 0;
+        for place in 0..self.zones.len() {
+            let mut pages = self.zones[place]
+                .list()
+                .status(selectors.status_filter())
+                .pages();
+            while let Some(page) = pages.try_next().await? {
+                let now = context.now();
+                for certificate in &page.certificates {
+                    match selectors.select(certificate, now) {
+                        Selection::Yes => self.add(context, place, certificate, needs_nothing),
+                        Selection::No | Selection::Expired => {}
+                        Selection::Unknown => unknown += 1,
+                    }
+                }
+                for record in &page.unreadable {
+                    let zone = self.zones[place].id();
+                    messages.warning(&format!("zone {zone}: a record can't be read: {record}"));
+                    self.failures.push(ExitCode::Failed);
+                }
+                progress.add(page.certificates.len());
+            }
+        }
+        if unknown > 0 {
+            messages.warning(&format!(
+                "{unknown} certificates are left out, because their records lack what the selectors ask for"
+            ));
+            self.failures.push(ExitCode::Failed);
+        }
+        Ok(())
+    }
+
+    async fn look_up(
+        &mut self,
+        context: &Context,
+        ids: Vec<CertificateId>,
+        needs_nothing: fn(&Status) -> bool,
+    ) {
+        let zones = self.zones.clone();
+        for id in ids {
+            match super::get::get(&zones, &id).await {
+                Ok((zone, certificate)) => {
+                    let place = zones
+                        .iter()
+                        .position(|other| other.id() == zone.id())
+                        .unwrap_or(0);
+                    self.add(context, place, &certificate, needs_nothing);
+                }
+                Err(failure) => {
+                    context.messages().error(&failure);
+                    self.failures.push(failure.code);
+                }
+            }
+        }
+    }
+
+    /// Finds certificates whose ids are not known, by one reading of the lists.
+    async fn find(
+        &mut self,
+        context: &Context,
+        certificates: Vec<(String, X509Certificate)>,
+        needs_nothing: fn(&Status) -> bool,
+    ) -> Result<()> {
+        let zones = self.zones.clone();
+        let mut sought = HashMap::<String, String>::new();
+        for (given, x509) in certificates {
+            match super::find::by_known_id(&zones, &x509).await {
+                Some((zone, certificate)) => {
+                    let place = zones.iter().position(|other| other.id() == zone.id());
+                    self.add(context, place.unwrap_or(0), &certificate, needs_nothing);
+                }
+                None => {
+                    sought.insert(x509.fingerprint_sha256(), given);
+                }
+            }
+        }
+        for place in 0..self.zones.len() {
+            if sought.is_empty() {
+                return Ok(());
+            }
+            let mut pages = self.zones[place].list().pages();
+            while let Some(page) = pages.try_next().await? {
+                for certificate in &page.certificates {
+                    let x509 = certificate.x509();
+                    let fingerprint = x509.map(|x509| x509.fingerprint_sha256());
+                    if fingerprint.is_ok_and(|fingerprint| sought.remove(&fingerprint).is_some()) {
+                        self.add(context, place, certificate, needs_nothing);
+                    }
+                }
+                if sought.is_empty() {
+                    return Ok(());
+                }
+            }
+        }
+        let mut missing: Vec<_> = sought.into_values().collect();
+        missing.sort_unstable();
+        for given in missing {
+            let message = format!("{given}: no zone that was given has this certificate");
+            context
+                .messages()
+                .error(&Failure::new(ExitCode::NotFound, message));
+            self.failures.push(ExitCode::NotFound);
+        }
+        Ok(())
+    }
+
+    /// Prints the plan in place of doing it.
+    pub(crate) fn print(&self, context: &Context) -> Result<()> {
+        let mut printer = context.printer()?;
+        for row in &self.rows {
+            printer.print(row, context.now())?;
+        }
+        printer.finish()
+    }
+
+    /// Says what is going to be done, such as `revoke 500 certificates`.
+    pub(crate) fn describe(&self, verb: &str) -> String {
+        let count = self.ids.len();
+        let noun = if count == 1 {
+            "certificate"
+        } else {
+            "certificates"
+        };
+        let mut text = format!(
+            "{verb} {count} {noun}: {count} requests, {}",
+            duration_of(count as u64)
+        );
+        if self.done > 0 {
+            text.push_str(&format!("; {} need nothing", self.done));
+        }
+        text
+    }
+
+    /// Makes sure that somebody wants it: by `--yes`, or by typing the number at the terminal.
+    pub(crate) fn confirm(&self, context: &Context, verb: &str, is_agreed: bool) -> Result<()> {
+        let count = self.ids.len();
+        if is_agreed || self.is_obvious || count == 0 {
+            return Ok(());
+        }
+        context.messages().note(&self.describe(verb));
+        if !self.can_ask {
+            return Err(Failure::usage(format!(
+                "{count} certificates to {verb}: that must be confirmed, and there is no terminal to ask at; give --yes, or \
+                 see them with --dry-run"
+            )));
+        }
+        let mut err = io::stderr();
+        let mut typed = String::new();
+        let asked = write!(err, "Type {count} to {verb} them: ")
+            .and_then(|()| err.flush())
+            .and_then(|()| io::stdin().lock().read_line(&mut typed));
+        asked.map_err(|error| Failure::failed(format!("the terminal: {error}")))?;
+        match typed.trim() == count.to_string() {
+            true => Ok(()),
+            false => Err(Failure::failed(format!(
+                "not confirmed: {:?} is not {count}; nothing was done",
+                typed.trim()
+            ))),
+        }
+    }
+}
+
+/// How long so many requests take under the service's rate limit, at best.
+fn duration_of(requests: u64) -> String {
+    const QUOTA: u64 = 1_200;
+    const WINDOW: u64 = 300;
+    match requests.saturating_sub(1) / QUOTA {
+        0 => "within the rate limit".to_owned(),
+        windows => format!(
+            "at least {} under the rate limit",
+            time::short(Duration::from_secs(windows * WINDOW))
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_limit_makes_plans_long() {
+        for (requests, expected) in [
+            (1, "within the rate limit"),
+            (1_200, "within the rate limit"),
+            (1_201, "at least 5m under the rate limit"),
+            (300_000, "at least 20h under the rate limit"),
+        ] {
+            assert_eq!(duration_of(requests), expected, "{requests}");
+        }
+    }
+}

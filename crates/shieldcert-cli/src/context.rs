@@ -1,0 +1,227 @@
+//! What a command needs of its surroundings: the client, the zones, and where to print. Each is made when it is asked
+//! for, so that a command that needs none of it starts at once.
+
+use std::cell::OnceCell;
+use std::collections::HashSet;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+
+use jiff::Timestamp;
+use shieldcert::{CallSummary, Client, ClientBuilder, RateLimit, Zone};
+
+use crate::args::globals::{Color, Globals};
+use crate::args::zone;
+use crate::credentials::CredentialSource;
+use crate::failure::{Failure, Result};
+#[cfg(feature = "emulator")]
+use crate::local;
+use crate::log::Log;
+use crate::output::format::Format;
+use crate::output::messages::Messages;
+use crate::output::printer::{Output, Printer};
+use crate::output::row::Row;
+
+/// What a command needs of its surroundings.
+pub(crate) struct Context {
+    globals: Globals,
+    messages: Messages,
+    client: OnceCell<Client>,
+    log: Option<Log>,
+}
+
+impl Context {
+    pub(crate) fn new(globals: Globals) -> Result<Self> {
+        let color = match globals.color {
+            None | Some(Color::Auto) => anstream::ColorChoice::Auto,
+            Some(Color::Always) => anstream::ColorChoice::Always,
+            Some(Color::Never) => anstream::ColorChoice::Never,
+        };
+        color.write_global();
+        let messages = Messages::new(globals.quiet, globals.verbose > 0);
+        if let Some(conflict) = globals.conflict() {
+            return Err(Failure::usage(conflict));
+        }
+        let log = match globals.verbose {
+            0 => None,
+            verbosity => Some(Log::start(Log::of_client(verbosity)).map_err(|error| {
+                Failure::failed(format!(
+                    "the thread that writes the log does not start: {error}"
+                ))
+            })?),
+        };
+        Ok(Self {
+            globals,
+            messages,
+            client: OnceCell::new(),
+            log,
+        })
+    }
+
+    /// Where messages go.
+    pub(crate) fn messages(&self) -> &Messages {
+        &self.messages
+    }
+
+    /// A printer of rows, in the format that was asked for. A pipe gets the ids.
+    pub(crate) fn printer<R: Row>(&self) -> Result<Printer<R>> {
+        self.printer_or(Format::Id)
+    }
+
+    /// A printer of rows. A pipe gets this format, unless another was asked for.
+    pub(crate) fn printer_or<R: Row>(&self, piped: Format) -> Result<Printer<R>> {
+        Printer::new(&self.output(piped), &self.messages)
+    }
+
+    /// What standard output is, and what it is to get. A pipe gets this format, unless another was asked for.
+    pub(crate) fn output(&self, piped: Format) -> Output {
+        let out = io::stdout();
+        let is_terminal = out.is_terminal();
+        let default = match is_terminal || self.globals.fields.is_some() {
+            true => Format::Table,
+            false => piped,
+        };
+        Output {
+            format: self.globals.output.unwrap_or(default),
+            fields: self.globals.fields.clone(),
+            width: terminal_width().filter(|_| is_terminal),
+            has_color: anstream::AutoStream::choice(&out) != anstream::ColorChoice::Never,
+        }
+    }
+
+    /// Whether rows appear at a terminal, where they are the progress too.
+    pub(crate) fn prints_to_terminal(&self) -> bool {
+        io::stdout().is_terminal()
+    }
+
+    /// Whether the service is the emulator in this process.
+    pub(crate) fn is_local(&self) -> bool {
+        self.globals.local
+    }
+
+    /// Where the credentials come from. `None` with `--local`, which has none.
+    pub(crate) fn credential_source(&self) -> Option<CredentialSource> {
+        (!self.globals.local).then(|| CredentialSource::of(&self.globals))
+    }
+
+    /// The client. It is built the first time.
+    pub(crate) async fn client(&self) -> Result<&Client> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let builder = match self.globals.local {
+            true => local_builder().await?,
+            false => self.remote_builder()?,
+        };
+        let messages = self.messages.clone();
+        let limit = RateLimit::default().on_wait(move |wait| {
+            let seconds = wait.as_secs_f64().ceil();
+            messages.note(&format!("waiting {seconds} s for the rate limit"));
+        });
+        let log = |call: &CallSummary| {
+            tracing::info!(
+                method = %call.method,
+                operation = call.operation,
+                status = call.status.map(|status| status.as_u16()),
+                attempts = call.attempts,
+                milliseconds = call.duration.as_millis() as u64,
+                "called"
+            );
+        };
+        // What is invalid was given to this process, and nothing was sent.
+        let client = (builder.rate_limit(limit).on_call(log).build())
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(self.client.get_or_init(|| client))
+    }
+
+    fn remote_builder(&self) -> Result<ClientBuilder> {
+        let globals = &self.globals;
+        let usage = |error: shieldcert::Error| Failure::usage(error.to_string());
+        let mut builder = ClientBuilder::from_env().map_err(usage)?;
+        builder = CredentialSource::of(globals).apply(builder)?;
+        if let Some(url) = &globals.base_url {
+            builder = builder.base_url(url);
+        }
+        if let Some(file) = &globals.ca_file {
+            builder = builder.ca_file(file);
+        }
+        Ok(builder)
+    }
+
+    /// The CAs that are trusted beside those of the system.
+    pub(crate) fn ca_file(&self) -> Option<&Path> {
+        self.globals.ca_file.as_deref()
+    }
+
+    /// The zones that the command is about.
+    pub(crate) async fn zones(&self) -> Result<Vec<Zone>> {
+        let mut known = HashSet::new();
+        let mut ids = self.globals.zones.clone();
+        ids.retain(|id| known.insert(id.clone()));
+        if ids.is_empty() {
+            ids.extend(zone::from_environment());
+        }
+        if ids.is_empty() && self.globals.local {
+            ids.extend(local_zone());
+        }
+        if ids.is_empty() {
+            return Err(Failure::usage("no zone: give --zone ID, or set CLOUDFLARE_ZONE_ID")
+                .hint("the dashboard shows the id of a zone under \"API\"; with --local there is no need for one"));
+        }
+        let client = self.client().await?;
+        Ok(ids.into_iter().map(|id| client.zone(id)).collect())
+    }
+
+    /// The zone that the command is about.
+    pub(crate) async fn zone(&self) -> Result<Zone> {
+        let zones = self.zones().await?;
+        match <[Zone; 1]>::try_from(zones) {
+            Ok([zone]) => Ok(zone),
+            Err(zones) => Err(Failure::usage(format!(
+                "--zone: {} zones were given, and this command is about one; leave out the others",
+                zones.len()
+            ))),
+        }
+    }
+
+    /// The service's time, or this machine's until the service has said it.
+    pub(crate) fn now(&self) -> Timestamp {
+        let client = self.client.get();
+        client
+            .and_then(Client::service_time)
+            .unwrap_or_else(Timestamp::now)
+    }
+
+    /// Waits until the last lines of the log are written.
+    pub(crate) fn flush_log(&self) {
+        if let Some(log) = &self.log {
+            log.flush();
+        }
+    }
+}
+
+fn terminal_width() -> Option<usize> {
+    let (terminal_size::Width(width), _) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(width.into()).filter(|width| *width > 0)
+}
+
+#[cfg(feature = "emulator")]
+async fn local_builder() -> Result<ClientBuilder> {
+    local::builder().await
+}
+
+#[cfg(feature = "emulator")]
+fn local_zone() -> Option<shieldcert::ZoneId> {
+    Some(zone::example())
+}
+
+#[cfg(not(feature = "emulator"))]
+async fn local_builder() -> Result<ClientBuilder> {
+    Err(Failure::usage(
+        "--local: this shieldcert was built without its emulator; install it with the feature `emulator`",
+    ))
+}
+
+#[cfg(not(feature = "emulator"))]
+fn local_zone() -> Option<shieldcert::ZoneId> {
+    None
+}
