@@ -62,8 +62,11 @@ impl Settings {
                 MAX_LAG
             },
         );
-        let quirks = draw_quirks(random, lag);
+        let mut quirks = draw_quirks(random, lag);
         let chaos = draw_chaos(random, focus, lag, quirks.contains("cut="));
+        if chaos.contains("lag=") || quirks.contains("lag=") {
+            quirks = without_totals(&quirks);
+        }
         let all = format!("{chaos}, {quirks}");
         Self {
             order: pick(
@@ -231,10 +234,6 @@ fn draw_quirks(random: &mut Rng, lag: u64) -> String {
     if quirks.contains(&&"order=expiry") {
         quirks.retain(|quirk| !quirk.contains("validity"));
     }
-    // Nothing shows that a page is of an older state than the one before it.
-    if quirks.contains(&&"lag") {
-        quirks.retain(|quirk| !quirk.starts_with("total"));
-    }
     let quirks = quirks.into_iter().map(|quirk| {
         let quirk = match *quirk {
             "lag" => format!("lag={lag}s"),
@@ -246,6 +245,13 @@ fn draw_quirks(random: &mut Rng, lag: u64) -> String {
         let share = if is_constant { "" } else { share };
         format!("{quirk}{share}")
     });
+    quirks.collect::<Vec<_>>().join(", ")
+}
+
+/// Leaves out the quirks of totals: without one, nothing shows that a page is of an older state than the one before it.
+fn without_totals(quirks: &str) -> String {
+    let quirks = quirks.split(", ");
+    let quirks = quirks.filter(|quirk| !quirk.starts_with("total"));
     quirks.collect::<Vec<_>>().join(", ")
 }
 

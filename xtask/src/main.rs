@@ -130,7 +130,7 @@ mod tests {
                 }
             }
         }
-        let mut command = Arguments::command();
+        let mut command = Arguments::command().term_width(100);
         command.build();
         let mut texts = Vec::new();
         help(&mut command, &mut texts);
