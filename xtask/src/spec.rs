@@ -21,7 +21,7 @@ use crate::workspace::{OVERLAY, SPEC, VERSION, read, replace};
 pub(crate) enum Task {
     /// Cut the client_certificates paths out of a full document, and show what changes for the client's users
     ///
-    /// Upstream's document: openapi.json or openapi.yaml of https://github.com/cloudflare/api-schemas
+    /// Upstream's document: openapi.json or openapi.yaml of <https://github.com/cloudflare/api-schemas>
     Import {
         /// Upstream's full OpenAPI 3.0 document, JSON or YAML
         full: PathBuf,
