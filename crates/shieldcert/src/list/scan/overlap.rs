@@ -171,6 +171,9 @@ impl Overlap {
         }
         self.regular = 0;
         if has_stepped_back {
+            if response.is_short() && response.last_id() != reading.tail {
+                reading.sizes.note_cut(response.count());
+            }
             reading.place = response.end();
             return Step::Nothing;
         }
