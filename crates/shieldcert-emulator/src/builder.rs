@@ -109,7 +109,7 @@ impl EmulatorBuilder {
     }
 
     /// Adds a host name or an IP address to the certificates of the API and of the edge, such as the name of a container.
-    /// May be repeated.
+    /// May be repeated. The address that they listen on is in them already, unless it is unspecified (`0.0.0.0`).
     pub fn tls_name(mut self, name: impl Into<String>) -> Self {
         self.settings.tls_names.push(name.into());
         self
@@ -245,9 +245,9 @@ impl EmulatorBuilder {
     /// | `GET /quirks`, `PUT /quirks` | returns and sets the quirks: `cap=25, total=missing` |
     /// | `POST /zones/ZONE/client_certificates` | adds a certificate, or a list of them, and returns their records: [`Fixture`](crate::Fixture) |
     /// | `GET /history` | returns the last 10,000 requests and their faults, in JSON |
-    /// | `POST /reset` | does what [`Emulator::reset`] does |
+    /// | `POST /reset` | does what [`Emulator::reset`] does; a database is emptied, for all that share it |
     /// | `GET /clock` | returns the emulator's time, in RFC 3339 |
-    /// | `POST /clock` | moves the clock forward: `advance=1h` |
+    /// | `POST /clock` | moves the clock forward: `advance=1h`, `advance=30d` |
     pub fn control(mut self, served: bool) -> Self {
         self.settings.control = served;
         self

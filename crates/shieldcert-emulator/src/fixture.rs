@@ -140,7 +140,10 @@ impl Fixture {
     fn issue(self, service: &Service) -> Result<NewCertificate, BoxError> {
         let status = self.status.as_deref().unwrap_or("active");
         let status: Status = status.parse().map_err(|_| {
-            format!("its status is {status:?}; write active, revoked, or a pending one")
+            format!(
+                "its status is {status:?}; write active, revoked, pending_revocation or pending_reactivation (expired is \
+                 what its dates make it)"
+            )
         })?;
         let days = self.validity_days.unwrap_or(DEFAULT_VALIDITY_DAYS);
         if !(1..=MAX_VALIDITY_DAYS).contains(&days) {
@@ -240,7 +243,7 @@ mod tests {
         the fixture can't be used: unknown field `name`, expected one of `common_name`, `csr`, `status`, `issued_on`, `validity_days`; write {"common_name": "sensor-001"}, or a list
         the fixture can't be used: it needs either a common_name or a csr
         the fixture can't be used: the CSR is not one PEM block; send it from `-----BEGIN CERTIFICATE REQUEST-----` to `-----END CERTIFICATE REQUEST-----`
-        the fixture can't be used: its status is "lost"; write active, revoked, or a pending one
+        the fixture can't be used: its status is "lost"; write active, revoked, pending_revocation or pending_reactivation (expired is what its dates make it)
         the fixture can't be used: its issued_on is "yesterday"; write a time such as 2026-01-31T00:00:00Z
         the fixture can't be used: its validity_days is 0; write 1 to 5475
         "#);

@@ -20,7 +20,7 @@ use crate::tls;
 use crate::tls::listener::{TlsListener, set_nodelay};
 
 /// How long requests in flight may take to end at a shutdown.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// An [`Emulator`] that serves HTTP until it is shut down or dropped.
 ///
@@ -103,7 +103,8 @@ impl RunningEmulator {
         let router = emulator.router();
         let server = match is_tls {
             true => {
-                let acceptor = tls::acceptor(&emulator.app.service, None).map_err(Error::Tls)?;
+                let acceptor =
+                    tls::acceptor(&emulator.app.service, address.ip(), None).map_err(Error::Tls)?;
                 let listener = TlsListener::start(listener, address, acceptor);
                 tokio::spawn(serve(listener, router, stopped))
             }
@@ -148,7 +149,7 @@ impl RunningEmulator {
         self.edge.as_ref().map(|edge| edge.address)
     }
 
-    /// Stops listening, waits for the requests in flight, at most 5 seconds, and closes the database.
+    /// Stops listening, waits for the requests in flight, at most half a second, and closes the database.
     ///
     /// # Cancel safety
     /// Dropping the future stops the server too, without waiting for requests.

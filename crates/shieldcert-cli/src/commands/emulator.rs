@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
-use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
+use clap::{ArgGroup, Args};
 use shieldcert::ZoneId;
 use shieldcert_emulator::{Chaos, EdgeRule, EmulatorBuilder, Quirks};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -27,17 +27,18 @@ use crate::log::Log;
 /// file. It is not for production. When it is ready it prints one line with the base URL to standard output. It logs
 /// to standard error, and stops on Ctrl-C or SIGTERM.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("certificate").multiple(true))]
 pub(crate) struct Emulator {
     /// Listen on this address; port 0 takes any free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8787", value_parser = address::parse)]
     listen: SocketAddr,
 
     /// Serve the API over TLS, with a certificate of the emulator's CA, which is at /__shieldcert/ca.pem
-    #[arg(long)]
+    #[arg(long, group = "certificate")]
     tls: bool,
 
     /// Make the certificates of the API and of the edge valid for this name too, such as that of a container; may be repeated
-    #[arg(long = "tls-name", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long = "tls-name", value_name = "NAME", requires = "certificate", value_parser = NonEmptyStringValueParser::new())]
     tls_names: Vec<String>,
 
     /// Accept this API token; may be repeated [default: every token is accepted]
@@ -45,7 +46,7 @@ pub(crate) struct Emulator {
     tokens: Vec<Token>,
 
     /// Serve the mTLS edge on this address, such as 127.0.0.1:8443: it admits or blocks client certificates
-    #[arg(long, value_name = "ADDRESS", value_parser = address::parse)]
+    #[arg(long, value_name = "ADDRESS", group = "certificate", value_parser = address::parse)]
     edge: Option<SocketAddr>,
 
     /// Block revoked certificates at the edge, or check `verified` alone, as many rules do, to see what that admits
@@ -65,7 +66,7 @@ pub(crate) struct Emulator {
     ///
     /// They are the same ones each time, but for keys and dates. They were issued over the last two years: some are
     /// expired, some revoked, and few pending.
-    #[arg(long, value_name = "N", value_parser = number::parse::<usize>, allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", value_parser = parse_population, allow_hyphen_values = true)]
     populate: Option<usize>,
 
     /// The zone that --populate fills [default: CLOUDFLARE_ZONE_ID, or else 023e105f4ecef8ad9ca31a8372d0c353]
@@ -112,7 +113,7 @@ pub(crate) struct Emulator {
     )]
     quirks: OrHelp<Quirks>,
 
-    /// Serve the control endpoints at /__shieldcert/: chaos, quirks, script, history, reset, clock and certificates
+    /// Serve the control endpoints for tests; GET /__shieldcert/ lists them
     #[arg(long)]
     control: bool,
 
@@ -132,6 +133,16 @@ pub(crate) struct Emulator {
     /// Log messages of this level and above: off, error, warn, info, debug or trace [default: RUST_LOG, or else info]
     #[arg(long, value_name = "LEVEL")]
     log: Option<LevelFilter>,
+}
+
+/// A million takes some minutes and 3 KiB each.
+const MAX_POPULATION: usize = 10_000_000;
+
+fn parse_population(text: &str) -> std::result::Result<usize, String> {
+    match number::parse(text)? {
+        count if count > MAX_POPULATION => Err(format!("write at most {MAX_POPULATION}")),
+        count => Ok(count),
+    }
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -191,6 +202,8 @@ impl Emulator {
         let stop = self
             .stop_reason()
             .map_err(|error| Failure::failed(format!("signals can't be listened for: {error}")))?;
+        let has_names = !self.tls_names.is_empty();
+        let serves_tls = self.tls;
         let builder = self.into_builder();
         let mut stop = pin!(stop);
         let emulator = tokio::select! {
@@ -202,10 +215,22 @@ impl Emulator {
             tracing::warn!(%address, "the API can be reached from other machines");
         }
         if let Some(edge) = emulator.edge_address() {
+            if !edge.ip().is_loopback() {
+                tracing::warn!(address = %edge, "the edge can be reached from other machines");
+            }
             tracing::info!(
                 edge = format!("https://{edge}/"),
                 ca = emulator.ca_url(),
                 "serving the edge"
+            );
+        }
+        let listens_anywhere = [serves_tls.then_some(address), emulator.edge_address()]
+            .into_iter()
+            .flatten()
+            .any(|address| address.ip().is_unspecified());
+        if listens_anywhere && !has_names {
+            tracing::warn!(
+                "the certificate is for localhost, 127.0.0.1 and ::1 alone; name this machine as others do with --tls-name"
             );
         }
         print(&format!("listening on {}\n", emulator.base_url()))?;

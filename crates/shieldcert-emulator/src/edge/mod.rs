@@ -33,10 +33,11 @@ use crate::tls::listener::TlsListener;
 /// Serves the edge on a listener until the future is dropped.
 pub(crate) async fn serve(listener: TcpListener, service: Arc<Service>) -> Result<(), Error> {
     let verifier = AcceptAnyClient(tls::provider().signature_verification_algorithms);
-    let acceptor = tls::acceptor(&service, Some(Arc::new(verifier))).map_err(Error::Tls)?;
     let address = listener
         .local_addr()
         .map_err(|error| Error::Tls(error.into()))?;
+    let acceptor = tls::acceptor(&service, address.ip(), Some(Arc::new(verifier)));
+    let acceptor = acceptor.map_err(Error::Tls)?;
     let router = Router::new().fallback(respond).with_state(service);
     let edge = TlsListener::start(listener, address, acceptor);
     let router = router.into_make_service_with_connect_info::<Presented>();

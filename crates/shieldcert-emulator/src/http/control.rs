@@ -8,9 +8,9 @@ use axum::body::Bytes;
 use axum::extract::{Path, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use http::{HeaderValue, StatusCode, header};
-use jiff::{SignedDuration, Timestamp};
+use jiff::{Span, SpanRelativeTo, Timestamp};
 use serde::Serialize;
 
 use super::app::App;
@@ -41,12 +41,37 @@ pub(super) fn router(app: Arc<App>) -> Router<Arc<App>> {
             "/__shieldcert/zones/{zone_id}/client_certificates",
             post(add_certificates),
         )
+        .route("/__shieldcert/", get(index))
+        .route(ALL, any(unknown))
         .method_not_allowed_fallback(no_method)
         .route_layer(from_fn_with_state(app, authorize))
 }
 
 /// The paths of the control endpoints.
 pub(super) const ALL: &str = "/__shieldcert/{*endpoint}";
+
+/// What there is. [`EmulatorBuilder::control`](crate::EmulatorBuilder::control) says the same.
+const INDEX: &str = "\
+GET                  /__shieldcert/ca.pem   the certificate of the CA
+GET PUT              /__shieldcert/chaos    faults by chance: lose-response=5%, html=1%
+GET PUT              /__shieldcert/quirks   how the service differs: cap=25, total=missing
+GET PUT POST DELETE  /__shieldcert/script   faults in order, a rule a line: create: lose-response
+GET                  /__shieldcert/history  the last requests, and their faults
+POST                 /__shieldcert/reset    how it started; a database is emptied
+GET POST             /__shieldcert/clock    the time, and forward: advance=30d
+POST                 /__shieldcert/zones/ZONE/client_certificates
+                                            adds certificates: {\"common_name\": \"sensor-001\", \"status\": \"revoked\"}
+";
+
+async fn index() -> &'static str {
+    INDEX
+}
+
+async fn unknown(request: Request) -> Response {
+    let path = request.uri().path();
+    let message = format!("{path} is no control endpoint. There are:\n{INDEX}");
+    (StatusCode::NOT_FOUND, message).into_response()
+}
 
 pub(super) async fn not_served() -> (StatusCode, &'static str) {
     (
@@ -145,7 +170,10 @@ async fn history(State(app): Shared) -> Response {
 
 async fn reset(State(app): Shared) -> Result<StatusCode, Response> {
     match app.reset().await {
-        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Ok(()) => {
+            tracing::info!("reset");
+            Ok(StatusCode::NO_CONTENT)
+        }
         Err(error) => {
             let message = format!("{error}\n");
             Err((StatusCode::INTERNAL_SERVER_ERROR, message).into_response())
@@ -168,11 +196,13 @@ async fn advance(state: Shared, body: String) -> Result<String, Response> {
 
 fn parse_advance(body: &str) -> Result<Duration, ParseError> {
     let time = body.trim().strip_prefix("advance=");
-    let time = time.and_then(|time| time.trim().parse::<SignedDuration>().ok());
+    let time = time.and_then(|time| time.trim().parse::<Span>().ok());
+    let time = time.and_then(|time| time.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
     let time = time.and_then(|time| Duration::try_from(time).ok());
     time.ok_or_else(|| {
         ParseError::new(format!(
-            "{body:?} does not say how far to move the clock forward; write advance=1h"
+            "{body:?} does not say how far to move the clock forward, which is its only direction; write advance=1h or \
+             advance=30d"
         ))
     })
 }
