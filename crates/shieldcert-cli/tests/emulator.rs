@@ -328,6 +328,39 @@ fn the_control_endpoints_say_what_they_need() {
 }
 
 #[test]
+fn the_control_endpoints_list_themselves() {
+    let running = Running::start(&["--control"]);
+    let (status, index) = control(&running.address, "GET", "", "t", "");
+    assert_eq!(status, 200);
+    insta::assert_snapshot!("control_endpoints", index);
+    let (status, message) = control(&running.address, "POST", "certificates", "t", "");
+    assert_eq!(status, 404);
+    assert!(message.ends_with(&index), "{message}");
+    let moved = control(&running.address, "POST", "clock", "t", "advance=30d");
+    assert_eq!(moved.0, 200, "{}", moved.1);
+    let back = control(&running.address, "POST", "clock", "t", "advance=-1h");
+    assert_eq!(back.0, 400);
+    insta::assert_snapshot!(back.1, @r#"
+    "advance=-1h" does not say how far to move the clock forward, which is its only direction; write advance=1h or advance=30d
+    The body is plain text.
+    "#);
+}
+
+#[test]
+fn certificates_are_for_names_that_clients_can_ask_for() {
+    let errors = ["http://emulator.test", "emulator.test:8787", "[::1]"].map(|name| {
+        let (code, _, err) = run(&["--listen", "127.0.0.1:0", "--tls", "--tls-name", name]);
+        assert_eq!(code, Some(1), "{name}");
+        err
+    });
+    insta::assert_snapshot!(errors.concat(), @r#"
+    error: TLS can't be set up: "http://emulator.test": it is neither a host name nor an IP address; give it without scheme, port and brackets
+    error: TLS can't be set up: "emulator.test:8787": it is neither a host name nor an IP address; give it without scheme, port and brackets
+    error: TLS can't be set up: "[::1]": it is neither a host name nor an IP address; give it without scheme, port and brackets
+    "#);
+}
+
+#[test]
 fn certificates_are_added_over_the_control_endpoint() {
     let running = Running::start(&["--control"]);
     let path = "zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates";
@@ -372,11 +405,13 @@ fn invalid_arguments_are_usage_errors() {
         ["--edge", "8443"],
         ["--edge-rule", "verified"],
         ["--tls-name", ""],
+        ["--tls-name", "emulator.test"],
         ["--log", "loud"],
         ["--control-secret", "hunter\n"],
         ["--speed", "9"],
         ["--populate", "many"],
         ["--populate", "-1"],
+        ["--populate", "99999999999"],
         ["--zone", "here"],
         ["--zone", "023e105f4ecef8ad9ca31a8372d0c353"],
         ["--chaos", "html=1%, html=2%"],
