@@ -6,6 +6,7 @@ pub(crate) mod address;
 pub(crate) mod chaos;
 pub(crate) mod duration;
 pub(crate) mod globals;
+pub(crate) mod id;
 pub(crate) mod identity;
 #[cfg(feature = "emulator")]
 pub(crate) mod log_level;

@@ -52,6 +52,11 @@ pub(crate) struct Attribute {
 }
 
 impl Attribute {
+    /// Whether both are the same attribute, perhaps with different values.
+    pub(crate) fn has_key_of(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+
     /// Adds the attribute to a subject.
     pub(crate) fn add_to(&self, subject: Subject) -> Subject {
         let value = &self.value;

@@ -7,6 +7,7 @@ use std::path::Path;
 use clap::Args;
 use shieldcert::{CertificateId, X509Certificate};
 
+use super::id;
 use super::selector::Selectors;
 use crate::failure::{Failure, Result};
 
@@ -58,7 +59,8 @@ impl TargetArgs {
             let path = Path::new(&given);
             let is_stdin = given == "-";
             if !is_stdin && !path.is_file() {
-                let id: CertificateId = given.parse()?;
+                let id = id::parse(&given)
+                    .map_err(|problem| Failure::usage(format!("{given}: {problem}")))?;
                 if known.insert(id.clone()) {
                     ids.push(id);
                 }

@@ -6,6 +6,7 @@ use clap::Args;
 use shieldcert::{CertificateId, ClientCertificate, Zone};
 
 use super::Run;
+use crate::args::id;
 use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
@@ -22,7 +23,7 @@ Examples:
   shieldcert get 7bf7f70c-7600-42e1-81c4-e4c0da9aa515 --pem > sensor-001.crt")]
 pub(crate) struct Get {
     /// The ids
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required = true, value_parser = id::parse)]
     ids: Vec<CertificateId>,
 
     /// Print the certificates themselves in PEM, in place of their records

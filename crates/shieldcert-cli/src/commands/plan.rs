@@ -219,13 +219,10 @@ impl Plan {
     /// Says what is going to be done, such as `revoke 500 certificates`.
     pub(crate) fn describe(&self, verb: &str) -> String {
         let count = self.ids.len();
-        let noun = if count == 1 {
-            "certificate"
-        } else {
-            "certificates"
-        };
         let mut text = format!(
-            "{verb} {count} {noun}: {count} requests, {}",
+            "{verb} {}: {}, {}",
+            counted(count, "certificate"),
+            counted(count, "request"),
             duration_of(count as u64)
         );
         if self.done > 0 {
@@ -243,8 +240,9 @@ impl Plan {
         context.messages().note(&self.describe(verb));
         if !self.can_ask {
             return Err(Failure::usage(format!(
-                "{count} certificates to {verb}: that must be confirmed, and there is no terminal to ask at; give --yes, or \
-                 see them with --dry-run"
+                "{} to {verb}: that must be confirmed, and there is no terminal to ask at; give --yes, or \
+                 see them with --dry-run",
+                counted(count, "certificate")
             )));
         }
         let mut err = io::stderr();
@@ -261,6 +259,11 @@ impl Plan {
             ))),
         }
     }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }
 
 /// How long so many requests take under the service's rate limit, at best.

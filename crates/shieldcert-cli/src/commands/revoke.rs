@@ -10,7 +10,7 @@ use crate::failure::Result;
 
 /// Revoke certificates
 ///
-/// By id, by file, or by selectors. More than one must be confirmed: by typing their number at a terminal, or with
+/// By id, by file, or by selectors. All but a single id must be confirmed: by typing their number at a terminal, or with
 /// --yes. Selectors read the whole list before anything is revoked, and leave out what is revoked already.
 ///
 /// Revoking is safe to repeat, and `shieldcert reactivate` undoes it. The edge refuses a revoked certificate only where

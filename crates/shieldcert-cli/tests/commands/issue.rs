@@ -430,3 +430,66 @@ fn a_fleet_is_issued_exactly_once_under_chaos() {
     names.dedup();
     assert_eq!((names.len(), rows.as_array().map(Vec::len)), (4, Some(4)));
 }
+
+/// Each process either issues, finds it issued, or says that another one is about it.
+#[test]
+fn processes_at_once_issue_once() {
+    let service = Service::start();
+    for round in 0..6 {
+        let name = format!("sensor-{round:03}");
+        let children: Vec<_> = (0..6)
+            .map(|_| {
+                let mut command = service.command(&["issue", &name]);
+                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+                command.spawn().expect("it starts")
+            })
+            .collect();
+        for child in children {
+            let ran = Ran::new(child.wait_with_output().expect("it ends"));
+            let is_done = ran.code == Some(0);
+            let waits = ran.err.contains("another process is issuing");
+            assert!(is_done || waits, "{ran:?}");
+        }
+        let listed = service.json(&["list", "--name", &name]);
+        assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+        let identity = Identity::from_pem(read(&service, &format!("{name}.pem")));
+        let identity = identity.expect("an identity");
+        let fingerprint = identity.certificate().fingerprint_sha256();
+        assert_eq!(listed[0]["fingerprint_sha256"], fingerprint);
+        assert!(
+            !service
+                .folder
+                .path()
+                .join(format!("{name}.pem.issuing"))
+                .exists()
+        );
+    }
+}
+
+#[test]
+fn what_can_not_be_meant_is_refused() {
+    let service = Service::start();
+    assert_eq!(service.run(&["issue", "revoked"]).code, Some(0));
+    let revoked = ["revoke", "revoked.pem", "--yes", "--wait"];
+    assert_eq!(service.run(&revoked).code, Some(0));
+    let mut closed = service.command(&["issue", "sensor-001", "-o", "-"]);
+    closed.stdout(Stdio::null());
+    let refusals = [
+        run(&mut closed),
+        service.run(&[
+            "issue",
+            "sensor-001",
+            "--subject",
+            "O=A",
+            "--subject",
+            "O=B",
+        ]),
+        service.run(&["issue", "revoked"]),
+        service.run(&["revoke", "nofile.pem", "--yes"]),
+        service.run(&["get", "5bbf27e9"]),
+    ]
+    .map(|ran| ran.text());
+    insta::assert_snapshot!(refusals.join("\n\n"));
+    assert_eq!(total(&service), 1);
+    assert_eq!(names(service.folder.path()), ["revoked.pem"]);
+}

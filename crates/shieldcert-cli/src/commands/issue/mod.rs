@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use shieldcert::{
     ClientCertificate, Csr, Error, Identity, Issue as IssueCall, Issued, KeyAlgorithm, PrivateKey,
-    Subject, X509Certificate, Zone,
+    Status, Subject, X509Certificate, Zone,
 };
 
 use self::pending::{Pending, Request};
@@ -108,9 +108,19 @@ impl Run for Issue {
         if self.dry_run {
             return self.rehearse(context, &given, &target).await;
         }
+        if target.is_stdout && is_discarded() {
+            return Err(Failure::usage(
+                "-o -: standard output is closed, or /dev/null, and the key would be lost; give a file, or a pipe",
+            ));
+        }
         let zone = context.zone().await?;
         let mut pending = Pending::open(&target.file)?;
         let is_new = pending.request.is_none();
+        if is_new && !target.is_stdout && !self.force && target.file.exists() {
+            // Another process has just made it.
+            pending.remove()?;
+            return self.already_there(context, &given, &target).await;
+        }
         let (csr, key) = match self.prepare(&zone, given, &mut pending) {
             Ok(prepared) => prepared,
             Err(failure) => {
@@ -159,6 +169,20 @@ enum Sent {
     Refused(Failure),
     /// What the caller needs was said.
     Failed(Failure),
+}
+
+/// Whether what is written to standard output is lost. A closed one is /dev/null, too.
+#[cfg(unix)]
+fn is_discarded() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let device = |path| fs::metadata(path).map(|metadata| metadata.rdev()).ok();
+    let out = device("/dev/stdout");
+    out.is_some_and(|device| device != 0) && out == device("/dev/null")
+}
+
+#[cfg(not(unix))]
+fn is_discarded() -> bool {
+    false
 }
 
 fn interrupted() -> Sent {
@@ -282,6 +306,18 @@ impl Issue {
                 ids.join(", ")
             )));
         };
+        if !matches!(
+            certificate.status(),
+            Status::Active | Status::PendingReactivation
+        ) {
+            return Err(is_other(format!(
+                "holds a certificate that is {}",
+                certificate.status()
+            )));
+        }
+        if certificate.is_expired_at(context.now()) == Some(true) {
+            return Err(is_other("holds a certificate that has expired".to_owned()));
+        }
         // A process that was killed right before the end has left it.
         if Pending::folder_for(file).exists() {
             let pending = Pending::open(file)?;
@@ -377,6 +413,16 @@ impl Issue {
     }
 
     fn make_csr(&self, name: &str, key: &PrivateKey) -> Result<Csr> {
+        for (place, attribute) in self.subject.iter().enumerate() {
+            if self.subject[..place]
+                .iter()
+                .any(|other| other.has_key_of(attribute))
+            {
+                return Err(Failure::usage(
+                    "--subject: an attribute is given twice; give each once",
+                ));
+            }
+        }
         let subject = self
             .subject
             .iter()

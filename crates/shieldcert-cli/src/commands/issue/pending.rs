@@ -54,18 +54,27 @@ impl Pending {
     pub(super) fn open(file: &Path) -> Result<Self> {
         let folder = Self::folder_for(file);
         let failed = |error: io::Error| Failure::file(&folder, &error);
-        create_private(&folder).map_err(failed)?;
-        let lock = File::create(folder.join(LOCK)).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Failure::failed(format!(
-                    "{}: another process is issuing this certificate; wait until it is done",
-                    folder.display()
-                )));
+        let lock = loop {
+            create_private(&folder).map_err(failed)?;
+            let path = folder.join(LOCK);
+            let lock = match File::create(&path) {
+                // Another process has just removed the folder.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                created => created.map_err(failed)?,
+            };
+            match lock.try_lock() {
+                // It counts only if it is still the one that others try.
+                Ok(()) if is_at(&lock, &path) => break lock,
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Failure::failed(format!(
+                        "{}: another process is issuing this certificate; wait until it is done",
+                        folder.display()
+                    )));
+                }
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
+        };
         let mut pending = Self {
             folder,
             _lock: lock,
@@ -164,18 +173,48 @@ impl Pending {
 
     /// Removes the folder: the certificate is in its file, or nothing was sent.
     pub(super) fn remove(self) -> Result<()> {
-        // First: without it nothing is resumed, if the process is killed in between.
-        let removed = match fs::remove_file(self.folder.join(REQUEST)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => fs::remove_dir_all(&self.folder),
-        };
-        removed.map_err(|error| {
+        let failed = |error: io::Error| {
+            let folder = self.folder.display();
             Failure::failed(format!(
-                "{}: {error}; remove it, it holds a private key",
-                self.folder.display()
+                "{folder}: {error}; it is not needed any more, and holds a private key"
             ))
-        })
+        };
+        // First: without it nothing is resumed, if the process is killed in between.
+        remove_file(&self.folder.join(REQUEST)).map_err(failed)?;
+        for entry in fs::read_dir(&self.folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if entry.file_name() != LOCK {
+                remove_file(&entry.path()).map_err(failed)?;
+            }
+        }
+        // Last: from then on another process may use the folder.
+        remove_file(&self.folder.join(LOCK)).map_err(failed)?;
+        let _ = fs::remove_dir(&self.folder);
+        Ok(())
     }
+}
+
+fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the open file is the one at this path.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+/// An open file can't be removed here.
+#[cfg(not(unix))]
+fn is_at(_: &File, path: &Path) -> bool {
+    path.exists()
 }
 
 fn create_private(folder: &Path) -> io::Result<()> {
