@@ -8,7 +8,7 @@ use std::time::Duration;
 use shieldcert::{Identity, KeyAlgorithm, PrivateKey, Subject, X509Certificate};
 use shieldcert_emulator::{Fault, Operation, ScriptedFault};
 
-use crate::service::{Ran, Service, check_schema, run};
+use crate::service::{Ran, Service, TOKEN, check_schema, run};
 
 fn read(service: &Service, name: &str) -> String {
     std::fs::read_to_string(service.folder.path().join(name)).expect(name)
@@ -431,39 +431,29 @@ fn a_fleet_is_issued_exactly_once_under_chaos() {
     assert_eq!((names.len(), rows.as_array().map(Vec::len)), (4, Some(4)));
 }
 
-/// Each process either issues, finds it issued, or says that another one is about it.
+/// A process that has seen no file when another one issues: its token comes late.
 #[test]
 fn processes_at_once_issue_once() {
     let service = Service::start();
-    for round in 0..6 {
-        let name = format!("sensor-{round:03}");
-        let children: Vec<_> = (0..6)
-            .map(|_| {
-                let mut command = service.command(&["issue", &name]);
-                command.stdout(Stdio::piped()).stderr(Stdio::piped());
-                command.spawn().expect("it starts")
-            })
-            .collect();
-        for child in children {
-            let ran = Ran::new(child.wait_with_output().expect("it ends"));
-            let is_done = ran.code == Some(0);
-            let waits = ran.err.contains("another process is issuing");
-            assert!(is_done || waits, "{ran:?}");
-        }
-        let listed = service.json(&["list", "--name", &name]);
-        assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
-        let identity = Identity::from_pem(read(&service, &format!("{name}.pem")));
-        let identity = identity.expect("an identity");
-        let fingerprint = identity.certificate().fingerprint_sha256();
-        assert_eq!(listed[0]["fingerprint_sha256"], fingerprint);
-        assert!(
-            !service
-                .folder
-                .path()
-                .join(format!("{name}.pem.issuing"))
-                .exists()
-        );
+    let at = |name: &str| service.folder.path().join(name);
+    let waits = format!("touch started; until test -e go; do sleep 0.01; done; echo {TOKEN}");
+    std::fs::write(at("token"), waits).expect("writes");
+    let mut late = service.command(&["--token-command", "sh token", "issue", "sensor-001"]);
+    late.env_remove("CLOUDFLARE_API_TOKEN")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let late = late.spawn().expect("it starts");
+    while !at("started").exists() {
+        std::thread::yield_now();
     }
+    let first = service.run(&["issue", "sensor-001"]);
+    std::fs::write(at("go"), "").expect("writes");
+    let late = Ran::new(late.wait_with_output().expect("it ends"));
+    assert_eq!((first.code, late.code), (Some(0), Some(0)), "{late:?}");
+    assert_eq!(first.out, late.out);
+    assert!(late.err.contains("is already there"), "{late:?}");
+    assert_eq!(total(&service), 1);
+    assert!(!at("sensor-001.pem.issuing").exists());
 }
 
 #[test]

@@ -226,3 +226,23 @@ fn create_private(folder: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_counts_only_while_it_is_the_one_that_others_try() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("sensor-001.pem");
+        let first = Pending::open(&file).expect("opens");
+        assert!(Pending::open(&file).is_err(), "it is locked");
+        let lock = first.folder().join(LOCK);
+        let waiting = File::open(&lock).expect("opens");
+        assert!(is_at(&waiting, &lock));
+        first.remove().expect("removes");
+        let _second = Pending::open(&file).expect("opens");
+        waiting.try_lock().expect("nobody holds it");
+        assert!(!is_at(&waiting, &lock));
+    }
+}
