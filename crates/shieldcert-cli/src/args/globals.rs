@@ -50,7 +50,7 @@ pub(crate) struct Globals {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
-    /// Use colors [default: auto, which heeds NO_COLOR and CLICOLOR_FORCE]
+    /// Use colors [default: auto, which obeys NO_COLOR and CLICOLOR_FORCE]
     #[arg(long, value_name = "WHEN", value_enum)]
     pub(crate) color: Option<Color>,
 

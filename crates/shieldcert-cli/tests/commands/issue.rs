@@ -475,6 +475,8 @@ fn what_can_not_be_meant_is_refused() {
             "O=B",
         ]),
         service.run(&["issue", "revoked"]),
+        service.run(&["issue", "sensor-001", "--days", "1y"]),
+        service.run(&["issue", "sensor-001", "--days", "-1"]),
         service.run(&["revoke", "nofile.pem", "--yes"]),
         service.run(&["get", "5bbf27e9"]),
     ]

@@ -42,7 +42,7 @@ pub(crate) struct Issue {
     name: Option<String>,
 
     /// How many days it is valid, from 1 to 36500
-    #[arg(long, default_value_t = IssueCall::DEFAULT_VALIDITY_DAYS, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    #[arg(long, default_value_t = IssueCall::DEFAULT_VALIDITY_DAYS, value_parser = parse_days, allow_hyphen_values = true)]
     days: u32,
 
     /// An attribute of the subject beside the common name: O, OU, L, ST or C; may be repeated
@@ -77,6 +77,15 @@ pub(crate) struct Issue {
     /// Check what can be checked, and issue nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+/// The service may allow fewer.
+const MAX_DAYS: u32 = 36_500;
+
+fn parse_days(text: &str) -> std::result::Result<u32, String> {
+    let days = text.strip_suffix('d').unwrap_or(text).parse().ok();
+    days.filter(|days| (1..=MAX_DAYS).contains(days))
+        .ok_or_else(|| format!("write a whole number of days, from 1 to {MAX_DAYS}"))
 }
 
 /// How long the outcome of an earlier run may take to find out. A request leaves within five minutes, and the service acts
