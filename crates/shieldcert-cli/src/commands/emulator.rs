@@ -257,10 +257,12 @@ impl Emulator {
         let exits_with_parent = self.exit_with_parent;
         #[cfg(not(unix))]
         let exits_with_parent = false;
+        // The parent is the one of now, and not of when this is first waited for.
+        let parent_exit = parent_exit();
         Ok(async move {
             tokio::select! {
                 signal = signal => signal,
-                () = parent_exit(), if exits_with_parent => "the process that started this one has ended",
+                () = parent_exit, if exits_with_parent => "the process that started this one has ended",
             }
         })
     }
@@ -344,15 +346,17 @@ fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
 
 /// Waits until the process has another parent than now, since its own has ended.
 #[cfg(unix)]
-async fn parent_exit() {
+fn parent_exit() -> impl Future<Output = ()> {
     const POLL_INTERVAL: Duration = Duration::from_millis(200);
     let parent = std::os::unix::process::parent_id();
-    while std::os::unix::process::parent_id() == parent {
-        tokio::time::sleep(POLL_INTERVAL).await;
+    async move {
+        while std::os::unix::process::parent_id() == parent {
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
     }
 }
 
 #[cfg(not(unix))]
-async fn parent_exit() {
-    std::future::pending().await
+fn parent_exit() -> impl Future<Output = ()> {
+    std::future::pending()
 }
