@@ -592,6 +592,26 @@ async fn a_damaged_page_in_a_sequence_is_not_the_end() {
     }
 }
 
+/// A full page whose total is its own count, and failures of the one behind it that may be by chance.
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_repeats_is_not_the_end() {
+    for fault in ["quota", "respond=404", "not-found"] {
+        let builder = Emulator::builder().token(TOKEN).sign_inline(true);
+        let emulator = builder.build().expect("builds");
+        let zone = zone_through(emulator.transport());
+        let (_, csr) = key_and_csr("sensor-001");
+        for _ in 0..11 {
+            issue(&zone, &csr).await;
+        }
+        let script = format!("list@1: quirk=total=page\nlist@2..3: {fault}");
+        emulator.script(script.parse::<Script>().expect("a script"));
+        match zone.list().page_size(5).await {
+            Ok(list) => assert_eq!(list.len(), 11, "{fault}"),
+            Err(error) => assert!(fault != "not-found", "{fault}: {error}"),
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_beyond_the_end_does_not_matter() {
     for count in COUNTS {
