@@ -1,0 +1,93 @@
+//! What a fleet should hold: one row a device.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use shieldcert::{KeyAlgorithm, Subject};
+
+use crate::name::DeviceName;
+
+/// A device, as the manifest says it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Device {
+    /// Its name.
+    pub name: DeviceName,
+    /// Whether it is to have a certificate.
+    pub state: DeviceState,
+    /// The subject of its certificate.
+    pub subject: DeviceSubject,
+    /// Who makes its key.
+    pub key: DeviceKey,
+    /// How many days a certificate is valid.
+    pub validity_days: u32,
+    /// The name of its zone in `fleet.toml`. `None` leaves the choice to the fleet.
+    pub zone: Option<String>,
+    /// Words by which commands select it.
+    pub labels: Vec<String>,
+}
+
+/// Whether a device is to have a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum DeviceState {
+    /// It is to have one.
+    #[default]
+    Present,
+    /// All its certificates are to be revoked.
+    Absent,
+}
+
+/// Who makes the key of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeviceKey {
+    /// The fleet does, with this algorithm.
+    Generated(KeyAlgorithm),
+    /// The device does. The file has its CSR; a relative path starts at the fleet's folder.
+    Csr(PathBuf),
+}
+
+/// The subject of a device's certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DeviceSubject {
+    /// The common name. The device's name, unless the row gives another.
+    pub common_name: String,
+    /// The organization.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub organization: Option<String>,
+    /// The organizational unit.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub organizational_unit: Option<String>,
+    /// The locality.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub locality: Option<String>,
+    /// The state or province.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub province: Option<String>,
+    /// The country, two capital letters.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub country: Option<String>,
+}
+
+impl DeviceSubject {
+    /// Returns the subject of a CSR.
+    pub fn to_subject(&self) -> Subject {
+        let mut subject = Subject::common_name(&self.common_name);
+        let attributes: [(&Option<String>, fn(Subject, String) -> Subject); 5] = [
+            (&self.organization, Subject::organization),
+            (&self.organizational_unit, Subject::organizational_unit),
+            (&self.locality, Subject::locality),
+            (&self.province, Subject::state),
+            (&self.country, Subject::country),
+        ];
+        for (value, set) in attributes {
+            if let Some(value) = value {
+                subject = set(subject, value.clone());
+            }
+        }
+        subject
+    }
+}
