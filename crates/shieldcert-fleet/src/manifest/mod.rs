@@ -5,10 +5,14 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use shieldcert::{KeyAlgorithm, Subject};
 
+use crate::config::Config;
+use crate::error::Result;
+use crate::folder::Folder;
+use crate::journal::Journal;
 use crate::name::DeviceName;
 
 /// A device, as the manifest says it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Device {
     /// Its name.
@@ -25,6 +29,9 @@ pub struct Device {
     pub zone: Option<String>,
     /// Words by which commands select it.
     pub labels: Vec<String>,
+    /// A file that is replaced by key and certificate, in one PEM, when a generation is deployed. A relative path starts at
+    /// the fleet's folder.
+    pub output: Option<PathBuf>,
 }
 
 /// Whether a device is to have a certificate.
@@ -40,11 +47,12 @@ pub enum DeviceState {
 }
 
 /// Who makes the key of a device.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum DeviceKey {
     /// The fleet does, with this algorithm.
-    Generated(KeyAlgorithm),
+    Generated(#[serde(with = "algorithm")] KeyAlgorithm),
     /// The device does. The file has its CSR; a relative path starts at the fleet's folder.
     Csr(PathBuf),
 }
@@ -89,5 +97,28 @@ impl DeviceSubject {
             }
         }
         subject
+    }
+}
+
+/// Reads the manifest into a table beside the journal.
+///
+/// # Errors
+/// Returns an error if any row has a problem. Nothing is changed then.
+pub(crate) fn load(journal: &Journal, folder: &Folder, config: &Config) -> Result<()> {
+    let _ = (journal, folder, config);
+    todo!()
+}
+
+/// Algorithms by their names.
+mod algorithm {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use shieldcert::KeyAlgorithm;
+
+    pub(super) fn serialize<S: Serializer>(algorithm: &KeyAlgorithm, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(algorithm.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<KeyAlgorithm, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }

@@ -202,6 +202,45 @@ impl Issue {
         self
     }
 
+    /// Looks for what a request that may have been sent has led to, and sends nothing. It needs the request's intent
+    /// ([`resume`](Self::resume)).
+    ///
+    /// It returns the certificates of the request, oldest first, without those that are [known](Self::known). None means
+    /// that none was issued, by the same proof that lets a resumed request be sent again. So it is for a request that is
+    /// no longer wanted, and for a second look after an unclear one whose certificate was found: what it returns then is
+    /// surplus.
+    ///
+    /// # Errors
+    /// Returns [`Error::OutcomeUnknown`] if nothing shows what was issued, and an error if there is no intent.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing at the service.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use shieldcert::{CertificateId, Csr, IssueIntent, Zone};
+    ///
+    /// # async fn example(zone: Zone, csr: Csr, intent: IssueIntent, in_use: CertificateId) -> shieldcert::Result<()> {
+    /// for late in zone.issue(&csr).resume(intent).known([in_use]).find().await? {
+    ///     zone.revoke(late.id()).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn find(mut self) -> Result<Vec<ClientCertificate>> {
+        let Some(intent) = self.intent.take() else {
+            let problem = "there is none; give that of the request with `resume`";
+            return Err(InvalidInput::new("intent", problem).into());
+        };
+        let span = span(&self.context, &self.csr, intent.validity_days);
+        let found = async {
+            let run = Run::start(self).await?;
+            run.find(intent).await
+        };
+        Box::pin(trace(span, found)).await
+    }
+
     /// Waits until the request may be sent under the rate limit, and returns what to store before it is sent.
     ///
     /// Nothing is sent. After a crash, give the stored intent to [`resume`](Self::resume). Without a
@@ -420,8 +459,8 @@ impl Run {
         }
     }
 
-    /// Looks for the certificate of another process, and sends the request if it is absent.
-    async fn resume(mut self, intent: IssueIntent) -> Result<Issued> {
+    /// Takes over the request of another process.
+    fn take_over(&mut self, intent: &IssueIntent) -> Result<()> {
         if intent.csr_sha256 != self.csr.sha256() {
             let problem = format!(
                 "it is for the CSR with SHA-256 {}, and this one has {}; give the CSR that was stored with it",
@@ -430,8 +469,7 @@ impl Run {
             );
             return Err(InvalidInput::new("intent", problem).into());
         }
-        let began = Instant::now();
-        self.set_limit(deadline_after(began, MAX_RECOVERY));
+        self.set_limit(deadline_after(Instant::now(), MAX_RECOVERY));
         self.options.known.extend(intent.known.iter().cloned());
         self.options.key_is_new |= intent.key_is_new;
         self.resumed = Some(intent.clone());
@@ -439,13 +477,46 @@ impl Run {
         let keys = intent.unreadable.iter();
         let keys = keys.filter_map(|key| u128::from_str_radix(key, 16).ok());
         self.unreadable = Arc::new(keys.collect());
+        Ok(())
+    }
+
+    /// Looks for the certificate of another process, and sends the request if it is absent.
+    async fn resume(mut self, intent: IssueIntent) -> Result<Issued> {
+        self.take_over(&intent)?;
+        let began = Instant::now();
         // This also tells the service's time.
         if let Conclusion::Found(found) = self.look(Depth::Early).await {
             return self.return_found(found).await;
         }
+        let settled = self.settled_after(&intent, began);
+        match self.look_when_settled(settled).await {
+            Conclusion::Found(found) => self.return_found(found).await,
+            Conclusion::Absent => self.finish(None).await,
+            Conclusion::Unknown(records, unread) => Err(self.sent_elsewhere(records, unread)),
+        }
+    }
+
+    /// Looks for what another process was issued, and sends nothing.
+    async fn find(mut self, intent: IssueIntent) -> Result<Vec<ClientCertificate>> {
+        self.take_over(&intent)?;
+        let began = Instant::now();
+        if self.context.shared.stack.clock.earliest_at(began).is_none() {
+            // This tells the service's time.
+            self.look(Depth::Early).await;
+        }
+        let settled = self.settled_after(&intent, began);
+        match self.look_when_settled(settled).await {
+            Conclusion::Found(found) => Ok(found),
+            Conclusion::Absent => Ok(Vec::new()),
+            Conclusion::Unknown(records, unread) => Err(self.sent_elsewhere(records, unread)),
+        }
+    }
+
+    /// When the service has acted on the request of another process, if it ever will.
+    fn settled_after(&self, intent: &IssueIntent, began: Instant) -> Option<Instant> {
         let window = self.options.settle_window;
         let clock = &self.context.shared.stack.clock;
-        let settled = match (intent.sent_before, clock.earliest_at(Instant::now())) {
+        match (intent.sent_before, clock.earliest_at(Instant::now())) {
             (Some(sent_before), Some(now)) => {
                 let left = sent_before.duration_since(now);
                 let left = Duration::try_from(left).unwrap_or_default();
@@ -454,18 +525,13 @@ impl Run {
             }
             _ => deadline_after(began, self.context.retry().attempt_timeout)
                 .and_then(|sent| deadline_after(sent, window)),
-        };
-        match self.look_when_settled(settled).await {
-            Conclusion::Found(found) => self.return_found(found).await,
-            Conclusion::Absent => self.finish(None).await,
-            Conclusion::Unknown(records, unread) => {
-                let cause = InvalidInput::new(
-                    "intent",
-                    "its request may have been sent by another process",
-                );
-                Err(self.outcome_unknown(cause.into(), records, unread))
-            }
         }
+    }
+
+    fn sent_elsewhere(&self, records: Vec<UnclearRecord>, unread: Option<Unread>) -> Error {
+        let cause =
+            InvalidInput::new("intent", "its request may have been sent by another process");
+        self.outcome_unknown(cause.into(), records, unread)
     }
 
     fn set_limit(&mut self, default: Option<Instant>) {

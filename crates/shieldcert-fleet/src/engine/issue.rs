@@ -1,0 +1,348 @@
+//! From the decision to make a certificate to its files.
+
+use std::sync::atomic::Ordering;
+
+use jiff::SignedDuration;
+use shieldcert::{CertificateId, ClientCertificate, IssueIntent, Issued, Status, X509Certificate};
+
+use super::{Engine, Progress, Purpose, Tally, Work};
+use crate::error::{Error, Result};
+use crate::journal::{Act, Change, Hold, Reason, Snapshot, Spec, State};
+use crate::keystore::Keyed;
+use crate::outputs;
+use crate::policy::{CSR, choose_zone, zone_id};
+use crate::step::{Outcome, Request};
+
+impl Engine {
+    /// Begins a generation.
+    pub(super) fn begin(&self, id: i64, snapshot: &Snapshot, reason: Reason) -> Result<Progress> {
+        let Some(device) = &snapshot.device else {
+            return Ok(Progress::Held);
+        };
+        let zone = choose_zone(device, &self.config).and_then(|name| zone_id(name, &self.config));
+        let Some(zone) = zone else {
+            return Ok(Progress::Held);
+        };
+        // What was given up after it failed counts on.
+        let failures = snapshot
+            .generations
+            .last()
+            .filter(|newest| newest.state == State::Abandoned)
+            .map_or(0, |newest| newest.failures);
+        self.journal
+            .begin_generation(id, reason, zone, &Spec::of(device), failures, self.now().time)?;
+        Ok(Progress::Done)
+    }
+
+    pub(super) fn make_key(&self, at: Work<'_>) -> Result<Progress> {
+        let Some(device) = &at.snapshot.device else {
+            return Ok(Progress::Held);
+        };
+        let made = crate::journal::block(|| self.folder.make_key(device, at.generation.number));
+        let keyed = match made {
+            Ok(keyed) => keyed,
+            // Never overwritten: the next number is taken.
+            Err(Error::Invalid { path, problem }) => {
+                let problem = format!("{}: {problem}", path.display());
+                return self.abandon(at, Some(&problem));
+            }
+            Err(Error::Client(error)) if error.is_invalid_input() => {
+                return self.fail(at, Hold::Failed, Act::Failed, &error.to_string());
+            }
+            Err(error) => return Err(error),
+        };
+        let change = Change::to(State::Keyed)
+            .set("csr_sha256", keyed.csr.sha256())
+            .set("failures", i64::from(at.generation.failures));
+        self.record(at, change, Act::Keyed, None)?;
+        Ok(Progress::Done)
+    }
+
+    async fn request(&self, at: Work<'_>, keyed: &Keyed) -> Result<Request> {
+        let generation = at.generation;
+        let is_own = generation.spec.key == CSR;
+        let known = match is_own {
+            // The same CSR may have led to certificates before.
+            true => self.journal.certificates_of_csr(&keyed.csr.sha256())?,
+            false => Vec::new(),
+        };
+        Ok(Request {
+            zone: self.budgets.zone(&generation.zone).await?,
+            csr: keyed.csr.clone(),
+            validity_days: generation.spec.days,
+            known: known
+                .into_iter()
+                .filter(|id| Some(id) != generation.certificate.as_ref())
+                .collect(),
+            key_is_new: !is_own,
+            settle_window: self.config.limits.settle_window,
+        })
+    }
+
+    /// What a token that can't be had, or a zone that is not configured, holds up.
+    fn unavailable(&self, at: Work<'_>, error: Error) -> Result<Progress> {
+        match error {
+            Error::Token { .. } | Error::Zone { .. } => {
+                self.zones.forbid(&at.generation.zone);
+                self.wait_for(at, Hold::Permission, Some(&error.to_string()))
+            }
+            other => Err(other),
+        }
+    }
+
+    pub(super) async fn send(&self, at: Work<'_>) -> Result<Progress> {
+        let keyed = match self.keyed(at)? {
+            Ok(keyed) => keyed,
+            // It was never sent.
+            Err(problem) => return self.abandon(at, Some(&problem)),
+        };
+        let zone = &at.generation.zone;
+        let _admission = match self.admit(zone, Purpose::Issue).await {
+            Ok(admission) => admission,
+            Err(Hold::Quota) if self.move_to_other_zone(at)? => return Ok(Progress::Done),
+            Err(hold) => return self.wait_for(at, hold, None),
+        };
+        let request = match self.request(at, &keyed).await {
+            Ok(request) => request,
+            Err(error) => return self.unavailable(at, error),
+        };
+        let mut intent = None;
+        let outcome = request
+            .send(|prepared| {
+                intent = Some(prepared.clone());
+                let change = Change::to(State::Sending)
+                    .set("intent", json(prepared))
+                    .set("failures", i64::from(at.generation.failures));
+                self.record(at, change, Act::Sending, None)
+            })
+            .await?;
+        let was_recorded = intent.is_some();
+        self.take(at, outcome, intent, was_recorded).await
+    }
+
+    pub(super) async fn resume(&self, at: Work<'_>) -> Result<Progress> {
+        let (keyed, intent) = match (self.keyed(at)?, &at.generation.intent) {
+            (Ok(keyed), Some(intent)) => (keyed, intent.clone()),
+            (Err(problem), _) => return self.fail(at, Hold::Unclear, Act::Failed, &problem),
+            (_, None) => return self.fail(at, Hold::Unclear, Act::Failed, "its intent is not in the journal"),
+        };
+        let _admission = match self.admit(&at.generation.zone, Purpose::Other).await {
+            Ok(admission) => admission,
+            Err(hold) => return self.wait_for(at, hold, None),
+        };
+        let request = match self.request(at, &keyed).await {
+            Ok(request) => request,
+            Err(error) => return self.unavailable(at, error),
+        };
+        self.record(at, Change::default().set("hold", None::<String>), Act::Resuming, None)?;
+        let outcome = request.resume(intent.clone()).await;
+        self.take(at, outcome, Some(intent), true).await
+    }
+
+    /// Finds out about a request that is not wanted any more.
+    pub(super) async fn settle(&self, at: Work<'_>) -> Result<Progress> {
+        let (keyed, intent) = match (self.keyed(at)?, &at.generation.intent) {
+            (Ok(keyed), Some(intent)) => (keyed, intent.clone()),
+            (Err(problem), _) => return self.fail(at, Hold::Unclear, Act::Failed, &problem),
+            (_, None) => return self.fail(at, Hold::Unclear, Act::Failed, "its intent is not in the journal"),
+        };
+        let _admission = match self.admit(&at.generation.zone, Purpose::Other).await {
+            Ok(admission) => admission,
+            Err(hold) => return self.wait_for(at, hold, None),
+        };
+        let request = match self.request(at, &keyed).await {
+            Ok(request) => request,
+            Err(error) => return self.unavailable(at, error),
+        };
+        match request.find(intent.clone()).await {
+            Ok(found) => {
+                self.zones.responded(&at.generation.zone);
+                let mut found = found.into_iter();
+                match found.next() {
+                    Some(first) => {
+                        let others: Vec<_> = found.map(|other| other.id().clone()).collect();
+                        self.issued(at, &first, &others, Some(intent), Act::Issued)
+                    }
+                    None => {
+                        let change = self.owe_look(Change::to(State::Abandoned), &intent).set("intent", None::<String>);
+                        self.record(at, change, Act::Abandoned, Some("nothing was issued"))?;
+                        Ok(Progress::Done)
+                    }
+                }
+            }
+            Err(error) => self.unclear(at, &error, None).await,
+        }
+    }
+
+    /// Records what came of a request.
+    async fn take(
+        &self,
+        at: Work<'_>,
+        outcome: Outcome,
+        intent: Option<IssueIntent>,
+        was_recorded: bool,
+    ) -> Result<Progress> {
+        let zone = &at.generation.zone;
+        match outcome {
+            Outcome::Issued(issued) => {
+                self.zones.responded(zone);
+                let Issued {
+                    certificate,
+                    recovered,
+                    attempts,
+                    surplus,
+                    ..
+                } = &*issued;
+                let was_open = at.generation.state == State::Sending;
+                let was_unclear = *recovered || *attempts > 1 || was_open;
+                if *recovered {
+                    Tally::add(&self.tally.recovered);
+                }
+                let surplus: Vec<_> = surplus.iter().map(|surplus| surplus.id().clone()).collect();
+                self.issued(at, certificate, &surplus, intent.filter(|_| was_unclear), Act::Issued)
+            }
+            Outcome::Wrong(error, id) => {
+                self.zones.responded(zone);
+                let failures = at.generation.failures.saturating_add(1);
+                let problem = error.to_string();
+                tracing::warn!(device = %at.snapshot.name, generation = at.generation.number, problem, "a wrong certificate");
+                Tally::add(&self.tally.failures);
+                self.journal.give_up_wrong(at.id, at.generation, id.as_ref(), failures, &problem, self.now().time)?;
+                Ok(Progress::Done)
+            }
+            Outcome::NotIssued(error) => {
+                if was_recorded {
+                    let change = Change::to(State::Keyed)
+                        .set("intent", None::<String>)
+                        .set("failures", i64::from(at.generation.failures));
+                    self.record(at, change, Act::NotIssued, Some(&error.to_string()))?;
+                }
+                self.refused(at, &error).await
+            }
+            Outcome::Unclear(error, intent) => self.unclear(at, &error, Some(&intent)).await,
+        }
+    }
+
+    /// Nothing shows what was issued. The request stays open.
+    async fn unclear(&self, at: Work<'_>, error: &shieldcert::Error, intent: Option<&IssueIntent>) -> Result<Progress> {
+        let zone = &at.generation.zone;
+        let problem = error.to_string();
+        if let Some(intent) = intent {
+            let change = Change::default()
+                .set("state", State::Sending.as_str().to_owned())
+                .set("intent", json(intent));
+            self.record(at, change, Act::Unclear, Some(&problem))?;
+        }
+        if error.is_rate_limited() || error.is_not_allowed() {
+            return self.refused(at, error).await;
+        }
+        if error.is_quota_reached() {
+            self.zones.responded(zone);
+            self.zones.is_full_now(zone);
+            return self.wait_for(at, Hold::Quota, Some(&problem));
+        }
+        if error.is_retryable() || error.is_timeout() || error.is_ambiguous() {
+            self.zones.failed(zone);
+        }
+        self.fail(at, Hold::Unclear, Act::Unclear, &problem)
+    }
+
+    /// Records a certificate, beside what else the request may have led to.
+    fn issued(
+        &self,
+        at: Work<'_>,
+        certificate: &ClientCertificate,
+        surplus: &[CertificateId],
+        unclear: Option<IssueIntent>,
+        act: Act,
+    ) -> Result<Progress> {
+        let x509 = certificate.x509().ok();
+        let issuer = certificate
+            .certificate_authority_id()
+            .or(certificate.certificate_authority_name())
+            .map(str::to_owned);
+        let not_before = x509.as_ref().and_then(X509Certificate::not_before).or(certificate.not_before());
+        let not_after = x509.as_ref().and_then(X509Certificate::not_after).or(certificate.not_after());
+        let mut change = Change::to(State::Issued)
+            .set("intent", None::<String>)
+            .set("certificate", certificate.id().to_string())
+            .set("pem", x509.as_ref().map(X509Certificate::to_pem))
+            .set("issuer", issuer)
+            .set("not_before", not_before.map(|time| time.as_second()))
+            .set("not_after", not_after.map(|time| time.as_second()));
+        if let Some(intent) = unclear {
+            change = self.owe_look(change, &intent);
+        }
+        tracing::info!(
+            device = %at.snapshot.name, generation = at.generation.number, certificate = %certificate.id(), "issued"
+        );
+        Tally::add(&self.tally.issued);
+        self.tally.surplus.fetch_add(surplus.len() as u64, Ordering::Relaxed);
+        self.journal
+            .issued(at.id, at.generation, change, certificate.id(), surplus, act, self.now().time)?;
+        Ok(Progress::Done)
+    }
+
+    /// Owes the zone one more look: the service may act on an unclear request until the settle window is over.
+    fn owe_look(&self, change: Change, intent: &IssueIntent) -> Change {
+        let now = self.now().time;
+        let mut intent = intent.clone();
+        // Nothing is sent any more.
+        intent.sent_before = Some(intent.sent_before.map_or(now, |before| before.min(now)));
+        let window = SignedDuration::try_from(self.config.limits.settle_window).unwrap_or(SignedDuration::MAX);
+        let at = now.checked_add(window).unwrap_or(now);
+        change
+            .set("look_at", at.as_second() + 1)
+            .set("look_intent", json(&intent))
+    }
+
+    /// Moves a generation that has no certificate, and whose row names no zone, to one that has a place.
+    fn move_to_other_zone(&self, at: Work<'_>) -> Result<bool> {
+        let Some(device) = &at.snapshot.device else {
+            return Ok(false);
+        };
+        if device.zone.is_some() || self.config.devices.zone.is_some() {
+            return Ok(false);
+        }
+        let mut zones = self.config.zones.values().map(|zone| &zone.id);
+        let Some(other) = zones.find(|id| **id != at.generation.zone && !self.zones.is_full(id)) else {
+            return Ok(false);
+        };
+        let change = Change::to(State::Keyed).set("zone", other.to_string());
+        let detail = format!("moved to zone {other}, since the quota of {} is reached", at.generation.zone);
+        self.record(at, change, Act::Planned, Some(&detail))?;
+        Ok(true)
+    }
+
+    pub(super) fn write(&self, at: Work<'_>) -> Result<Progress> {
+        let keyed = match self.keyed(at)? {
+            Ok(keyed) => keyed,
+            Err(problem) => return self.fail(at, Hold::Failed, Act::Failed, &problem),
+        };
+        let Some(pem) = &at.generation.pem else {
+            return self.fail(at, Hold::Failed, Act::Failed, "the service has shown no certificate to write");
+        };
+        let path = self.folder.generation(&at.snapshot.name, at.generation.number);
+        let written = crate::journal::block(|| {
+            let certificate = X509Certificate::from_pem(pem)?;
+            outputs::write(&self.folder, &path, keyed, &certificate, &self.config.outputs)
+        });
+        match written {
+            Ok(()) => {
+                let change = Change::to(State::Written).set("pem", None::<String>);
+                self.record(at, change, Act::Written, None)?;
+                Ok(Progress::Done)
+            }
+            Err(error) => self.fail(at, Hold::Failed, Act::Failed, &error.to_string()),
+        }
+    }
+}
+
+fn json(intent: &IssueIntent) -> String {
+    serde_json::to_string(intent).expect("an intent has no map with other keys than text")
+}
+
+/// Whether a certificate may be used, or will be without another request.
+pub(super) fn may_be_active(status: &Status) -> bool {
+    !matches!(status, Status::Revoked | Status::PendingRevocation)
+}

@@ -1,0 +1,344 @@
+//! Does what the policy decides, device by device, and records it.
+
+mod deploy;
+mod gate;
+mod issue;
+mod queue;
+mod reconcile;
+mod revoke;
+mod zones;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use shieldcert::{Error as ClientError, ZoneId};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use self::gate::Gate;
+use self::queue::Queue;
+use self::zones::{Admission, Purpose, Zones};
+use crate::backoff::backoff;
+use crate::budgets::Budgets;
+use crate::config::Config;
+use crate::error::Result;
+use crate::folder::Folder;
+use crate::journal::{Act, Change, Generation, Hold, Journal, Snapshot, State};
+use crate::keystore::Stored;
+use crate::manifest::{Device, DeviceKey};
+use crate::policy::{Decision, Delivered, Now, RevokeReason, Step, decide};
+
+pub(crate) use self::queue::Task;
+
+/// What the parts of an engine share.
+pub(crate) struct Engine {
+    pub(crate) folder: Folder,
+    pub(crate) config: Arc<Config>,
+    pub(crate) journal: Journal,
+    pub(crate) budgets: Budgets,
+    /// Whether certificates may be revoked. Not by a restored journal that nobody has confirmed.
+    pub(crate) may_revoke: bool,
+    pub(crate) tally: Tally,
+    zones: Zones,
+    gate: Gate,
+    stop: watch::Receiver<bool>,
+}
+
+/// What a run has done.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) devices_done: AtomicU64,
+    pub(crate) issued: AtomicU64,
+    pub(crate) recovered: AtomicU64,
+    pub(crate) deployed: AtomicU64,
+    pub(crate) revoked: AtomicU64,
+    pub(crate) surplus: AtomicU64,
+    pub(crate) failures: AtomicU64,
+}
+
+impl Tally {
+    /// Changes with everything that was done.
+    pub(crate) fn changes(&self) -> u64 {
+        let counters = [&self.issued, &self.deployed, &self.revoked, &self.surplus];
+        counters.iter().map(|counter| counter.load(Ordering::Relaxed)).sum()
+    }
+
+    fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What came of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// The device can go on.
+    Done,
+    /// The device waits.
+    Held,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        folder: Folder,
+        config: Arc<Config>,
+        journal: Journal,
+        budgets: Budgets,
+        may_revoke: bool,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let gate = Gate::new(config.deploy.max_failures);
+        Self {
+            folder,
+            config,
+            journal,
+            budgets,
+            may_revoke,
+            tally: Tally::default(),
+            zones: Zones::default(),
+            gate,
+            stop,
+        }
+    }
+
+    /// The service's time. This machine's where the service does not say it.
+    pub(crate) fn now(&self) -> Now {
+        let service = self.budgets.service_time();
+        Now {
+            time: service.unwrap_or_else(Timestamp::now),
+            is_service_time: service.is_some(),
+        }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Waits, or until the run is to stop.
+    pub(crate) async fn pause(&self, duration: Duration) {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            () = sleep(duration) => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+    }
+
+    /// Works on these devices, and then on what reconciliation is owed.
+    pub(crate) async fn run(self: &Arc<Self>, tasks: Vec<Task>) -> Result<()> {
+        let queue = Arc::new(Queue::new(tasks));
+        let workers = self.config.limits.concurrency * self.config.budgets.len();
+        let mut running = JoinSet::<Result<()>>::new();
+        for _ in 0..workers {
+            let (engine, queue) = (self.clone(), queue.clone());
+            running.spawn(async move {
+                while !engine.is_stopped() {
+                    let Some(task) = queue.next() else { break };
+                    engine.drive(task.device).await?;
+                    Tally::add(&engine.tally.devices_done);
+                }
+                Ok(())
+            });
+        }
+        let mut outcome = Ok(());
+        while let Some(ended) = running.join_next().await {
+            let ended = ended.unwrap_or_else(|error| match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Ok(()),
+            });
+            // The others end what is in flight; each fails the same way if the journal can't be written.
+            outcome = outcome.and(ended);
+        }
+        outcome?;
+        if let Some(time) = self.budgets.service_time() {
+            self.journal.set_service_time(time)?;
+        }
+        Ok(())
+    }
+
+    /// Does what can be done for a device now.
+    async fn drive(&self, device: i64) -> Result<()> {
+        while !self.is_stopped() {
+            let Some(snapshot) = self.journal.device(device)? else {
+                return Ok(());
+            };
+            let delivered = self.delivered(snapshot.device.as_ref());
+            let step = match decide(&snapshot, &delivered, &self.config, self.now()) {
+                Decision::Now(step) => step,
+                _ => return Ok(()),
+            };
+            match self.perform(device, &snapshot, step).await? {
+                Progress::Done => {}
+                Progress::Held => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// What the CSR file of a device holds.
+    pub(crate) fn delivered(&self, device: Option<&Device>) -> Delivered {
+        delivered(&self.folder, device)
+    }
+
+    async fn perform(&self, id: i64, snapshot: &Snapshot, step: Step) -> Result<Progress> {
+        let find = |number: u32| snapshot.generations.iter().find(|generation| generation.number == number);
+        let number = match step {
+            Step::Begin(reason) => return self.begin(id, snapshot, reason),
+            Step::MakeKey(number)
+            | Step::Send(number)
+            | Step::Resume(number)
+            | Step::Settle(number)
+            | Step::Write(number)
+            | Step::Deploy(number)
+            | Step::Verify(number)
+            | Step::Revoke(number, _)
+            | Step::Abandon(number) => number,
+        };
+        let Some(generation) = find(number) else {
+            return Ok(Progress::Held);
+        };
+        let at = Work {
+            id,
+            snapshot,
+            generation,
+        };
+        tracing::debug!(device = %snapshot.name, generation = number, ?step, "next step");
+        match step {
+            Step::Begin(_) => Ok(Progress::Held),
+            Step::MakeKey(_) => self.make_key(at),
+            Step::Send(_) => self.send(at).await,
+            Step::Resume(_) => self.resume(at).await,
+            Step::Settle(_) => self.settle(at).await,
+            Step::Write(_) => self.write(at),
+            Step::Deploy(_) => self.deploy(at).await,
+            Step::Verify(_) => self.verify(at).await,
+            Step::Revoke(_, reason) => self.revoke(at, reason).await,
+            Step::Abandon(_) => self.abandon(at, None),
+        }
+    }
+
+    /// Records a change of a generation.
+    fn record(&self, at: Work<'_>, change: Change, act: Act, detail: Option<&str>) -> Result<()> {
+        let Work { id, generation, .. } = at;
+        self.journal.change(id, generation, change, self.now().time, act, detail)
+    }
+
+    /// Records that a step failed, and when it is tried again.
+    fn fail(&self, at: Work<'_>, hold: Hold, act: Act, problem: &str) -> Result<Progress> {
+        let Work { snapshot, generation, .. } = at;
+        let failures = generation.failures.saturating_add(1);
+        tracing::warn!(device = %snapshot.name, generation = generation.number, problem, "a step failed");
+        Tally::add(&self.tally.failures);
+        let retry_at = self.now().time.checked_add(backoff(failures)).ok();
+        let change = Change::hold(hold, Some(problem.to_owned()), retry_at).set("failures", i64::from(failures));
+        self.record(at, change, act, Some(problem))?;
+        Ok(Progress::Held)
+    }
+
+    /// Records what a generation waits for. It is tried again in the next run.
+    fn wait_for(&self, at: Work<'_>, hold: Hold, problem: Option<&str>) -> Result<Progress> {
+        let is_known = at.generation.hold == Some(hold) && at.generation.problem.as_deref() == problem;
+        if !is_known {
+            let change = Change::hold(hold, problem.map(str::to_owned), None);
+            self.record(at, change, Act::Failed, problem.or(Some(hold.as_str())))?;
+        }
+        Ok(Progress::Held)
+    }
+
+    /// Waits until a zone may be used.
+    async fn admit(&self, zone: &ZoneId, purpose: Purpose) -> Result<Admission, Hold> {
+        self.zones.admit(zone, purpose).await
+    }
+
+    /// Does what an error of the service asks for. Nothing is unclear.
+    async fn refused(&self, at: Work<'_>, error: &ClientError) -> Result<Progress> {
+        let zone = &at.generation.zone;
+        if error.is_rate_limited() {
+            const LEAST: Duration = Duration::from_secs(1);
+            self.pause(error.retry_after().unwrap_or(LEAST).max(LEAST)).await;
+            return Ok(Progress::Done);
+        }
+        if error.is_quota_reached() {
+            self.zones.responded(zone);
+            self.zones.is_full_now(zone);
+            return self.wait_for(at, Hold::Quota, Some(&error.to_string()));
+        }
+        if error.is_not_allowed() {
+            return match self.budgets.read_token_again(zone).await {
+                Ok(true) => Ok(Progress::Done),
+                Ok(false) => {
+                    self.zones.forbid(zone);
+                    self.wait_for(at, Hold::Permission, Some(&error.to_string()))
+                }
+                Err(other) => {
+                    self.zones.forbid(zone);
+                    self.wait_for(at, Hold::Permission, Some(&other.to_string()))
+                }
+            };
+        }
+        if error.is_retryable() || error.is_ambiguous() || error.is_timeout() {
+            return match self.zones.failed(zone) {
+                true => Ok(Progress::Done),
+                false => self.wait_for(at, Hold::Failed, Some(&error.to_string())),
+            };
+        }
+        self.zones.responded(zone);
+        self.fail(at, Hold::Failed, Act::Failed, &error.to_string())
+    }
+}
+
+/// What the CSR file of a device holds.
+pub(crate) fn delivered(folder: &Folder, device: Option<&Device>) -> Delivered {
+    match device.map(|device| &device.key) {
+        Some(DeviceKey::Csr(path)) => match folder.read_csr(path) {
+            Ok(csr) => Delivered::Csr(csr.sha256()),
+            Err(_) => Delivered::Missing,
+        },
+        _ => Delivered::NotNeeded,
+    }
+}
+
+/// A generation that a step is about.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    /// The device's place in the journal.
+    id: i64,
+    snapshot: &'a Snapshot,
+    generation: &'a Generation,
+}
+
+impl Engine {
+    /// Reads key and CSR of a generation. `None` if they are not what the journal has.
+    fn keyed(&self, at: Work<'_>) -> Result<std::result::Result<crate::keystore::Keyed, String>> {
+        let path = self.folder.generation(&at.snapshot.name, at.generation.number);
+        Ok(match self.folder.stored(&path)? {
+            Stored::Missing => Err(format!("{} is missing", path.display())),
+            Stored::Unusable(problem) => Err(format!("{}: {problem}", path.display())),
+            Stored::Complete(keyed) => match at.generation.csr_sha256.as_deref() == Some(&keyed.csr.sha256()) {
+                true => Ok(keyed),
+                false => Err(format!("{}: the CSR is not the one of the journal", path.display())),
+            },
+        })
+    }
+
+    fn abandon(&self, at: Work<'_>, problem: Option<&str>) -> Result<Progress> {
+        let change = match problem {
+            None => Change::to(State::Abandoned),
+            Some(problem) => {
+                let failures = at.generation.failures.saturating_add(1);
+                let retry_at = self.now().time.checked_add(backoff(failures)).ok();
+                Change::hold(Hold::Failed, Some(problem.to_owned()), retry_at)
+                    .set("state", State::Abandoned.as_str().to_owned())
+                    .set("failures", i64::from(failures))
+            }
+        };
+        self.record(at, change, Act::Abandoned, problem)?;
+        Ok(Progress::Done)
+    }
+
+    fn may_revoke(&self, reason: RevokeReason) -> bool {
+        // Of what has leaked nothing is gained by waiting.
+        self.may_revoke || reason == RevokeReason::Leaked
+    }
+}

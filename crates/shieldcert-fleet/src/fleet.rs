@@ -1,0 +1,252 @@
+//! The handle of a fleet.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use shieldcert::{StatusFilter, ZoneId};
+use tokio::sync::watch;
+
+use crate::apply::{ApplyOptions, Progress, Summary};
+use crate::budgets::{Budgets, Connector};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::folder::Folder;
+use crate::journal::Journal;
+use crate::lock::Lock;
+use crate::plan::{Plan, PlanEntry, survey};
+use crate::policy::Now;
+
+/// A fleet: a folder with its policy, its manifest, its journal, and the keys and certificates of its devices.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    folder: Folder,
+    config: Arc<Config>,
+    connector: Connector,
+}
+
+impl Fleet {
+    /// Opens the fleet of a folder. Its `fleet.toml` is read.
+    ///
+    /// # Errors
+    /// Returns an error if there is no `fleet.toml`, or what it says is not possible.
+    pub fn open(folder: impl AsRef<Path>, connector: Connector) -> Result<Self> {
+        let folder = Folder::new(folder.as_ref());
+        let config = Config::read(&folder.config())?;
+        Ok(Self::new(folder, config, connector))
+    }
+
+    fn new(folder: Folder, config: Config, connector: Connector) -> Self {
+        Self {
+            folder,
+            config: Arc::new(config),
+            connector,
+        }
+    }
+
+    /// Returns the policy.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Returns the folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Opens the journal beside a process that may work on the fleet.
+    ///
+    /// # Errors
+    /// Returns an error if there is none, or it can't be read.
+    pub fn journal(&self) -> Result<Journal> {
+        Journal::open_beside(&self.folder.journal())
+    }
+
+    /// Returns the process that works on the fleet, if one does.
+    pub fn worker(&self) -> Option<u32> {
+        Lock::holder(&self.folder.lock())
+    }
+
+    /// Reads the manifest, and compares it with the journal. `each` gets every device, in the order of the manifest. Nothing
+    /// is changed. One request tells the service's time.
+    ///
+    /// # Errors
+    /// Returns an error if the manifest has problems, or the journal can't be read.
+    pub async fn plan(&self, each: impl FnMut(PlanEntry)) -> Result<Plan> {
+        let budgets = Budgets::new(self.connector.clone(), self.folder.clone(), self.config.clone());
+        let now = ask_time(&budgets, &self.config).await?;
+        let journal = match self.folder.journal().exists() {
+            true => Journal::open_beside(&self.folder.journal())?,
+            false => Journal::open_empty()?,
+        };
+        crate::manifest::load(&journal, &self.folder, &self.config)?;
+        let survey = survey(&journal, &self.folder, &self.config, now, each)?;
+        Ok(survey.plan)
+    }
+
+    /// Makes the fleet what the manifest says, as far as that is possible now. It can be killed and called again at any
+    /// instant.
+    ///
+    /// `progress` is called about five times a second. When `stop` becomes true, the steps in flight are finished, and the
+    /// rest is left for the next run.
+    ///
+    /// # Errors
+    /// Returns an error if the manifest has problems, if the plan needs a confirmation, if another process works on the
+    /// fleet, or if the journal or the files can't be written. What was done until then is recorded.
+    ///
+    /// # Cancel safety
+    /// Dropping the future is like killing the process: the next call goes on.
+    pub async fn apply(
+        &self,
+        options: &ApplyOptions,
+        stop: watch::Receiver<bool>,
+        progress: impl FnMut(&Progress),
+    ) -> Result<Summary> {
+        crate::folder::create_private(self.folder.path())?;
+        let _lock = Lock::take(&self.folder.lock())?;
+        let journal = Journal::open(&self.folder.journal())?;
+        self.apply_with(journal, options, stop, progress).await
+    }
+
+    pub(crate) async fn apply_with(
+        &self,
+        journal: Journal,
+        options: &ApplyOptions,
+        stop: watch::Receiver<bool>,
+        mut progress: impl FnMut(&Progress),
+    ) -> Result<Summary> {
+        let budgets = Budgets::new(self.connector.clone(), self.folder.clone(), self.config.clone());
+        crate::manifest::load(&journal, &self.folder, &self.config)?;
+        let now = ask_time(&budgets, &self.config).await?;
+        if options.confirm_restored {
+            journal.confirm_restored()?;
+        }
+        let may_revoke = !journal.is_restored()?;
+        journal.add_devices()?;
+        let engine = Arc::new(Engine::new(
+            self.folder.clone(),
+            self.config.clone(),
+            journal,
+            budgets,
+            may_revoke,
+            stop,
+        ));
+        let mut plan = self.survey(&engine, now, options)?;
+        let mut devices = 0;
+        let mut before = None;
+        loop {
+            let changes = plan.tasks.len() as u64;
+            devices += changes;
+            let pass = engine.clone();
+            let tasks = std::mem::take(&mut plan.tasks);
+            watch_progress(&engine, devices, &mut progress, async move {
+                pass.run(tasks).await?;
+                pass.reconcile().await
+            })
+            .await?;
+            if engine.is_stopped() {
+                break;
+            }
+            plan = self.survey(&engine, engine.now(), options)?;
+            // What is due by now, and was not begun in the pass before. What fails waits for its time.
+            let is_same = before == Some((plan.tasks.len(), engine.tally.changes()));
+            before = Some((plan.tasks.len(), engine.tally.changes()));
+            if !plan.tasks.is_empty() && !is_same {
+                continue;
+            }
+            match engine.next_look()? {
+                Some(left) if !options.skip_reconciliation => {
+                    let patience = self.config.limits.settle_window * 2 + Duration::from_secs(1);
+                    if left > patience {
+                        break;
+                    }
+                    let waiting = engine.clone();
+                    progress(&Progress {
+                        look_wait: Some(left),
+                        ..engine.progress(devices)
+                    });
+                    watch_progress(&engine, devices, &mut progress, async move {
+                        waiting.pause(left).await;
+                        waiting.reconcile().await
+                    })
+                    .await?;
+                }
+                _ => break,
+            }
+        }
+        let history = SignedDuration::try_from(self.config.limits.history).unwrap_or(SignedDuration::MAX);
+        if let Ok(begin) = engine.now().time.checked_sub(history) {
+            engine.journal.forget_before(begin)?;
+        }
+        let left = plan.plan;
+        Ok(Summary {
+            progress: engine.progress(devices),
+            is_stopped: engine.is_stopped(),
+            waiting: engine.journal.waiting()?,
+            looks_owed: engine.journal.looks_owed()?,
+            surplus: engine.journal.surplus()?.len() as u64,
+            next: left.next,
+        })
+    }
+
+    fn survey(&self, engine: &Engine, now: Now, options: &ApplyOptions) -> Result<crate::plan::Survey> {
+        let survey = survey(&engine.journal, &self.folder, &self.config, now, |_| {})?;
+        let (devices, max) = (survey.plan.left_without, survey.plan.max_revoke);
+        if devices > max.max(options.confirmed_revocations) {
+            return Err(Error::TooManyRevocations { devices, max });
+        }
+        Ok(survey)
+    }
+}
+
+/// Runs `work`, and reports what is done meanwhile.
+async fn watch_progress(
+    engine: &Arc<Engine>,
+    devices: u64,
+    progress: &mut impl FnMut(&Progress),
+    work: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    let mut work = std::pin::pin!(work);
+    let mut ticks = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => {
+                progress(&engine.progress(devices));
+                return done;
+            }
+            _ = ticks.tick() => progress(&engine.progress(devices)),
+        }
+    }
+}
+
+/// Makes one request to each budget, which tells the service's time.
+async fn ask_time(budgets: &Budgets, config: &Config) -> Result<Now> {
+    let mut asked = Vec::<&str>::new();
+    let mut zones: Vec<&ZoneId> = Vec::new();
+    for zone in config.zones.values() {
+        if !asked.contains(&zone.budget.as_str()) {
+            asked.push(&zone.budget);
+            zones.push(&zone.id);
+        }
+    }
+    for id in zones {
+        // What is wrong with a zone or its token is said where it is needed: others go on.
+        if let Ok(zone) = budgets.zone(id).await {
+            let page = zone.list().status(StatusFilter::Active).pages().try_next().await;
+            if let Err(error) = page {
+                tracing::warn!(zone = %id, %error, "the zone can't be listed");
+            }
+        }
+    }
+    let service = budgets.service_time();
+    if service.is_none() {
+        tracing::warn!("the service does not say its time; this machine's decides on renewals, and nothing is revoked by it");
+    }
+    Ok(Now {
+        time: service.unwrap_or_else(Timestamp::now),
+        is_service_time: service.is_some(),
+    })
+}

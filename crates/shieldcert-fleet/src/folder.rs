@@ -1,0 +1,66 @@
+//! The folder of a fleet.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::{AtPath, Result};
+use crate::name::DeviceName;
+
+/// The paths of a fleet.
+#[derive(Clone, Debug)]
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.0.join("fleet.toml")
+    }
+
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.0.join("journal.db")
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.0.join("fleet.lock")
+    }
+
+    /// A path of the configuration or the manifest.
+    pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
+        self.0.join(path)
+    }
+
+    pub(crate) fn device(&self, name: &DeviceName) -> PathBuf {
+        self.0.join("devices").join(name.as_str())
+    }
+
+    pub(crate) fn generation(&self, name: &DeviceName, number: u32) -> PathBuf {
+        self.device(name).join(number.to_string())
+    }
+
+    pub(crate) fn current(&self, name: &DeviceName) -> PathBuf {
+        self.device(name).join("current")
+    }
+}
+
+/// Creates a folder that its owner alone can enter, and those above it.
+pub(crate) fn create_private(folder: &Path) -> Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).at(folder)
+}
+
+/// Flushes a folder, so that what was created or renamed in it is on the disk. Not every system can.
+pub(crate) fn sync(folder: &Path) {
+    if let Ok(folder) = fs::File::open(folder) {
+        let _ = folder.sync_all();
+    }
+}

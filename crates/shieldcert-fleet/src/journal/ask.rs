@@ -1,0 +1,77 @@
+//! What operators ask for, while another process may work on the fleet.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use rusqlite::params;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use serde::{Deserialize, Serialize};
+
+use super::Journal;
+use super::generation::words;
+use super::history::{self, Act};
+use crate::error::Result;
+use crate::name::DeviceName;
+
+words! {
+    /// What an operator asked for.
+    Ask {
+        /// A new certificate; the old one is revoked after the grace period.
+        Rotate = "rotate",
+        /// The key has leaked: its certificate is revoked at once, and a new one is made.
+        RotateNow = "rotate-now",
+        /// The certificates are revoked, and no new one is made until somebody asks for a rotation.
+        Revoke = "revoke",
+        /// The same, before everything else: the key has leaked.
+        RevokeNow = "revoke-now",
+    }
+}
+
+impl Ask {
+    fn is_leak(self) -> bool {
+        matches!(self, Self::RotateNow | Self::RevokeNow)
+    }
+
+    /// Whether the device is to have no certificate.
+    pub(crate) fn revokes(self) -> bool {
+        matches!(self, Self::Revoke | Self::RevokeNow)
+    }
+}
+
+impl Journal {
+    /// Asks for something for these devices, in one transaction. Whoever works on the fleet does it. Returns how many
+    /// devices the journal knows.
+    ///
+    /// # Errors
+    /// Returns an error if the journal can't be written. Nothing was asked for then.
+    pub fn ask<'a>(
+        &self,
+        ask: Ask,
+        devices: impl IntoIterator<Item = &'a DeviceName>,
+        at: Timestamp,
+    ) -> Result<u64> {
+        self.write(|transaction| {
+            let mut count = 0;
+            for name in devices {
+                let id: Option<i64> = transaction
+                    .prepare_cached("UPDATE devices SET ask = ?, asked_at = ? WHERE name = ? RETURNING id")?
+                    .query_map(params![ask, at.as_second(), name.as_str()], |row| row.get(0))?
+                    .next()
+                    .transpose()?;
+                let Some(id) = id else { continue };
+                count += 1;
+                if ask.is_leak() {
+                    transaction
+                        .prepare_cached(
+                            "UPDATE generations SET leaked = 1
+                             WHERE device = ? AND state NOT IN ('revoked', 'abandoned')",
+                        )?
+                        .execute([id])?;
+                }
+                history::add(transaction, at, Some(id), None, Act::Asked, Some(ask.as_str()))?;
+            }
+            Ok(count)
+        })
+    }
+}

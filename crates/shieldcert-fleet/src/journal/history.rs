@@ -1,0 +1,138 @@
+//! Every act, with its time and cause.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+use serde::Serialize;
+
+use super::Journal;
+use super::generation::words;
+use crate::error::Result;
+use crate::name::DeviceName;
+use std::fmt;
+use std::str::FromStr;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use serde::Deserialize;
+
+words! {
+    /// What was done or seen.
+    Act {
+        /// A generation was begun.
+        Planned = "planned",
+        /// Key and CSR were made.
+        Keyed = "keyed",
+        /// A request is about to be sent.
+        Sending = "sending",
+        /// An open request is being found out about.
+        Resuming = "resuming",
+        /// A certificate was issued.
+        Issued = "issued",
+        /// Nothing was issued.
+        NotIssued = "not-issued",
+        /// The outcome of a request is unclear.
+        Unclear = "unclear",
+        /// The files were written.
+        Written = "written",
+        /// The deploy command succeeded.
+        Deployed = "deployed",
+        /// The deploy command failed.
+        DeployFailed = "deploy-failed",
+        /// The certificate is known to work.
+        Verified = "verified",
+        /// The verify command failed.
+        VerifyFailed = "verify-failed",
+        /// A revocation was decided on.
+        Revoking = "revoking",
+        /// A certificate was revoked.
+        Revoked = "revoked",
+        /// A generation without a certificate was given up.
+        Abandoned = "abandoned",
+        /// A certificate that nothing uses was found.
+        SurplusFound = "surplus-found",
+        /// A certificate that nothing uses was revoked.
+        SurplusRevoked = "surplus-revoked",
+        /// The zone was looked at once more, and held nothing else.
+        LookedAgain = "looked-again",
+        /// A step failed.
+        Failed = "failed",
+        /// Files were restored.
+        Repaired = "repaired",
+        /// An operator asked for something.
+        Asked = "asked",
+        /// A certificate from before was taken over.
+        Adopted = "adopted",
+        /// The inventory showed something else than the journal.
+        Differs = "differs",
+    }
+}
+
+/// An entry of the history.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Entry {
+    /// When, by the service's clock.
+    pub at: Timestamp,
+    /// The device.
+    pub device: Option<DeviceName>,
+    /// The number of its generation.
+    pub generation: Option<u32>,
+    /// What was done.
+    pub act: Act,
+    /// Why, or what was seen.
+    pub detail: Option<String>,
+}
+
+/// The longest detail that is kept.
+const MAX_DETAIL: usize = 8 * 1024;
+
+/// Adds an entry.
+pub(crate) fn add(
+    connection: &Connection,
+    at: Timestamp,
+    device: Option<i64>,
+    generation: Option<u32>,
+    act: Act,
+    detail: Option<&str>,
+) -> rusqlite::Result<()> {
+    let detail = detail.map(|detail| match detail.char_indices().nth_back(MAX_DETAIL) {
+        Some((place, _)) => &detail[place..],
+        None => detail,
+    });
+    connection
+        .prepare_cached("INSERT INTO history (at, device, generation, act, detail) VALUES (?, ?, ?, ?, ?)")?
+        .execute(params![at.as_millisecond(), device, generation, act, detail])?;
+    Ok(())
+}
+
+impl Journal {
+    /// Returns the history, oldest first: of one device or of all, and at most so many of the newest entries.
+    ///
+    /// # Errors
+    /// Returns an error if the journal can't be read.
+    pub fn history(&self, device: Option<&DeviceName>, limit: u32) -> Result<Vec<Entry>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT h.at, d.name, h.generation, h.act, h.detail FROM history h LEFT JOIN devices d ON d.id = h.device
+                 WHERE ?1 IS NULL OR h.device = (SELECT id FROM devices WHERE name = ?1)
+                 ORDER BY h.id DESC LIMIT ?2",
+            )?;
+            let rows = statement.query_map(params![device.map(DeviceName::as_str), limit], |row| {
+                let name: Option<String> = row.get(1)?;
+                Ok(Entry {
+                    at: Timestamp::from_millisecond(row.get(0)?).unwrap_or(Timestamp::UNIX_EPOCH),
+                    device: name.and_then(|name| name.parse().ok()),
+                    generation: row.get(2)?,
+                    act: row.get(3)?,
+                    detail: row.get(4)?,
+                })
+            })?;
+            let mut entries = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+            entries.reverse();
+            Ok(entries)
+        })
+    }
+
+    /// Removes the history before a time. The present state is kept.
+    pub(crate) fn forget_before(&self, time: Timestamp) -> Result<usize> {
+        self.write(|transaction| transaction.execute("DELETE FROM history WHERE at < ?", [time.as_millisecond()]))
+    }
+}

@@ -1,0 +1,144 @@
+//! The looks that are owed after unclear requests, and what is recorded with a certificate.
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, params};
+use shieldcert::CertificateId;
+
+use super::generation::{COLUMN_COUNT, COLUMNS, Change, Generation, Owed, State, json, name, parse};
+use super::history::{self, Act};
+use super::{Hold, Journal, surplus};
+use crate::backoff::backoff;
+use crate::error::Result;
+
+impl Journal {
+    /// Returns the looks that are due, at most so many.
+    pub(crate) fn owed_looks(&self, now: Timestamp, limit: usize) -> Result<Vec<Owed>> {
+        self.read(|connection| {
+            let sql = format!(
+                "SELECT {COLUMNS}, d.id, d.name, g.look_intent FROM generations g JOIN devices d ON d.id = g.device
+                 WHERE g.look_at <= ? ORDER BY g.look_at LIMIT ?"
+            );
+            let mut statement = connection.prepare_cached(&sql)?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let rows = statement.query_map(params![now.as_second(), limit], |row| {
+                Ok(Owed {
+                    generation: Generation::read(row, 0)?,
+                    device: row.get(COLUMN_COUNT)?,
+                    name: name(row, COLUMN_COUNT + 1)?,
+                    intent: json(row, COLUMN_COUNT + 2)?,
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Returns when the next look is due.
+    pub(crate) fn next_look(&self) -> Result<Option<Timestamp>> {
+        self.read(|connection| {
+            let seconds: Option<i64> = connection
+                .query_row("SELECT MIN(look_at) FROM generations WHERE look_at IS NOT NULL", [], |row| row.get(0))
+                .optional()?
+                .flatten();
+            Ok(seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()))
+        })
+    }
+
+    /// Records that a look failed, and when it is made again.
+    pub(crate) fn postpone_look(&self, owed: &Owed, at: Timestamp, problem: &str, now: Timestamp) -> Result<()> {
+        let generation = &owed.generation;
+        self.write(|transaction| {
+            Change::default().set("look_at", at.as_second()).write(transaction, generation.id)?;
+            let detail = format!("a look after an unclear request failed: {problem}");
+            history::add(transaction, now, Some(owed.device), Some(generation.number), Act::Failed, Some(&detail))
+        })
+    }
+
+    /// Records surplus certificates of a generation, and that it needs no further look.
+    pub(crate) fn finish_look(
+        &self,
+        device: i64,
+        generation: &Generation,
+        surplus: &[CertificateId],
+        at: Timestamp,
+    ) -> Result<()> {
+        self.write(|transaction| {
+            for id in surplus {
+                surplus::insert(transaction, id, generation, at)?;
+                let detail = Some(id.as_str());
+                history::add(transaction, at, Some(device), Some(generation.number), Act::SurplusFound, detail)?;
+            }
+            if surplus.is_empty() {
+                history::add(transaction, at, Some(device), Some(generation.number), Act::LookedAgain, None)?;
+            }
+            Change::default()
+                .set("look_at", None::<i64>)
+                .set("look_intent", None::<String>)
+                .write(transaction, generation.id)
+        })
+    }
+
+    /// Records a certificate, and what else its request has led to.
+    pub(crate) fn issued(
+        &self,
+        device: i64,
+        generation: &Generation,
+        change: Change,
+        certificate: &CertificateId,
+        surplus: &[CertificateId],
+        act: Act,
+        at: Timestamp,
+    ) -> Result<()> {
+        self.write(|transaction| {
+            change.write(transaction, generation.id)?;
+            for id in surplus {
+                surplus::insert(transaction, id, generation, at)?;
+                let detail = Some(id.as_str());
+                history::add(transaction, at, Some(device), Some(generation.number), Act::SurplusFound, detail)?;
+            }
+            history::add(transaction, at, Some(device), Some(generation.number), act, Some(certificate.as_str()))
+        })
+    }
+
+    /// Records that the service issued something else than what was asked for: it is surplus, and the generation is given
+    /// up.
+    pub(crate) fn give_up_wrong(
+        &self,
+        device: i64,
+        generation: &Generation,
+        certificate: Option<&CertificateId>,
+        failures: u32,
+        problem: &str,
+        at: Timestamp,
+    ) -> Result<()> {
+        let retry_at = at.checked_add(backoff(failures)).ok();
+        self.write(|transaction| {
+            Change::hold(Hold::Failed, Some(problem.to_owned()), retry_at)
+                .set("state", State::Abandoned.as_str().to_owned())
+                .set("intent", None::<String>)
+                .set("failures", i64::from(failures))
+                .write(transaction, generation.id)?;
+            if let Some(id) = certificate {
+                surplus::insert(transaction, id, generation, at)?;
+            }
+            history::add(transaction, at, Some(device), Some(generation.number), Act::Failed, Some(problem))
+        })
+    }
+
+    /// Returns the certificates that the journal has for a CSR, in any generation.
+    pub(crate) fn certificates_of_csr(&self, csr_sha256: &str) -> Result<Vec<CertificateId>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT certificate FROM generations WHERE csr_sha256 = ?1 AND certificate IS NOT NULL
+                 UNION SELECT s.certificate FROM surplus s JOIN generations g ON g.id = s.generation
+                 WHERE g.csr_sha256 = ?1",
+            )?;
+            let rows = statement.query_map([csr_sha256], |row| parse(row, 0))?;
+            rows.collect()
+        })
+    }
+
+    /// Changes a generation without an entry of the history.
+    pub(crate) fn set(&self, generation: &Generation, change: Change) -> Result<()> {
+        self.write(|transaction| change.write(transaction, generation.id))
+    }
+}

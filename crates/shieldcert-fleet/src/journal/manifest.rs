@@ -1,0 +1,82 @@
+//! The manifest, as a temporary table beside the journal. So a million rows are compared with the journal without being
+//! in memory.
+
+use rusqlite::{Connection, ErrorCode, params};
+
+use super::Journal;
+use crate::error::Result;
+use crate::manifest::Device;
+
+/// A name that is in the manifest twice.
+#[derive(Debug)]
+pub(crate) struct Duplicate {
+    /// The row whose name it is, too.
+    pub(crate) row: u64,
+}
+
+const CREATE: &str = "
+DROP TABLE IF EXISTS temp.manifest;
+CREATE TEMP TABLE manifest (
+    row INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+    device TEXT NOT NULL
+) STRICT;
+";
+
+/// What fills the table.
+pub(crate) struct ManifestTable<'a> {
+    connection: &'a Connection,
+}
+
+impl ManifestTable<'_> {
+    /// Adds a device. A name that is there already is a duplicate.
+    pub(crate) fn add(&self, row: u64, device: &Device) -> rusqlite::Result<Result<(), Duplicate>> {
+        let json = serde_json::to_string(device).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let inserted = self
+            .connection
+            .prepare_cached("INSERT INTO temp.manifest (row, name, device) VALUES (?, ?, ?)")?
+            .execute(params![row as i64, device.name.as_str(), json]);
+        match inserted {
+            Ok(_) => Ok(Ok(())),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                let other: i64 = self
+                    .connection
+                    .prepare_cached("SELECT row FROM temp.manifest WHERE name = ?")?
+                    .query_row([device.name.as_str()], |row| row.get(0))?;
+                Ok(Err(Duplicate { row: other.unsigned_abs() }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Journal {
+    /// Replaces the manifest's table by what `fill` adds.
+    pub(crate) fn load_manifest<T>(
+        &self,
+        fill: impl FnOnce(&ManifestTable<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        self.read(|connection| {
+            connection.execute_batch(CREATE)?;
+            // One transaction on the temporary database: without it each row is a write of its own. The journal itself
+            // is not locked by it.
+            connection.execute_batch("BEGIN DEFERRED")?;
+            let filled = fill(&ManifestTable { connection });
+            match &filled {
+                Ok(_) => connection.execute_batch("COMMIT")?,
+                Err(_) => connection.execute_batch("ROLLBACK")?,
+            }
+            filled
+        })
+    }
+
+    /// Adds the devices of the manifest that the journal does not know yet.
+    pub(crate) fn add_devices(&self) -> Result<usize> {
+        self.write(|transaction| {
+            transaction.execute(
+                "INSERT INTO devices (name) SELECT name FROM temp.manifest WHERE true ON CONFLICT DO NOTHING",
+                [],
+            )
+        })
+    }
+}

@@ -1,0 +1,159 @@
+//! The files that devices use: in the folder of a generation, and where `current` leads.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use shieldcert::{Identity, Pkcs12Options, PrivateKey, X509Certificate};
+
+use crate::config::{OutputFormat, OutputsConfig};
+use crate::error::{AtPath, Error, Result};
+use crate::folder::{self, Folder};
+use crate::keystore::{KEY, Keyed};
+use crate::manifest::Device;
+
+pub(crate) const CERTIFICATE: &str = "cert.pem";
+pub(crate) const COMBINED: &str = "combined.pem";
+pub(crate) const PKCS12: &str = "identity.p12";
+
+/// Writes the files of a generation. Each appears whole, and writing them again is safe.
+///
+/// The certificate is compared with the key first.
+pub(crate) fn write(
+    fleet: &Folder,
+    generation: &Path,
+    keyed: Keyed,
+    certificate: &X509Certificate,
+    config: &OutputsConfig,
+) -> Result<()> {
+    if certificate.public_key() != keyed.csr.public_key() {
+        return Err(Error::Invalid {
+            path: generation.join(CERTIFICATE),
+            problem: "the certificate has another key than the CSR".to_owned(),
+        });
+    }
+    let mut secret = Vec::new();
+    if let Some(key) = keyed.key {
+        let identity = identity(certificate, key)?;
+        secret.push(generation.join(KEY));
+        if config.formats.contains(&OutputFormat::Combined) {
+            let path = generation.join(COMBINED);
+            identity.write_pem(&path)?;
+            secret.push(path);
+        }
+        if config.formats.contains(&OutputFormat::Pkcs12) {
+            let path = generation.join(PKCS12);
+            let options = Pkcs12Options::new(read_password(fleet, config)?)
+                .profile(config.pkcs12_profile)
+                .friendly_name(certificate.common_name().unwrap_or_default());
+            identity.write_pkcs12(&path, &options)?;
+            secret.push(path);
+        }
+    }
+    // Last: where it is, the others are.
+    let path = generation.join(CERTIFICATE);
+    for path in &secret {
+        grant(path, config)?;
+    }
+    certificate.write_pem(&path)?;
+    grant(&path, config)
+}
+
+fn identity(certificate: &X509Certificate, key: PrivateKey) -> Result<Identity> {
+    let mut text = key.to_pem();
+    text.push_str(&certificate.to_pem());
+    Ok(Identity::from_pem(text.as_bytes())?)
+}
+
+fn read_password(fleet: &Folder, config: &OutputsConfig) -> Result<String> {
+    let Some(path) = &config.pkcs12_password_file else {
+        return Err(Error::Invalid {
+            path: fleet.config(),
+            problem: "[outputs] pkcs12_password_file is missing; PKCS#12 files need a password".to_owned(),
+        });
+    };
+    let path = fleet.resolve(path);
+    let text = fs::read_to_string(&path).at(&path)?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Makes a generation the one that the device uses: the `current` link, and the file that the device's row names. Each is
+/// replaced in one step, and doing it again is safe.
+pub(crate) fn publish(fleet: &Folder, device: &Device, number: u32) -> Result<()> {
+    let link = fleet.current(&device.name);
+    let target = number.to_string();
+    if fs::read_link(&link).is_ok_and(|present| present == Path::new(&target)) {
+        return publish_file(fleet, device, number);
+    }
+    let parent = fleet.device(&device.name);
+    let temporary = parent.join(".current");
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).at(temporary),
+        _ => {}
+    }
+    symlink(&target, &temporary).at(&temporary)?;
+    fs::rename(&temporary, &link).at(&link)?;
+    folder::sync(&parent);
+    publish_file(fleet, device, number)
+}
+
+#[cfg(unix)]
+fn symlink(target: &str, link: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
+}
+
+#[cfg(windows)]
+fn symlink(target: &str, link: &Path) -> io::Result<()> {
+    std::os::windows::fs::symlink_dir(target, link)
+}
+
+fn publish_file(fleet: &Folder, device: &Device, number: u32) -> Result<()> {
+    let Some(output) = &device.output else {
+        return Ok(());
+    };
+    let output = fleet.resolve(output);
+    let generation = fleet.generation(&device.name, number);
+    let path = generation.join(CERTIFICATE);
+    let text = fs::read(&path).at(&path)?;
+    let certificate = X509Certificate::from_pem(text)?;
+    match fleet.stored(&generation)? {
+        crate::keystore::Stored::Complete(Keyed { key: Some(key), .. }) => {
+            identity(&certificate, key)?.write_pem(&output)?;
+        }
+        _ => certificate.write_pem(&output)?,
+    }
+    Ok(())
+}
+
+/// The files of a generation that exist, by what they are.
+pub(crate) fn files(generation: &Path) -> Vec<(&'static str, PathBuf)> {
+    let all = [
+        ("KEY", KEY),
+        ("CERTIFICATE", CERTIFICATE),
+        ("COMBINED", COMBINED),
+        ("PKCS12", PKCS12),
+    ];
+    all.into_iter()
+        .map(|(what, name)| (what, generation.join(name)))
+        .filter(|(_, path)| path.exists())
+        .collect()
+}
+
+/// Gives a file the permissions and the owner of the configuration.
+#[cfg(unix)]
+fn grant(path: &Path, config: &OutputsConfig) -> Result<()> {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    if let Some(owner) = &config.owner {
+        let (user, group) = crate::owner::look_up(owner).map_err(|problem| Error::Invalid {
+            path: path.to_owned(),
+            problem,
+        })?;
+        chown(path, Some(user), group).at(path)?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(config.mode)).at(path)
+}
+
+#[cfg(not(unix))]
+fn grant(_: &Path, _: &OutputsConfig) -> Result<()> {
+    Ok(())
+}

@@ -1,0 +1,405 @@
+//! What is to be done next for a device: a function of the manifest, the journal and the time, and of nothing else.
+//!
+//! The rules, in the order in which they are looked at:
+//!
+//! 1. A leaked key's certificate is revoked at once.
+//! 2. An unmanaged device is left alone. Only `state: absent`, or an operator, revokes.
+//! 3. Of an absent device every certificate is revoked, once the outcome of its requests is known.
+//! 4. A request whose outcome is open is resumed before anything else is sent for the device.
+//! 5. A generation that can still be deployed is deployed: no other is made beside it. It can't if it has expired, its key
+//!    has leaked, or the manifest asks for something else by now.
+//! 6. A device without a usable certificate gets one. One whose certificate is due, or is not what the manifest asks for,
+//!    gets another.
+//! 7. A generation whose deploy command was started is revoked only once a later one is verified and its grace is over.
+
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+use shieldcert::ZoneId;
+
+use crate::config::{Config, RenewConfig};
+use crate::journal::{Ask, Generation, Hold, Reason, Snapshot, Spec, State};
+use crate::manifest::{Device, DeviceKey, DeviceState};
+use crate::name::DeviceName;
+
+/// What is known of the time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    /// The service's time, or this machine's where the service has not said it.
+    pub(crate) time: Timestamp,
+    /// Whether it is the service's. Nothing is revoked by this machine's clock.
+    pub(crate) is_service_time: bool,
+}
+
+/// The next step for a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Begin a generation, and make its key and CSR.
+    Begin(Reason),
+    /// Make key and CSR of a generation that has none yet.
+    MakeKey(u32),
+    /// Send the request.
+    Send(u32),
+    /// Find out about a request that may have been sent, and send it if it is absent.
+    Resume(u32),
+    /// Find out about a request that may have been sent, and send nothing.
+    Settle(u32),
+    /// Write the files.
+    Write(u32),
+    /// Bring it into use.
+    Deploy(u32),
+    /// Check that it works.
+    Verify(u32),
+    /// Revoke its certificate.
+    Revoke(u32, RevokeReason),
+    /// It has no certificate and gets none.
+    Abandon(u32),
+}
+
+/// Why a certificate is revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RevokeReason {
+    /// Its key has leaked.
+    Leaked,
+    /// The manifest says that the device is absent.
+    Absent,
+    /// An operator asked for it.
+    Asked,
+    /// A later one was verified, and its grace is over.
+    Replaced,
+    /// It was never deployed, and is not what the manifest asks for.
+    Outdated,
+}
+
+impl RevokeReason {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Leaked => "its key has leaked",
+            Self::Absent => "the device is absent",
+            Self::Asked => "asked for",
+            Self::Replaced => "a later one is in use",
+            Self::Outdated => "it was never deployed, and the manifest asks for something else",
+        }
+    }
+
+    /// Whether the device may be left without a certificate.
+    pub(crate) fn leaves_none(self) -> bool {
+        matches!(self, Self::Leaked | Self::Absent | Self::Asked)
+    }
+}
+
+/// What comes next for a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Something is to be done now.
+    Now(Step),
+    /// Something is to be done, but not before this time, or not before what it waits for.
+    Later {
+        at: Option<Timestamp>,
+        hold: Option<Hold>,
+    },
+    /// It is as it should be. Says when the next renewal is due, or an old certificate is to be revoked.
+    Settled { next: Option<Timestamp> },
+    /// It is in the journal alone.
+    Unmanaged,
+}
+
+/// What a CSR file of a device holds, where the device makes its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    /// The fleet makes the key.
+    NotNeeded,
+    /// The CSR's SHA-256.
+    Csr(String),
+    /// There is none that can be read.
+    Missing,
+}
+
+/// Decides what comes next for a device.
+pub(crate) fn decide(snapshot: &Snapshot, delivered: &Delivered, config: &Config, now: Now) -> Decision {
+    let generations = &snapshot.generations;
+    let live = || generations.iter().filter(|generation| is_live(generation));
+    let leaked = live().find(|generation| generation.leaked && generation.certificate.is_some());
+    if let Some(leaked) = leaked {
+        return act(leaked, Step::Revoke(leaked.number, RevokeReason::Leaked), now);
+    }
+    let is_asked_to_revoke = snapshot.ask.is_some_and(Ask::revokes);
+    let is_absent = |device: &Device| device.state == DeviceState::Absent;
+    match &snapshot.device {
+        None if !is_asked_to_revoke => Decision::Unmanaged,
+        Some(device) if !is_asked_to_revoke && !is_absent(device) => {
+            decide_present(snapshot, device, delivered, config, now)
+        }
+        device => {
+            let reason = match device.as_ref().is_some_and(is_absent) {
+                true => RevokeReason::Absent,
+                false => RevokeReason::Asked,
+            };
+            decide_absent(generations, reason, now)
+        }
+    }
+}
+
+/// Whether it may have a certificate that is active, or get one.
+fn is_live(generation: &Generation) -> bool {
+    !matches!(generation.state, State::Revoked | State::Abandoned)
+}
+
+/// The step, or the time before which it is not tried again.
+fn act(generation: &Generation, step: Step, now: Now) -> Decision {
+    match generation.retry_at {
+        Some(at) if at > now.time => Decision::Later {
+            at: Some(at),
+            hold: generation.hold,
+        },
+        _ => Decision::Now(step),
+    }
+}
+
+fn decide_absent(generations: &[Generation], reason: RevokeReason, now: Now) -> Decision {
+    let mut decision = Decision::Settled { next: None };
+    for generation in generations.iter().filter(|generation| is_live(generation)) {
+        let number = generation.number;
+        let step = match generation.state {
+            State::Planned | State::Keyed => Step::Abandon(number),
+            State::Sending => Step::Settle(number),
+            _ => Step::Revoke(number, reason),
+        };
+        match act(generation, step, now) {
+            Decision::Now(step) => return Decision::Now(step),
+            later => decision = later,
+        }
+    }
+    decision
+}
+
+fn decide_present(
+    snapshot: &Snapshot,
+    device: &Device,
+    delivered: &Delivered,
+    config: &Config,
+    now: Now,
+) -> Decision {
+    let generations = &snapshot.generations;
+    let wanted = Spec::of(device);
+    let live = || generations.iter().filter(|generation| is_live(generation));
+    // What may have been sent comes first: until it is known, nothing else is sent.
+    if let Some(open) = live().find(|generation| generation.state == State::Sending) {
+        let is_wanted = !open.leaked && open.spec.is_as(&wanted);
+        let step = match is_wanted {
+            true => Step::Resume(open.number),
+            false => Step::Settle(open.number),
+        };
+        return act(open, step, now);
+    }
+    let current = live().rev_find(|generation| generation.state == State::Verified);
+    let is_after_current =
+        |generation: &&Generation| current.is_none_or(|current| generation.number > current.number);
+    let open = live().filter(is_after_current).last();
+    if let Some(open) = open {
+        let is_usable = !open.leaked && !open.is_expired(now.time) && open.spec.is_as(&wanted);
+        let number = open.number;
+        match open.state {
+            State::Planned | State::Keyed if !is_usable => return act(open, Step::Abandon(number), now),
+            State::Planned => return act(open, Step::MakeKey(number), now),
+            State::Keyed => return act(open, Step::Send(number), now),
+            _ if is_usable => {
+                let step = match open.state {
+                    State::Issued => Step::Write(number),
+                    State::Written => Step::Deploy(number),
+                    _ => Step::Verify(number),
+                };
+                return act(open, step, now);
+            }
+            // Nothing uses it, and nothing will.
+            State::Issued | State::Written if !open.hook_started && !open.is_expired(now.time) => {
+                return act(open, Step::Revoke(number, RevokeReason::Outdated), now);
+            }
+            // A device may use it: another one is made beside it.
+            _ => {}
+        }
+    }
+    if let Some(reason) = reason_to_begin(snapshot, current, open, &wanted, delivered, config, now) {
+        // What was given up after it failed is not begun again at once.
+        let given_up = generations.last().filter(|newest| newest.state == State::Abandoned);
+        if let Some(Decision::Later { at, hold }) = given_up.map(|newest| act(newest, Step::Begin(reason), now)) {
+            return Decision::Later { at, hold };
+        }
+        return match delivered {
+            Delivered::Missing => Decision::Later {
+                at: None,
+                hold: Some(Hold::Csr),
+            },
+            Delivered::Csr(sha256) if !config.renew.reuse_csr && was_used(generations, sha256) => Decision::Later {
+                at: None,
+                hold: Some(Hold::Csr),
+            },
+            _ => Decision::Now(Step::Begin(reason)),
+        };
+    }
+    // What was replaced.
+    let mut next = None;
+    if let Some(current) = current {
+        for old in live().filter(|old| old.number < current.number) {
+            match old.revoke_at {
+                // A clock that is not the service's revokes nothing.
+                Some(at) if at <= now.time && now.is_service_time => {
+                    match act(old, Step::Revoke(old.number, RevokeReason::Replaced), now) {
+                        Decision::Now(step) => return Decision::Now(step),
+                        Decision::Later { at, .. } => next = earlier(next, at),
+                        _ => {}
+                    }
+                }
+                at => next = earlier(next, at),
+            }
+        }
+        next = earlier(next, due(&snapshot.name, current, &config.renew));
+    }
+    Decision::Settled { next }
+}
+
+/// Finds the last one.
+trait RevFind<'a> {
+    fn rev_find(self, matches: impl Fn(&&'a Generation) -> bool) -> Option<&'a Generation>;
+}
+
+impl<'a, I: Iterator<Item = &'a Generation>> RevFind<'a> for I {
+    fn rev_find(self, matches: impl Fn(&&'a Generation) -> bool) -> Option<&'a Generation> {
+        self.filter(|generation| matches(generation)).last()
+    }
+}
+
+fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    one.into_iter().chain(other).min()
+}
+
+fn was_used(generations: &[Generation], sha256: &str) -> bool {
+    generations
+        .iter()
+        .any(|generation| generation.csr_sha256.as_deref() == Some(sha256))
+}
+
+/// Why a new generation is needed, if it is.
+fn reason_to_begin(
+    snapshot: &Snapshot,
+    current: Option<&Generation>,
+    open: Option<&Generation>,
+    wanted: &Spec,
+    delivered: &Delivered,
+    config: &Config,
+    now: Now,
+) -> Option<Reason> {
+    let newest = snapshot.generations.last();
+    let Some(current) = current else {
+        return Some(match newest {
+            None => Reason::New,
+            Some(newest) if newest.leaked => Reason::Leaked,
+            Some(newest) if newest.state == State::Abandoned => newest.reason,
+            Some(newest) if !newest.spec.is_as(wanted) => newest.spec.difference(wanted),
+            Some(_) => match snapshot.ask {
+                Some(_) => Reason::Asked,
+                None => Reason::Lost,
+            },
+        });
+    };
+    // A device may use one that is outdated by now; what replaces it is for the same reason.
+    let compared = open.unwrap_or(current);
+    if !compared.spec.is_as(wanted) {
+        return Some(compared.spec.difference(wanted));
+    }
+    if current.leaked {
+        return Some(Reason::Leaked);
+    }
+    if current.is_expired(now.time) {
+        return Some(Reason::Lost);
+    }
+    if snapshot.ask == Some(Ask::Rotate) || snapshot.ask == Some(Ask::RotateNow) {
+        return Some(Reason::Asked);
+    }
+    if let Delivered::Csr(sha256) = delivered
+        && current.csr_sha256.is_some()
+        && !was_used(&snapshot.generations, sha256)
+    {
+        return Some(Reason::NewCsr);
+    }
+    let is_due = due(&snapshot.name, current, &config.renew).is_some_and(|due| due <= now.time);
+    is_due.then_some(Reason::Time)
+}
+
+/// When a certificate is to be renewed: after a share of its lifetime, and before that by a part of the jitter that the
+/// name decides. `None` if its lifetime is unknown.
+pub(crate) fn due(name: &DeviceName, generation: &Generation, config: &RenewConfig) -> Option<Timestamp> {
+    let (begin, end) = (generation.not_before?, generation.not_after?);
+    let lifetime = end.duration_since(begin).as_secs_f64();
+    let share = (config.at - config.jitter * fraction(name)).clamp(0.0, 1.0);
+    let after = SignedDuration::try_from_secs_f64(lifetime * share).ok()?;
+    begin.checked_add(after).ok()
+}
+
+/// A number from 0 to below 1 that depends on the name alone.
+pub(crate) fn fraction(name: &DeviceName) -> f64 {
+    let digest = Sha256::digest(name.as_str().to_ascii_lowercase());
+    let first: [u8; 4] = [digest[0], digest[1], digest[2], digest[3]];
+    f64::from(u32::from_be_bytes(first)) / (f64::from(u32::MAX) + 1.0)
+}
+
+/// Chooses the zone of a new generation: that of the row, the default, or one of all by the name, so that each gets a part
+/// of the fleet according to its quota.
+pub(crate) fn choose_zone<'a>(device: &'a Device, config: &'a Config) -> Option<&'a str> {
+    if let Some(zone) = device.zone.as_deref().or(config.devices.zone.as_deref()) {
+        return Some(zone);
+    }
+    let is_known = config.zones.values().all(|zone| zone.quota.is_some());
+    let weight = |quota: Option<u64>| match is_known {
+        true => quota.unwrap_or(0) as f64,
+        false => 1.0,
+    };
+    let all: f64 = config.zones.values().map(|zone| weight(zone.quota)).sum();
+    let mut place = fraction(&device.name) * all;
+    for (name, zone) in &config.zones {
+        let own = weight(zone.quota);
+        if place < own {
+            return Some(name);
+        }
+        place -= own;
+    }
+    config.zones.keys().next_back().map(String::as_str)
+}
+
+/// Returns the id of the zone with this name.
+pub(crate) fn zone_id<'a>(name: &str, config: &'a Config) -> Option<&'a ZoneId> {
+    config.zones.get(name).map(|zone| &zone.id)
+}
+
+impl Spec {
+    /// What a device's certificate is made from.
+    pub(crate) fn of(device: &Device) -> Self {
+        let key = match &device.key {
+            DeviceKey::Generated(algorithm) => algorithm.to_string(),
+            DeviceKey::Csr(_) => CSR.to_owned(),
+        };
+        Self {
+            subject: serde_json::to_string(&device.subject).unwrap_or_default(),
+            key,
+            days: device.validity_days,
+        }
+    }
+
+    /// Whether both ask for the same. The subject of a device's own CSR is its own.
+    fn is_as(&self, wanted: &Self) -> bool {
+        let is_own = self.key == CSR && wanted.key == CSR;
+        self.key == wanted.key && self.days == wanted.days && (is_own || self.subject == wanted.subject)
+    }
+
+    fn difference(&self, wanted: &Self) -> Reason {
+        if self.key != wanted.key {
+            Reason::KeyChanged
+        } else if self.subject != wanted.subject && self.key != CSR {
+            Reason::SubjectChanged
+        } else {
+            Reason::ValidityChanged
+        }
+    }
+}
+
+/// The algorithm of a key that the device has made.
+pub(crate) const CSR: &str = "csr";
