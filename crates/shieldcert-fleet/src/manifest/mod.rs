@@ -1,5 +1,17 @@
 //! What a fleet should hold: one row a device.
 
+mod column;
+mod csv_rows;
+mod defaults;
+pub(crate) mod format;
+mod jsonl_rows;
+mod lines;
+pub(crate) mod problem;
+pub(crate) mod reader;
+mod row;
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +41,7 @@ pub struct Device {
 
 /// Whether a device is to have a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum DeviceState {
