@@ -76,7 +76,10 @@ impl Summary {
     /// Whether everything that was due is done.
     pub fn is_complete(&self) -> bool {
         let due = self.waiting.iter().filter(|(hold, _)| **hold != Hold::Csr);
-        !self.is_stopped && self.surplus == 0 && self.looks_owed == 0 && due.map(|(_, count)| count).sum::<u64>() == 0
+        !self.is_stopped
+            && self.surplus == 0
+            && self.looks_owed == 0
+            && due.map(|(_, count)| count).sum::<u64>() == 0
     }
 }
 

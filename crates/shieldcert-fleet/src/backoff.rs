@@ -6,5 +6,7 @@ use std::time::Duration;
 pub(crate) fn backoff(failures: u32) -> Duration {
     const FIRST: Duration = Duration::from_secs(60);
     const MAX: Duration = Duration::from_secs(6 * 3600);
-    FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(MAX)
+    FIRST
+        .saturating_mul(1 << failures.saturating_sub(1).min(10))
+        .min(MAX)
 }

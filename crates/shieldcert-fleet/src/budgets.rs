@@ -33,7 +33,9 @@ impl Connector {
     /// let connector = Connector::new(|| Ok(Client::builder()));
     /// # let _ = connector;
     /// ```
-    pub fn new(builder: impl Fn() -> shieldcert::Result<ClientBuilder> + Send + Sync + 'static) -> Self {
+    pub fn new(
+        builder: impl Fn() -> shieldcert::Result<ClientBuilder> + Send + Sync + 'static,
+    ) -> Self {
         Self {
             builder: Arc::new(builder),
             has_credentials: false,
@@ -87,7 +89,10 @@ impl Meter {
 
     /// Takes the wait for the rate limit that began last.
     pub(crate) fn take_wait(&self) -> Option<Duration> {
-        self.waits.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.waits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 
@@ -112,7 +117,11 @@ impl Budgets {
 
     /// The name of the budget of a zone.
     pub(crate) fn of_zone(&self, zone: &ZoneId) -> Option<&str> {
-        let zone = self.config.zones.values().find(|config| config.id == *zone)?;
+        let zone = self
+            .config
+            .zones
+            .values()
+            .find(|config| config.id == *zone)?;
         Some(&zone.budget)
     }
 
@@ -121,7 +130,9 @@ impl Budgets {
         let Some(budget) = self.of_zone(zone) else {
             return Err(Error::Zone {
                 zone: zone.clone(),
-                problem: "it is not in fleet.toml, and the journal has certificates in it; add it again".to_owned(),
+                problem:
+                    "it is not in fleet.toml, and the journal has certificates in it; add it again"
+                        .to_owned(),
             });
         };
         if let Some(connected) = self.clients().get(budget) {
@@ -143,7 +154,9 @@ impl Budgets {
         }
         let connected = self.connect(budget).await?;
         let mut clients = self.clients();
-        let is_other = clients.get(budget).is_none_or(|present| present.token != connected.token);
+        let is_other = clients
+            .get(budget)
+            .is_none_or(|present| present.token != connected.token);
         if is_other {
             clients.insert(budget.to_owned(), connected);
         }
@@ -165,14 +178,18 @@ impl Budgets {
             builder = builder.token(text);
         }
         let waits = self.meter.clone();
-        let limit = RateLimit::default().reserve_share(config.reserve_share).on_wait(move |wait| {
-            *waits.waits.lock().unwrap_or_else(PoisonError::into_inner) = Some(wait);
-        });
+        let limit = RateLimit::default()
+            .reserve_share(config.reserve_share)
+            .on_wait(move |wait| {
+                *waits.waits.lock().unwrap_or_else(PoisonError::into_inner) = Some(wait);
+            });
         let meter = self.meter.clone();
         let client = builder
             .rate_limit(limit)
             .on_call(move |call| {
-                meter.requests.fetch_add(call.attempts.into(), Ordering::Relaxed);
+                meter
+                    .requests
+                    .fetch_add(call.attempts.into(), Ordering::Relaxed);
             })
             .build()?;
         Ok(Connected { client, token })
@@ -181,11 +198,9 @@ impl Budgets {
     /// The newest time that the service has said, and whether it has said one.
     pub(crate) fn service_time(&self) -> Option<Timestamp> {
         let clients = self.clients();
-        clients.values().filter_map(|connected| connected.client.service_time()).max()
-    }
-
-    /// Whether a client of a budget was made.
-    pub(crate) fn any_client(&self) -> Option<Client> {
-        self.clients().values().next().map(|connected| connected.client.clone())
+        clients
+            .values()
+            .filter_map(|connected| connected.client.service_time())
+            .max()
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use shieldcert::ZoneId;
 
+use crate::manifest::problem::Problem;
+
 /// The result of the fleet engine.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -30,6 +32,26 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong, and what to do.
         problem: String,
+    },
+
+    /// What `fleet.toml` says is not possible.
+    #[error(transparent)]
+    Config(#[from] crate::config::error::ConfigError),
+
+    /// The manifest can't be opened.
+    #[error(transparent)]
+    OpenManifest(#[from] crate::manifest::reader::ManifestError),
+
+    /// Rows of the manifest are wrong. Nothing was done.
+    #[error("{}: {}", path.display(), first(problems, *more))]
+    #[non_exhaustive]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong, row by row.
+        problems: Vec<Problem>,
+        /// How many more problems there are.
+        more: u64,
     },
 
     /// The journal can't be read or written. What it held is unchanged.
@@ -95,6 +117,17 @@ pub enum Error {
          first, then confirm that it may revoke"
     )]
     RestoredJournal,
+}
+
+fn first(problems: &[Problem], more: u64) -> String {
+    let first = problems
+        .first()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    match problems.len() as u64 + more {
+        0 | 1 => first,
+        count => format!("{first} (and {} other problems)", count - 1),
+    }
 }
 
 fn holder(pid: Option<u32>) -> String {

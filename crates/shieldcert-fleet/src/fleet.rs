@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::folder::Folder;
 use crate::journal::Journal;
+use crate::load::load;
 use crate::lock::Lock;
 use crate::plan::{Plan, PlanEntry, survey};
 use crate::policy::Now;
@@ -75,13 +76,17 @@ impl Fleet {
     /// # Errors
     /// Returns an error if the manifest has problems, or the journal can't be read.
     pub async fn plan(&self, each: impl FnMut(PlanEntry)) -> Result<Plan> {
-        let budgets = Budgets::new(self.connector.clone(), self.folder.clone(), self.config.clone());
+        let budgets = Budgets::new(
+            self.connector.clone(),
+            self.folder.clone(),
+            self.config.clone(),
+        );
         let now = ask_time(&budgets, &self.config).await?;
         let journal = match self.folder.journal().exists() {
             true => Journal::open_beside(&self.folder.journal())?,
             false => Journal::open_empty()?,
         };
-        crate::manifest::load(&journal, &self.folder, &self.config)?;
+        load(&journal, &self.folder, &self.config)?;
         let survey = survey(&journal, &self.folder, &self.config, now, each)?;
         Ok(survey.plan)
     }
@@ -117,8 +122,12 @@ impl Fleet {
         stop: watch::Receiver<bool>,
         mut progress: impl FnMut(&Progress),
     ) -> Result<Summary> {
-        let budgets = Budgets::new(self.connector.clone(), self.folder.clone(), self.config.clone());
-        crate::manifest::load(&journal, &self.folder, &self.config)?;
+        let budgets = Budgets::new(
+            self.connector.clone(),
+            self.folder.clone(),
+            self.config.clone(),
+        );
+        load(&journal, &self.folder, &self.config)?;
         let now = ask_time(&budgets, &self.config).await?;
         if options.confirm_restored {
             journal.confirm_restored()?;
@@ -176,7 +185,8 @@ impl Fleet {
                 _ => break,
             }
         }
-        let history = SignedDuration::try_from(self.config.limits.history).unwrap_or(SignedDuration::MAX);
+        let history =
+            SignedDuration::try_from(self.config.limits.history).unwrap_or(SignedDuration::MAX);
         if let Ok(begin) = engine.now().time.checked_sub(history) {
             engine.journal.forget_before(begin)?;
         }
@@ -191,7 +201,12 @@ impl Fleet {
         })
     }
 
-    fn survey(&self, engine: &Engine, now: Now, options: &ApplyOptions) -> Result<crate::plan::Survey> {
+    fn survey(
+        &self,
+        engine: &Engine,
+        now: Now,
+        options: &ApplyOptions,
+    ) -> Result<crate::plan::Survey> {
         let survey = survey(&engine.journal, &self.folder, &self.config, now, |_| {})?;
         let (devices, max) = (survey.plan.left_without, survey.plan.max_revoke);
         if devices > max.max(options.confirmed_revocations) {
@@ -235,7 +250,12 @@ async fn ask_time(budgets: &Budgets, config: &Config) -> Result<Now> {
     for id in zones {
         // What is wrong with a zone or its token is said where it is needed: others go on.
         if let Ok(zone) = budgets.zone(id).await {
-            let page = zone.list().status(StatusFilter::Active).pages().try_next().await;
+            let page = zone
+                .list()
+                .status(StatusFilter::Active)
+                .pages()
+                .try_next()
+                .await;
             if let Err(error) = page {
                 tracing::warn!(zone = %id, %error, "the zone can't be listed");
             }
@@ -243,7 +263,9 @@ async fn ask_time(budgets: &Budgets, config: &Config) -> Result<Now> {
     }
     let service = budgets.service_time();
     if service.is_none() {
-        tracing::warn!("the service does not say its time; this machine's decides on renewals, and nothing is revoked by it");
+        tracing::warn!(
+            "the service does not say its time; this machine's decides on renewals, and nothing is revoked by it"
+        );
     }
     Ok(Now {
         time: service.unwrap_or_else(Timestamp::now),

@@ -40,7 +40,12 @@ impl Folder {
         match self.stored(&target)? {
             Stored::Missing => {}
             Stored::Complete(keyed) => return Ok(keyed),
-            Stored::Unusable(problem) => return Err(Error::Invalid { path: target, problem }),
+            Stored::Unusable(problem) => {
+                return Err(Error::Invalid {
+                    path: target,
+                    problem,
+                });
+            }
         }
         let keyed = match &device.key {
             DeviceKey::Generated(algorithm) => {
@@ -58,7 +63,10 @@ impl Folder {
         let parent = self.device(&device.name);
         folder::create_private(&parent)?;
         // With mode 0700. Removed when dropped, if it was not renamed.
-        let temporary = tempfile::Builder::new().prefix(".new-").tempdir_in(&parent).at(&parent)?;
+        let temporary = tempfile::Builder::new()
+            .prefix(".new-")
+            .tempdir_in(&parent)
+            .at(&parent)?;
         if let Some(key) = &keyed.key {
             key.write_pem(temporary.path().join(KEY))?;
         }

@@ -4,6 +4,7 @@ mod apply;
 mod backoff;
 mod budgets;
 mod config;
+mod duration;
 mod engine;
 mod error;
 mod fleet;
@@ -11,26 +12,34 @@ mod folder;
 mod hook;
 mod journal;
 mod keystore;
+mod load;
 mod lock;
 mod manifest;
 mod name;
+mod nearest;
 mod outputs;
-mod plan;
 #[cfg(unix)]
 mod owner;
+mod plan;
 mod policy;
+mod quote;
 mod step;
 mod token;
 
+pub use apply::{ApplyOptions, Progress, Summary};
 pub use budgets::Connector;
+pub use config::error::ConfigError;
 pub use config::{
     BudgetConfig, Config, DeployConfig, DevicesConfig, LimitsConfig, MaxRevoke, OutputFormat,
     OutputsConfig, RenewConfig, TokenSource, ZoneConfig,
 };
-pub use apply::{ApplyOptions, Progress, Summary};
+pub use duration::parse_duration;
 pub use error::{Error, Result};
 pub use fleet::Fleet;
 pub use journal::{Act, Ask, Entry, Generation, Hold, Journal, Reason, Snapshot, State};
+pub use manifest::format::ManifestFormat;
+pub use manifest::problem::Problem;
+pub use manifest::reader::{Manifest, ManifestError};
 pub use manifest::{Device, DeviceKey, DeviceState, DeviceSubject};
 pub use name::DeviceName;
 pub use plan::{Action, Plan, PlanEntry};

@@ -69,7 +69,8 @@ fn read_password(fleet: &Folder, config: &OutputsConfig) -> Result<String> {
     let Some(path) = &config.pkcs12_password_file else {
         return Err(Error::Invalid {
             path: fleet.config(),
-            problem: "[outputs] pkcs12_password_file is missing; PKCS#12 files need a password".to_owned(),
+            problem: "[outputs] pkcs12_password_file is missing; PKCS#12 files need a password"
+                .to_owned(),
         });
     };
     let path = fleet.resolve(path);

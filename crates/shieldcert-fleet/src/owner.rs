@@ -31,7 +31,11 @@ fn number(
     }
     match look_up(text) {
         Ok(Some(number)) => Ok(number),
-        Ok(None) => Err(format!("owner: there is no {kind} {text:?}; correct [outputs] owner in fleet.toml")),
-        Err(error) => Err(format!("owner: the {kind} {text:?} can't be looked up: {error}")),
+        Ok(None) => Err(format!(
+            "owner: there is no {kind} {text:?}; correct [outputs] owner in fleet.toml"
+        )),
+        Err(error) => Err(format!(
+            "owner: the {kind} {text:?} can't be looked up: {error}"
+        )),
     }
 }

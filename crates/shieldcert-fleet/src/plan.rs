@@ -131,7 +131,13 @@ pub(crate) fn survey(
     };
     for zone in config.zones.values() {
         let quota = zone.quota;
-        survey.plan.zones.insert(zone.id.clone(), ZonePlan { quota, ..ZonePlan::default() });
+        survey.plan.zones.insert(
+            zone.id.clone(),
+            ZonePlan {
+                quota,
+                ..ZonePlan::default()
+            },
+        );
     }
     journal.each_device(|snapshot| {
         let delivered = delivered(folder, snapshot.device.as_ref());
@@ -147,13 +153,27 @@ pub(crate) fn survey(
 }
 
 impl Plan {
-    fn add(&mut self, snapshot: &Snapshot, decision: &Decision, config: &Config, now: Now) -> PlanEntry {
+    fn add(
+        &mut self,
+        snapshot: &Snapshot,
+        decision: &Decision,
+        config: &Config,
+        now: Now,
+    ) -> PlanEntry {
         self.devices += u64::from(snapshot.device.is_some());
-        let verified = snapshot.generations.iter().rev().find(|generation| generation.state == State::Verified);
+        let verified = snapshot
+            .generations
+            .iter()
+            .rev()
+            .find(|generation| generation.state == State::Verified);
         for generation in &snapshot.generations {
-            let is_active = generation.state.may_have_certificate() && generation.certificate.is_some();
+            let is_active =
+                generation.state.may_have_certificate() && generation.certificate.is_some();
             if is_active {
-                self.zones.entry(generation.zone.clone()).or_default().active += 1;
+                self.zones
+                    .entry(generation.zone.clone())
+                    .or_default()
+                    .active += 1;
             }
         }
         let mut entry = PlanEntry {
@@ -178,7 +198,8 @@ impl Plan {
             Decision::Settled { next } => {
                 entry.due = *next;
                 self.next = self.next.into_iter().chain(*next).min();
-                let renewal = verified.and_then(|verified| due(&snapshot.name, verified, &config.renew));
+                let renewal =
+                    verified.and_then(|verified| due(&snapshot.name, verified, &config.renew));
                 self.add_renewal(renewal, now);
             }
             Decision::Unmanaged => entry.action = Action::Unmanaged,
@@ -187,8 +208,19 @@ impl Plan {
         entry
     }
 
-    fn add_step(&mut self, entry: &mut PlanEntry, snapshot: &Snapshot, step: &Step, config: &Config) {
-        let generation = |number: u32| snapshot.generations.iter().find(|generation| generation.number == number);
+    fn add_step(
+        &mut self,
+        entry: &mut PlanEntry,
+        snapshot: &Snapshot,
+        step: &Step,
+        config: &Config,
+    ) {
+        let generation = |number: u32| {
+            snapshot
+                .generations
+                .iter()
+                .find(|generation| generation.number == number)
+        };
         match step {
             Step::Begin(reason) => {
                 entry.action = match reason {
@@ -216,7 +248,11 @@ impl Plan {
                 entry.zone = generation(*number).map(|generation| generation.zone.clone());
                 // Every certificate of the device goes.
                 let count = match reason.leaves_none() {
-                    true => snapshot.generations.iter().filter(|generation| generation.certificate.is_some()).count(),
+                    true => snapshot
+                        .generations
+                        .iter()
+                        .filter(|generation| generation.certificate.is_some())
+                        .count(),
                     false => 1,
                 };
                 if let Some(zone) = &entry.zone {
@@ -238,13 +274,16 @@ impl Plan {
                 }
                 self.requests += 1;
             }
-            Step::Write(_) | Step::Deploy(_) | Step::Verify(_) | Step::Abandon(_) => entry.action = Action::Continue,
+            Step::Write(_) | Step::Deploy(_) | Step::Verify(_) | Step::Abandon(_) => {
+                entry.action = Action::Continue
+            }
         }
     }
 
     fn add_renewal(&mut self, due: Option<Timestamp>, now: Now) {
         const YEAR: SignedDuration = SignedDuration::from_hours(366 * 24);
-        let Some(due) = due.filter(|due| *due > now.time && due.duration_since(now.time) < YEAR) else {
+        let Some(due) = due.filter(|due| *due > now.time && due.duration_since(now.time) < YEAR)
+        else {
             return;
         };
         *self.renewals.entry(month(due)).or_default() += 1;
@@ -255,7 +294,11 @@ impl Plan {
             MaxRevoke::Count(count) => count,
             MaxRevoke::Share(share) => ((self.devices as f64 * share) as u64).max(10),
         };
-        let rate: f64 = config.budgets.values().map(|budget| RATE * (1.0 - budget.reserve_share)).sum();
+        let rate: f64 = config
+            .budgets
+            .values()
+            .map(|budget| RATE * (1.0 - budget.reserve_share))
+            .sum();
         self.seconds = (self.requests as f64 / rate.max(f64::MIN_POSITIVE)) as u64;
     }
 
@@ -266,8 +309,16 @@ impl Plan {
 
     /// How many devices have something to do.
     pub fn changes(&self) -> u64 {
-        let changes = [Action::Issue, Action::Renew, Action::Continue, Action::Revoke];
-        changes.iter().filter_map(|action| self.actions.get(action)).sum()
+        let changes = [
+            Action::Issue,
+            Action::Renew,
+            Action::Continue,
+            Action::Revoke,
+        ];
+        changes
+            .iter()
+            .filter_map(|action| self.actions.get(action))
+            .sum()
     }
 }
 
@@ -284,6 +335,6 @@ fn leaves_without(snapshot: &Snapshot, reason: RevokeReason) -> bool {
 }
 
 fn month(time: Timestamp) -> String {
-    let date = time.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let date = jiff::tz::TimeZone::UTC.to_datetime(time).date();
     format!("{:04}-{:02}", date.year(), date.month())
 }

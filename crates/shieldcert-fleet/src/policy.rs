@@ -115,12 +115,21 @@ pub(crate) enum Delivered {
 }
 
 /// Decides what comes next for a device.
-pub(crate) fn decide(snapshot: &Snapshot, delivered: &Delivered, config: &Config, now: Now) -> Decision {
+pub(crate) fn decide(
+    snapshot: &Snapshot,
+    delivered: &Delivered,
+    config: &Config,
+    now: Now,
+) -> Decision {
     let generations = &snapshot.generations;
     let live = || generations.iter().filter(|generation| is_live(generation));
     let leaked = live().find(|generation| generation.leaked && generation.certificate.is_some());
     if let Some(leaked) = leaked {
-        return act(leaked, Step::Revoke(leaked.number, RevokeReason::Leaked), now);
+        return act(
+            leaked,
+            Step::Revoke(leaked.number, RevokeReason::Leaked),
+            now,
+        );
     }
     let is_asked_to_revoke = snapshot.ask.is_some_and(Ask::revokes);
     let is_absent = |device: &Device| device.state == DeviceState::Absent;
@@ -199,7 +208,9 @@ fn decide_present(
         let is_usable = !open.leaked && !open.is_expired(now.time) && open.spec.is_as(&wanted);
         let number = open.number;
         match open.state {
-            State::Planned | State::Keyed if !is_usable => return act(open, Step::Abandon(number), now),
+            State::Planned | State::Keyed if !is_usable => {
+                return act(open, Step::Abandon(number), now);
+            }
             State::Planned => return act(open, Step::MakeKey(number), now),
             State::Keyed => return act(open, Step::Send(number), now),
             _ if is_usable => {
@@ -218,10 +229,15 @@ fn decide_present(
             _ => {}
         }
     }
-    if let Some(reason) = reason_to_begin(snapshot, current, open, &wanted, delivered, config, now) {
+    if let Some(reason) = reason_to_begin(snapshot, current, open, &wanted, delivered, config, now)
+    {
         // What was given up after it failed is not begun again at once.
-        let given_up = generations.last().filter(|newest| newest.state == State::Abandoned);
-        if let Some(Decision::Later { at, hold }) = given_up.map(|newest| act(newest, Step::Begin(reason), now)) {
+        let given_up = generations
+            .last()
+            .filter(|newest| newest.state == State::Abandoned);
+        if let Some(Decision::Later { at, hold }) =
+            given_up.map(|newest| act(newest, Step::Begin(reason), now))
+        {
             return Decision::Later { at, hold };
         }
         return match delivered {
@@ -229,10 +245,12 @@ fn decide_present(
                 at: None,
                 hold: Some(Hold::Csr),
             },
-            Delivered::Csr(sha256) if !config.renew.reuse_csr && was_used(generations, sha256) => Decision::Later {
-                at: None,
-                hold: Some(Hold::Csr),
-            },
+            Delivered::Csr(sha256) if !config.renew.reuse_csr && was_used(generations, sha256) => {
+                Decision::Later {
+                    at: None,
+                    hold: Some(Hold::Csr),
+                }
+            }
             _ => Decision::Now(Step::Begin(reason)),
         };
     }
@@ -327,7 +345,11 @@ fn reason_to_begin(
 
 /// When a certificate is to be renewed: after a share of its lifetime, and before that by a part of the jitter that the
 /// name decides. `None` if its lifetime is unknown.
-pub(crate) fn due(name: &DeviceName, generation: &Generation, config: &RenewConfig) -> Option<Timestamp> {
+pub(crate) fn due(
+    name: &DeviceName,
+    generation: &Generation,
+    config: &RenewConfig,
+) -> Option<Timestamp> {
     let (begin, end) = (generation.not_before?, generation.not_after?);
     let lifetime = end.duration_since(begin).as_secs_f64();
     let share = (config.at - config.jitter * fraction(name)).clamp(0.0, 1.0);
@@ -387,7 +409,9 @@ impl Spec {
     /// Whether both ask for the same. The subject of a device's own CSR is its own.
     fn is_as(&self, wanted: &Self) -> bool {
         let is_own = self.key == CSR && wanted.key == CSR;
-        self.key == wanted.key && self.days == wanted.days && (is_own || self.subject == wanted.subject)
+        self.key == wanted.key
+            && self.days == wanted.days
+            && (is_own || self.subject == wanted.subject)
     }
 
     fn difference(&self, wanted: &Self) -> Reason {

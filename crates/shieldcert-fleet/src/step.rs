@@ -61,7 +61,10 @@ impl Request {
     ///
     /// # Cancel safety
     /// After the future is dropped, a certificate may have been issued. What was recorded resumes it.
-    pub(crate) async fn send(&self, record: impl FnOnce(&IssueIntent) -> Result<()>) -> Result<Outcome> {
+    pub(crate) async fn send(
+        &self,
+        record: impl FnOnce(&IssueIntent) -> Result<()>,
+    ) -> Result<Outcome> {
         let deadline = (self.settle_window * 2).saturating_add(SEND);
         let prepared = match self.issue().deadline(deadline).intent().await {
             Ok(prepared) => prepared,
@@ -81,7 +84,10 @@ impl Request {
     }
 
     /// Finds what a request has led to beside the known certificates, and sends nothing.
-    pub(crate) async fn find(&self, intent: IssueIntent) -> shieldcert::Result<Vec<shieldcert::ClientCertificate>> {
+    pub(crate) async fn find(
+        &self,
+        intent: IssueIntent,
+    ) -> shieldcert::Result<Vec<shieldcert::ClientCertificate>> {
         let patience = self.patience(&intent);
         self.issue().deadline(patience).resume(intent).find().await
     }
@@ -91,10 +97,13 @@ impl Request {
     fn patience(&self, intent: &IssueIntent) -> Duration {
         let now = self.zone.client().service_time();
         let left = match (intent.sent_before, now) {
-            (Some(before), Some(now)) => Duration::try_from(before.duration_since(now)).unwrap_or_default(),
+            (Some(before), Some(now)) => {
+                Duration::try_from(before.duration_since(now)).unwrap_or_default()
+            }
             _ => (self.settle_window * 2).saturating_add(SEND),
         };
-        left.saturating_add(self.settle_window).saturating_add(RESUME)
+        left.saturating_add(self.settle_window)
+            .saturating_add(RESUME)
     }
 }
 

@@ -29,7 +29,8 @@ impl TokenSource {
         let text = match self {
             Self::Variable(name) => std::env::var(name)
                 .map_err(|_| failed("it is not set; set it to the token".to_owned()))?,
-            Self::File(path) => std::fs::read_to_string(fleet.resolve(path)).map_err(|error| failed(error.to_string()))?,
+            Self::File(path) => std::fs::read_to_string(fleet.resolve(path))
+                .map_err(|error| failed(error.to_string()))?,
             Self::Command(command) => run(command, fleet).await.map_err(failed)?,
         };
         match text.trim() {
@@ -56,5 +57,6 @@ async fn run(command: &str, fleet: &Folder) -> Result<String, String> {
     if !output.status.success() {
         return Err(format!("it failed ({})", output.status));
     }
-    String::from_utf8(output.stdout).map_err(|_| "it printed something else than a token".to_owned())
+    String::from_utf8(output.stdout)
+        .map_err(|_| "it printed something else than a token".to_owned())
 }

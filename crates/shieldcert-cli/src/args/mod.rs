@@ -4,7 +4,6 @@
 pub(crate) mod address;
 #[cfg(feature = "emulator")]
 pub(crate) mod chaos;
-pub(crate) mod duration;
 pub(crate) mod globals;
 pub(crate) mod id;
 pub(crate) mod identity;

@@ -5,8 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-
-use super::duration;
+use shieldcert_fleet::parse_duration;
 
 /// A moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +36,7 @@ pub(crate) fn parse(text: &str) -> Result<Moment, String> {
     {
         return Ok(Moment::At(start));
     }
-    duration::parse(text).map(Moment::Ago).map_err(|_| {
+    parse_duration(text).map(Moment::Ago).map_err(|_| {
         "write a day (2026-01-31, in UTC), a time (2026-01-31T12:00:00Z), or how long ago (90d)"
             .to_owned()
     })

@@ -8,10 +8,10 @@ use clap::builder::NonEmptyStringValueParser;
 use globset::{Glob, GlobMatcher};
 use jiff::Timestamp;
 use shieldcert::{ClientCertificate, Status, StatusFilter};
+use shieldcert_fleet::parse_duration;
 
-use super::moment::Moment;
+use super::moment::{self, Moment};
 use super::subject::SubjectKey;
-use super::{duration, moment};
 
 // Not a doc comment: it would become that of the command.
 #[derive(Debug, Clone, Default, Args)]
@@ -30,7 +30,7 @@ pub(crate) struct Selectors {
     subject: Vec<SubjectPattern>,
 
     /// Certificates that expire within this time, such as 30d, and are not expired yet
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires_within: Option<Duration>,
 
     /// Certificates that are expired; with --expires-within, these too

@@ -10,13 +10,14 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args};
 use shieldcert::ZoneId;
 use shieldcert_emulator::{Chaos, EdgeRule, EmulatorBuilder, Quirks};
+use shieldcert_fleet::parse_duration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::args::or_help::OrHelp;
 use crate::args::rate_limit::RateLimitArg;
 use crate::args::token::{Token, TokenParser};
 use crate::args::usage::exit_with_usage_error;
-use crate::args::{address, chaos, duration, log_level, number, zone};
+use crate::args::{address, chaos, log_level, number, zone};
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
 use crate::log::Log;
@@ -76,11 +77,11 @@ pub(crate) struct Emulator {
     zone: Option<ZoneId>,
 
     /// How long a revocation or reactivation stays pending, such as 2s, 500ms or 1m
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration::parse, allow_hyphen_values = true)]
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = parse_duration, allow_hyphen_values = true)]
     transition_delay: Duration,
 
     /// Add this time to every request, such as 30ms
-    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = duration::parse, allow_hyphen_values = true)]
+    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = parse_duration, allow_hyphen_values = true)]
     latency: Duration,
 
     /// Refuse requests past this many in this many seconds, or `off`; the default is the service's own limit

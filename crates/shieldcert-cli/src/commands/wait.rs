@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use clap::Args;
 use shieldcert::{Status, Wait as WaitCall};
+use shieldcert_fleet::parse_duration;
 use tokio::task::JoinSet;
 
 use super::Run;
 use super::plan::Plan;
-use crate::args::duration;
 use crate::args::targets::TargetArgs;
 use crate::context::Context;
 use crate::exit_code::ExitCode;
@@ -33,7 +33,7 @@ pub(crate) struct Wait {
     until: Until,
 
     /// How long to wait for each
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_duration)]
     timeout: Duration,
 }
 

@@ -1,10 +1,22 @@
 //! `fleet.toml`: the policy of a fleet.
 
+pub(crate) mod error;
+mod outputs;
+mod read;
+mod section;
+#[cfg(test)]
+mod tests;
+mod token;
+mod value;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use shieldcert::{KeyAlgorithm, Pkcs12Profile, ZoneId};
+
+/// The most days of a certificate: a hundred years, the bound of [`Issue`](shieldcert::Issue).
+pub(crate) const MAX_VALIDITY_DAYS: u32 = 36_500;
 
 /// The policy of a fleet.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +80,7 @@ pub struct DevicesConfig {
     pub manifest: PathBuf,
     /// The algorithm of keys. Default: ECDSA P-256.
     pub key: KeyAlgorithm,
-    /// How many days a certificate is valid. Default: 365.
+    /// How many days a certificate is valid, from 1 to 36,500. Default: 365.
     pub validity_days: u32,
     /// The zone. Default: the only one, or else devices are spread over all.
     pub zone: Option<String>,
@@ -80,7 +92,8 @@ pub struct DevicesConfig {
 pub struct RenewConfig {
     /// The share of the lifetime after which a certificate is renewed, from 0.05 to 0.95. Default: 0.67.
     pub at: f64,
-    /// Renewals are spread over this share of the lifetime before that, from 0 to 0.5. Default: 0.1.
+    /// Renewals are spread over this share of the lifetime before that, from 0 to 0.5, and at most to 0.05 of the lifetime.
+    /// Default: 0.1.
     pub jitter: f64,
     /// How long the old certificate stays active after the new one was verified. Default: 24 hours.
     pub grace: Duration,
@@ -96,9 +109,9 @@ pub struct DeployConfig {
     pub command: Option<String>,
     /// The shell command that succeeds when the new certificate works. Default: none.
     pub verify: Option<String>,
-    /// How long each may take. Default: 60 seconds.
+    /// How long each may take, from 1 second. Default: 60 seconds.
     pub timeout: Duration,
-    /// After so many failures in a row, devices are tried one by one. Default: 10.
+    /// After so many failures in a row, from 1, devices are tried one by one. Default: 10.
     pub max_failures: u32,
 }
 
@@ -108,7 +121,7 @@ pub struct DeployConfig {
 pub struct OutputsConfig {
     /// Their forms. Default: PEM.
     pub formats: Vec<OutputFormat>,
-    /// The permissions of files with a private key. Default: 0600.
+    /// The permissions of files with a private key: reading and writing, by owner and group alone. Default: 0600.
     pub mode: u32,
     /// The owner of the files, `user` or `user:group`. Default: who runs the fleet.
     pub owner: Option<String>,
@@ -139,9 +152,9 @@ pub struct LimitsConfig {
     /// How many revocations that leave a device without a verified certificate need no confirmation. Default: 1 % of the
     /// fleet, at least 10.
     pub max_revoke: MaxRevoke,
-    /// How long after the end of an unclear request the service may still act on it. Default: 75 seconds.
+    /// How long after the end of an unclear request the service may still act on it, from 1 second. Default: 75 seconds.
     pub settle_window: Duration,
-    /// How long the history is kept. Default: 730 days.
+    /// How long the history is kept, from 1 day. Default: 730 days.
     pub history: Duration,
 }
 
@@ -153,11 +166,4 @@ pub enum MaxRevoke {
     Count(u64),
     /// This share of the fleet, at least 10.
     Share(f64),
-}
-
-impl Config {
-    /// TEMP
-    pub fn read(_: &std::path::Path) -> crate::Result<Self> {
-        todo!()
-    }
 }

@@ -23,7 +23,8 @@ impl Engine {
             let change = Change::default().set("hook_started", true);
             self.journal.set(at.generation, change)?;
         }
-        let published = crate::journal::block(|| outputs::publish(&self.folder, device, at.generation.number));
+        let published =
+            crate::journal::block(|| outputs::publish(&self.folder, device, at.generation.number));
         if let Err(error) = published {
             return self.fail(at, Hold::Failed, Act::DeployFailed, &error.to_string());
         }
@@ -41,7 +42,12 @@ impl Engine {
         Tally::add(&self.tally.deployed);
         tracing::info!(device = %at.snapshot.name, generation = at.generation.number, "deployed");
         let output = output.filter(|output| !output.is_empty());
-        self.record(at, Change::to(State::Deployed), Act::Deployed, output.as_deref())?;
+        self.record(
+            at,
+            Change::to(State::Deployed),
+            Act::Deployed,
+            output.as_deref(),
+        )?;
         Ok(Progress::Done)
     }
 
@@ -54,10 +60,12 @@ impl Engine {
             },
         };
         let now = self.now().time;
-        let grace = SignedDuration::try_from(self.config.renew.grace).unwrap_or(SignedDuration::MAX);
+        let grace =
+            SignedDuration::try_from(self.config.renew.grace).unwrap_or(SignedDuration::MAX);
         let revoke_at = now.checked_add(grace).unwrap_or(jiff::Timestamp::MAX);
         let output = output.filter(|output| !output.is_empty());
-        self.journal.verify(at.id, at.generation, now, revoke_at, output.as_deref())?;
+        self.journal
+            .verify(at.id, at.generation, now, revoke_at, output.as_deref())?;
         Ok(Progress::Done)
     }
 
@@ -72,21 +80,51 @@ impl Engine {
             .iter()
             .rev()
             .find(|old| old.number < generation.number && old.state == State::Verified);
-        let id = |generation: &crate::journal::Generation| generation.certificate.as_ref().map(ToString::to_string);
-        let labels = at.snapshot.device.as_ref().map(|device| device.labels.join(" "));
+        let id = |generation: &crate::journal::Generation| {
+            generation.certificate.as_ref().map(ToString::to_string)
+        };
+        let labels = at
+            .snapshot
+            .device
+            .as_ref()
+            .map(|device| device.labels.join(" "));
         let mut variables: Vec<(String, OsString)> = vec![
             ("SHIELDCERT_DEVICE".to_owned(), name.as_str().into()),
-            ("SHIELDCERT_GENERATION".to_owned(), generation.number.to_string().into()),
-            ("SHIELDCERT_REASON".to_owned(), generation.reason.as_str().into()),
-            ("SHIELDCERT_ZONE".to_owned(), generation.zone.as_str().into()),
-            ("SHIELDCERT_LABELS".to_owned(), labels.unwrap_or_default().into()),
-            ("SHIELDCERT_CERTIFICATE_ID".to_owned(), id(generation).unwrap_or_default().into()),
-            ("SHIELDCERT_OLD_CERTIFICATE_ID".to_owned(), old.and_then(id).unwrap_or_default().into()),
+            (
+                "SHIELDCERT_GENERATION".to_owned(),
+                generation.number.to_string().into(),
+            ),
+            (
+                "SHIELDCERT_REASON".to_owned(),
+                generation.reason.as_str().into(),
+            ),
+            (
+                "SHIELDCERT_ZONE".to_owned(),
+                generation.zone.as_str().into(),
+            ),
+            (
+                "SHIELDCERT_LABELS".to_owned(),
+                labels.unwrap_or_default().into(),
+            ),
+            (
+                "SHIELDCERT_CERTIFICATE_ID".to_owned(),
+                id(generation).unwrap_or_default().into(),
+            ),
+            (
+                "SHIELDCERT_OLD_CERTIFICATE_ID".to_owned(),
+                old.and_then(id).unwrap_or_default().into(),
+            ),
             ("SHIELDCERT_FOLDER".to_owned(), folder.clone().into()),
         ];
         for (what, path) in outputs::files(&folder) {
             variables.push((format!("SHIELDCERT_{what}_FILE"), path.into()));
         }
-        hook::run(command, self.folder.path(), &variables, self.config.deploy.timeout).await
+        hook::run(
+            command,
+            self.folder.path(),
+            &variables,
+            self.config.deploy.timeout,
+        )
+        .await
     }
 }

@@ -70,7 +70,9 @@ impl Pass<'_> {
         state.failures = state.failures.saturating_add(1);
         state.is_trying = false;
         let beyond = state.failures.saturating_sub(self.gate.max_failures);
-        let pause = FIRST_PAUSE.saturating_mul(1 << beyond.min(10)).min(MAX_PAUSE);
+        let pause = FIRST_PAUSE
+            .saturating_mul(1 << beyond.min(10))
+            .min(MAX_PAUSE);
         state.next_try = Some(Instant::now() + pause);
     }
 }

@@ -29,8 +29,14 @@ impl Engine {
             .last()
             .filter(|newest| newest.state == State::Abandoned)
             .map_or(0, |newest| newest.failures);
-        self.journal
-            .begin_generation(id, reason, zone, &Spec::of(device), failures, self.now().time)?;
+        self.journal.begin_generation(
+            id,
+            reason,
+            zone,
+            &Spec::of(device),
+            failures,
+            self.now().time,
+        )?;
         Ok(Progress::Done)
     }
 
@@ -124,7 +130,14 @@ impl Engine {
         let (keyed, intent) = match (self.keyed(at)?, &at.generation.intent) {
             (Ok(keyed), Some(intent)) => (keyed, intent.clone()),
             (Err(problem), _) => return self.fail(at, Hold::Unclear, Act::Failed, &problem),
-            (_, None) => return self.fail(at, Hold::Unclear, Act::Failed, "its intent is not in the journal"),
+            (_, None) => {
+                return self.fail(
+                    at,
+                    Hold::Unclear,
+                    Act::Failed,
+                    "its intent is not in the journal",
+                );
+            }
         };
         let _admission = match self.admit(&at.generation.zone, Purpose::Other).await {
             Ok(admission) => admission,
@@ -134,7 +147,12 @@ impl Engine {
             Ok(request) => request,
             Err(error) => return self.unavailable(at, error),
         };
-        self.record(at, Change::default().set("hold", None::<String>), Act::Resuming, None)?;
+        self.record(
+            at,
+            Change::default().set("hold", None::<String>),
+            Act::Resuming,
+            None,
+        )?;
         let outcome = request.resume(intent.clone()).await;
         self.take(at, outcome, Some(intent), true).await
     }
@@ -144,7 +162,14 @@ impl Engine {
         let (keyed, intent) = match (self.keyed(at)?, &at.generation.intent) {
             (Ok(keyed), Some(intent)) => (keyed, intent.clone()),
             (Err(problem), _) => return self.fail(at, Hold::Unclear, Act::Failed, &problem),
-            (_, None) => return self.fail(at, Hold::Unclear, Act::Failed, "its intent is not in the journal"),
+            (_, None) => {
+                return self.fail(
+                    at,
+                    Hold::Unclear,
+                    Act::Failed,
+                    "its intent is not in the journal",
+                );
+            }
         };
         let _admission = match self.admit(&at.generation.zone, Purpose::Other).await {
             Ok(admission) => admission,
@@ -164,7 +189,9 @@ impl Engine {
                         self.issued(at, &first, &others, Some(intent), Act::Issued)
                     }
                     None => {
-                        let change = self.owe_look(Change::to(State::Abandoned), &intent).set("intent", None::<String>);
+                        let change = self
+                            .owe_look(Change::to(State::Abandoned), &intent)
+                            .set("intent", None::<String>);
                         self.record(at, change, Act::Abandoned, Some("nothing was issued"))?;
                         Ok(Progress::Done)
                     }
@@ -199,7 +226,13 @@ impl Engine {
                     Tally::add(&self.tally.recovered);
                 }
                 let surplus: Vec<_> = surplus.iter().map(|surplus| surplus.id().clone()).collect();
-                self.issued(at, certificate, &surplus, intent.filter(|_| was_unclear), Act::Issued)
+                self.issued(
+                    at,
+                    certificate,
+                    &surplus,
+                    intent.filter(|_| was_unclear),
+                    Act::Issued,
+                )
             }
             Outcome::Wrong(error, id) => {
                 self.zones.responded(zone);
@@ -207,7 +240,14 @@ impl Engine {
                 let problem = error.to_string();
                 tracing::warn!(device = %at.snapshot.name, generation = at.generation.number, problem, "a wrong certificate");
                 Tally::add(&self.tally.failures);
-                self.journal.give_up_wrong(at.id, at.generation, id.as_ref(), failures, &problem, self.now().time)?;
+                self.journal.give_up_wrong(
+                    at.id,
+                    at.generation,
+                    id.as_ref(),
+                    failures,
+                    &problem,
+                    self.now().time,
+                )?;
                 Ok(Progress::Done)
             }
             Outcome::NotIssued(error) => {
@@ -224,7 +264,12 @@ impl Engine {
     }
 
     /// Nothing shows what was issued. The request stays open.
-    async fn unclear(&self, at: Work<'_>, error: &shieldcert::Error, intent: Option<&IssueIntent>) -> Result<Progress> {
+    async fn unclear(
+        &self,
+        at: Work<'_>,
+        error: &shieldcert::Error,
+        intent: Option<&IssueIntent>,
+    ) -> Result<Progress> {
         let zone = &at.generation.zone;
         let problem = error.to_string();
         if let Some(intent) = intent {
@@ -261,8 +306,14 @@ impl Engine {
             .certificate_authority_id()
             .or(certificate.certificate_authority_name())
             .map(str::to_owned);
-        let not_before = x509.as_ref().and_then(X509Certificate::not_before).or(certificate.not_before());
-        let not_after = x509.as_ref().and_then(X509Certificate::not_after).or(certificate.not_after());
+        let not_before = x509
+            .as_ref()
+            .and_then(X509Certificate::not_before)
+            .or(certificate.not_before());
+        let not_after = x509
+            .as_ref()
+            .and_then(X509Certificate::not_after)
+            .or(certificate.not_after());
         let mut change = Change::to(State::Issued)
             .set("intent", None::<String>)
             .set("certificate", certificate.id().to_string())
@@ -277,9 +328,18 @@ impl Engine {
             device = %at.snapshot.name, generation = at.generation.number, certificate = %certificate.id(), "issued"
         );
         Tally::add(&self.tally.issued);
-        self.tally.surplus.fetch_add(surplus.len() as u64, Ordering::Relaxed);
-        self.journal
-            .issued(at.id, at.generation, change, certificate.id(), surplus, act, self.now().time)?;
+        self.tally
+            .surplus
+            .fetch_add(surplus.len() as u64, Ordering::Relaxed);
+        self.journal.issued(
+            at.id,
+            at.generation,
+            change,
+            certificate.id(),
+            surplus,
+            act,
+            self.now().time,
+        )?;
         Ok(Progress::Done)
     }
 
@@ -289,7 +349,8 @@ impl Engine {
         let mut intent = intent.clone();
         // Nothing is sent any more.
         intent.sent_before = Some(intent.sent_before.map_or(now, |before| before.min(now)));
-        let window = SignedDuration::try_from(self.config.limits.settle_window).unwrap_or(SignedDuration::MAX);
+        let window = SignedDuration::try_from(self.config.limits.settle_window)
+            .unwrap_or(SignedDuration::MAX);
         let at = now.checked_add(window).unwrap_or(now);
         change
             .set("look_at", at.as_second() + 1)
@@ -305,11 +366,15 @@ impl Engine {
             return Ok(false);
         }
         let mut zones = self.config.zones.values().map(|zone| &zone.id);
-        let Some(other) = zones.find(|id| **id != at.generation.zone && !self.zones.is_full(id)) else {
+        let Some(other) = zones.find(|id| **id != at.generation.zone && !self.zones.is_full(id))
+        else {
             return Ok(false);
         };
         let change = Change::to(State::Keyed).set("zone", other.to_string());
-        let detail = format!("moved to zone {other}, since the quota of {} is reached", at.generation.zone);
+        let detail = format!(
+            "moved to zone {other}, since the quota of {} is reached",
+            at.generation.zone
+        );
         self.record(at, change, Act::Planned, Some(&detail))?;
         Ok(true)
     }
@@ -320,12 +385,25 @@ impl Engine {
             Err(problem) => return self.fail(at, Hold::Failed, Act::Failed, &problem),
         };
         let Some(pem) = &at.generation.pem else {
-            return self.fail(at, Hold::Failed, Act::Failed, "the service has shown no certificate to write");
+            return self.fail(
+                at,
+                Hold::Failed,
+                Act::Failed,
+                "the service has shown no certificate to write",
+            );
         };
-        let path = self.folder.generation(&at.snapshot.name, at.generation.number);
+        let path = self
+            .folder
+            .generation(&at.snapshot.name, at.generation.number);
         let written = crate::journal::block(|| {
             let certificate = X509Certificate::from_pem(pem)?;
-            outputs::write(&self.folder, &path, keyed, &certificate, &self.config.outputs)
+            outputs::write(
+                &self.folder,
+                &path,
+                keyed,
+                &certificate,
+                &self.config.outputs,
+            )
         });
         match written {
             Ok(()) => {

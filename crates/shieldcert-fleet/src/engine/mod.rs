@@ -63,7 +63,10 @@ impl Tally {
     /// Changes with everything that was done.
     pub(crate) fn changes(&self) -> u64 {
         let counters = [&self.issued, &self.deployed, &self.revoked, &self.surplus];
-        counters.iter().map(|counter| counter.load(Ordering::Relaxed)).sum()
+        counters
+            .iter()
+            .map(|counter| counter.load(Ordering::Relaxed))
+            .sum()
     }
 
     fn add(counter: &AtomicU64) {
@@ -182,7 +185,12 @@ impl Engine {
     }
 
     async fn perform(&self, id: i64, snapshot: &Snapshot, step: Step) -> Result<Progress> {
-        let find = |number: u32| snapshot.generations.iter().find(|generation| generation.number == number);
+        let find = |number: u32| {
+            snapshot
+                .generations
+                .iter()
+                .find(|generation| generation.number == number)
+        };
         let number = match step {
             Step::Begin(reason) => return self.begin(id, snapshot, reason),
             Step::MakeKey(number)
@@ -221,24 +229,31 @@ impl Engine {
     /// Records a change of a generation.
     fn record(&self, at: Work<'_>, change: Change, act: Act, detail: Option<&str>) -> Result<()> {
         let Work { id, generation, .. } = at;
-        self.journal.change(id, generation, change, self.now().time, act, detail)
+        self.journal
+            .change(id, generation, change, self.now().time, act, detail)
     }
 
     /// Records that a step failed, and when it is tried again.
     fn fail(&self, at: Work<'_>, hold: Hold, act: Act, problem: &str) -> Result<Progress> {
-        let Work { snapshot, generation, .. } = at;
+        let Work {
+            snapshot,
+            generation,
+            ..
+        } = at;
         let failures = generation.failures.saturating_add(1);
         tracing::warn!(device = %snapshot.name, generation = generation.number, problem, "a step failed");
         Tally::add(&self.tally.failures);
         let retry_at = self.now().time.checked_add(backoff(failures)).ok();
-        let change = Change::hold(hold, Some(problem.to_owned()), retry_at).set("failures", i64::from(failures));
+        let change = Change::hold(hold, Some(problem.to_owned()), retry_at)
+            .set("failures", i64::from(failures));
         self.record(at, change, act, Some(problem))?;
         Ok(Progress::Held)
     }
 
     /// Records what a generation waits for. It is tried again in the next run.
     fn wait_for(&self, at: Work<'_>, hold: Hold, problem: Option<&str>) -> Result<Progress> {
-        let is_known = at.generation.hold == Some(hold) && at.generation.problem.as_deref() == problem;
+        let is_known =
+            at.generation.hold == Some(hold) && at.generation.problem.as_deref() == problem;
         if !is_known {
             let change = Change::hold(hold, problem.map(str::to_owned), None);
             self.record(at, change, Act::Failed, problem.or(Some(hold.as_str())))?;
@@ -256,7 +271,8 @@ impl Engine {
         let zone = &at.generation.zone;
         if error.is_rate_limited() {
             const LEAST: Duration = Duration::from_secs(1);
-            self.pause(error.retry_after().unwrap_or(LEAST).max(LEAST)).await;
+            self.pause(error.retry_after().unwrap_or(LEAST).max(LEAST))
+                .await;
             return Ok(Progress::Done);
         }
         if error.is_quota_reached() {
@@ -311,14 +327,21 @@ struct Work<'a> {
 impl Engine {
     /// Reads key and CSR of a generation. `None` if they are not what the journal has.
     fn keyed(&self, at: Work<'_>) -> Result<std::result::Result<crate::keystore::Keyed, String>> {
-        let path = self.folder.generation(&at.snapshot.name, at.generation.number);
+        let path = self
+            .folder
+            .generation(&at.snapshot.name, at.generation.number);
         Ok(match self.folder.stored(&path)? {
             Stored::Missing => Err(format!("{} is missing", path.display())),
             Stored::Unusable(problem) => Err(format!("{}: {problem}", path.display())),
-            Stored::Complete(keyed) => match at.generation.csr_sha256.as_deref() == Some(&keyed.csr.sha256()) {
-                true => Ok(keyed),
-                false => Err(format!("{}: the CSR is not the one of the journal", path.display())),
-            },
+            Stored::Complete(keyed) => {
+                match at.generation.csr_sha256.as_deref() == Some(&keyed.csr.sha256()) {
+                    true => Ok(keyed),
+                    false => Err(format!(
+                        "{}: the CSR is not the one of the journal",
+                        path.display()
+                    )),
+                }
+            }
         })
     }
 

@@ -36,12 +36,18 @@ impl Task {
     pub(crate) fn of(snapshot: &Snapshot, device: i64, step: &Step) -> Self {
         let newest = snapshot.generations.last();
         let expires = || {
-            let verified = snapshot.generations.iter().rev().find(|generation| generation.state == State::Verified);
+            let verified = snapshot
+                .generations
+                .iter()
+                .rev()
+                .find(|generation| generation.state == State::Verified);
             verified.and_then(|generation| generation.not_after)
         };
         let class = match step {
             Step::Revoke(_, RevokeReason::Leaked) => Class::Leaked,
-            Step::Revoke(_, RevokeReason::Absent | RevokeReason::Asked) | Step::Settle(_) => Class::Absent,
+            Step::Revoke(_, RevokeReason::Absent | RevokeReason::Asked) | Step::Settle(_) => {
+                Class::Absent
+            }
             Step::Revoke(..) | Step::Abandon(_) => Class::Routine,
             Step::Begin(Reason::New) => Class::New,
             Step::Begin(_) => Class::Renewal,

@@ -50,7 +50,9 @@ impl Engine {
             Stored::Complete(keyed) => keyed.csr,
             // The inventory shows it.
             Stored::Missing | Stored::Unusable(_) => {
-                return self.journal.finish_look(owed.device, generation, &[], self.now().time);
+                return self
+                    .journal
+                    .finish_look(owed.device, generation, &[], self.now().time);
             }
         };
         let Ok(_admission) = self.admit(&generation.zone, Purpose::Other).await else {
@@ -58,7 +60,9 @@ impl Engine {
         };
         let zone = match self.budgets.zone(&generation.zone).await {
             Ok(zone) => zone,
-            Err(error @ (Error::Token { .. } | Error::Zone { .. })) => return self.postpone(owed, &error.to_string()),
+            Err(error @ (Error::Token { .. } | Error::Zone { .. })) => {
+                return self.postpone(owed, &error.to_string());
+            }
             Err(error) => return Err(error),
         };
         let request = Request {
@@ -82,7 +86,8 @@ impl Engine {
                 if !surplus.is_empty() {
                     tracing::warn!(device = %name, generation = generation.number, count = surplus.len(), "surplus found");
                 }
-                self.journal.finish_look(owed.device, generation, &surplus, self.now().time)
+                self.journal
+                    .finish_look(owed.device, generation, &surplus, self.now().time)
             }
             Err(error) => {
                 if error.is_retryable() || error.is_timeout() || error.is_ambiguous() {
@@ -96,7 +101,11 @@ impl Engine {
     /// Tries a look again later.
     fn postpone(&self, owed: &Owed, problem: &str) -> Result<()> {
         tracing::warn!(device = %owed.name, generation = owed.generation.number, problem, "a look failed");
-        let pause = self.config.limits.settle_window.max(Duration::from_secs(60));
+        let pause = self
+            .config
+            .limits
+            .settle_window
+            .max(Duration::from_secs(60));
         let now = self.now().time;
         let at = now.checked_add(pause).unwrap_or(now);
         self.journal.postpone_look(owed, at, problem, now)
@@ -133,4 +142,3 @@ impl Engine {
         Ok(())
     }
 }
-

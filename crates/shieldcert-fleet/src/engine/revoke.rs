@@ -28,7 +28,9 @@ impl Engine {
         };
         let detail = match zone.revoke(id).await {
             Ok(_) => reason.as_str().to_owned(),
-            Err(error) if error.is_not_found() => format!("{}; the zone does not have it", reason.as_str()),
+            Err(error) if error.is_not_found() => {
+                format!("{}; the zone does not have it", reason.as_str())
+            }
             Err(error) => return self.refused(at, &error).await,
         };
         self.zones.responded(zone_id);

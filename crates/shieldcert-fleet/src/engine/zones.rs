@@ -36,7 +36,9 @@ pub(super) enum Purpose {
 }
 
 /// The permission to use a zone. While it does not respond, only one request holds it.
-pub(super) struct Admission(#[expect(dead_code, reason = "it is held")] Option<OwnedMutexGuard<()>>);
+pub(super) struct Admission(
+    #[expect(dead_code, reason = "it is held")] Option<OwnedMutexGuard<()>>,
+);
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
@@ -67,7 +69,10 @@ impl Zones {
                 if known.is_full && purpose == Purpose::Issue {
                     return Err(Hold::Quota);
                 }
-                Ok((known.until, (known.failures > 0).then(|| known.turn.clone())))
+                Ok((
+                    known.until,
+                    (known.failures > 0).then(|| known.turn.clone()),
+                ))
             })?;
             let Some(turn) = turn else {
                 return Ok(Admission(None));
@@ -91,7 +96,9 @@ impl Zones {
     /// The zone did not respond. Returns whether it may be tried again in this run.
     pub(super) fn failed(&self, zone: &ZoneId) -> bool {
         self.with(zone, |known| {
-            let pause = FIRST_PAUSE.saturating_mul(1 << known.failures.min(16)).min(MAX_PAUSE);
+            let pause = FIRST_PAUSE
+                .saturating_mul(1 << known.failures.min(16))
+                .min(MAX_PAUSE);
             known.failures += 1;
             known.until = Some(Instant::now() + pause);
             known.is_unreachable = known.failures >= MAX_FAILURES;

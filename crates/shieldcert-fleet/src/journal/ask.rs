@@ -55,8 +55,12 @@ impl Journal {
             let mut count = 0;
             for name in devices {
                 let id: Option<i64> = transaction
-                    .prepare_cached("UPDATE devices SET ask = ?, asked_at = ? WHERE name = ? RETURNING id")?
-                    .query_map(params![ask, at.as_second(), name.as_str()], |row| row.get(0))?
+                    .prepare_cached(
+                        "UPDATE devices SET ask = ?, asked_at = ? WHERE name = ? RETURNING id",
+                    )?
+                    .query_map(params![ask, at.as_second(), name.as_str()], |row| {
+                        row.get(0)
+                    })?
                     .next()
                     .transpose()?;
                 let Some(id) = id else { continue };
@@ -69,7 +73,14 @@ impl Journal {
                         )?
                         .execute([id])?;
                 }
-                history::add(transaction, at, Some(id), None, Act::Asked, Some(ask.as_str()))?;
+                history::add(
+                    transaction,
+                    at,
+                    Some(id),
+                    None,
+                    Act::Asked,
+                    Some(ask.as_str()),
+                )?;
             }
             Ok(count)
         })

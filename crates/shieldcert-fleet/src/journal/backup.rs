@@ -33,7 +33,11 @@ impl Journal {
         block(|| {
             let copied = self.read(|source| {
                 let mut copy = Connection::open(file.path())?;
-                Backup::new(source, &mut copy)?.run_to_completion(PAGES_AT_ONCE, Duration::from_millis(1), None)?;
+                Backup::new(source, &mut copy)?.run_to_completion(
+                    PAGES_AT_ONCE,
+                    Duration::from_millis(1),
+                    None,
+                )?;
                 // A file of its own, without others beside it.
                 copy.pragma_update(None, "journal_mode", "DELETE")?;
                 meta::mark_copy(&copy)?;
@@ -48,7 +52,9 @@ impl Journal {
             })
         })?;
         file.as_file().sync_all().at(target)?;
-        file.persist_noclobber(target).map_err(|error| error.error).at(target)?;
+        file.persist_noclobber(target)
+            .map_err(|error| error.error)
+            .at(target)?;
         if let Ok(folder) = std::fs::File::open(folder) {
             let _ = folder.sync_all();
         }

@@ -3,10 +3,12 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, Row};
 
-use super::ask::Ask;
-use super::generation::{self, COLUMN_COUNT, COLUMNS, Change, Generation, Reason, Spec, State, name, seconds};
-use super::history::{self, Act};
 use super::Journal;
+use super::ask::Ask;
+use super::generation::{
+    self, COLUMN_COUNT, COLUMNS, Change, Generation, Reason, Spec, State, name, seconds,
+};
+use super::history::{self, Act};
 use crate::error::Result;
 use crate::manifest::Device;
 use crate::name::DeviceName;
@@ -40,7 +42,13 @@ impl Snapshot {
         let device = device
             .map(|json| serde_json::from_str(&json))
             .transpose()
-            .map_err(|error| rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, error.into()))?;
+            .map_err(|error| {
+                rusqlite::Error::FromSqlConversionFailure(
+                    2,
+                    rusqlite::types::Type::Text,
+                    error.into(),
+                )
+            })?;
         Ok(Self {
             id: row.get(0)?,
             name: name(row, 1)?,
@@ -63,7 +71,9 @@ fn group(
     let mut rows = statement.query(parameters)?;
     let mut current: Option<Snapshot> = None;
     while let Some(row) = rows.next()? {
-        let is_other = |current: &Snapshot| Ok::<_, rusqlite::Error>(current.name.as_str() != row.get_ref(1)?.as_str()?);
+        let is_other = |current: &Snapshot| {
+            Ok::<_, rusqlite::Error>(current.name.as_str() != row.get_ref(1)?.as_str()?)
+        };
         if current.as_ref().map(is_other).transpose()?.unwrap_or(true) {
             if let Some(done) = current.take() {
                 each(done);
@@ -123,8 +133,17 @@ impl Journal {
     ) -> Result<u32> {
         self.write(|transaction| {
             let (id, number) = generation::insert(transaction, device, reason, zone, spec)?;
-            Change::default().set("failures", i64::from(failures)).write(transaction, id)?;
-            history::add(transaction, at, Some(device), Some(number), Act::Planned, Some(reason.as_str()))?;
+            Change::default()
+                .set("failures", i64::from(failures))
+                .write(transaction, id)?;
+            history::add(
+                transaction,
+                at,
+                Some(device),
+                Some(number),
+                Act::Planned,
+                Some(reason.as_str()),
+            )?;
             Ok(number)
         })
     }
@@ -141,7 +160,14 @@ impl Journal {
     ) -> Result<()> {
         self.write(|transaction| {
             change.write(transaction, generation.id)?;
-            history::add(transaction, at, Some(device), Some(generation.number), act, detail)
+            history::add(
+                transaction,
+                at,
+                Some(device),
+                Some(generation.number),
+                act,
+                detail,
+            )
         })
     }
 

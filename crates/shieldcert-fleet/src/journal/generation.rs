@@ -268,23 +268,30 @@ where
     T::Err: std::error::Error + Send + Sync + 'static,
 {
     let text: String = row.get(column)?;
-    text.parse().map_err(|error: T::Err| invalid(column, error.into()))
+    text.parse()
+        .map_err(|error: T::Err| invalid(column, error.into()))
 }
 
-pub(super) fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn json<T: serde::de::DeserializeOwned>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str()?;
     serde_json::from_str(text).map_err(|error| invalid(column, error.into()))
 }
 
 pub(super) fn name(row: &Row<'_>, column: usize) -> rusqlite::Result<DeviceName> {
     let text: String = row.get(column)?;
-    text.parse().map_err(|error: String| invalid(column, error.into()))
+    text.parse()
+        .map_err(|error: String| invalid(column, error.into()))
 }
 
 pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
     let seconds: Option<i64> = row.get(column)?;
     seconds
-        .map(|seconds| Timestamp::from_second(seconds).map_err(|error| invalid(column, error.into())))
+        .map(|seconds| {
+            Timestamp::from_second(seconds).map_err(|error| invalid(column, error.into()))
+        })
         .transpose()
 }
 
@@ -316,16 +323,28 @@ impl Change {
     }
 
     /// Sets a column.
-    pub(crate) fn set(mut self, column: &'static str, value: impl Into<rusqlite::types::Value>) -> Self {
+    pub(crate) fn set(
+        mut self,
+        column: &'static str,
+        value: impl Into<rusqlite::types::Value>,
+    ) -> Self {
         self.0.retain(|(other, _)| *other != column);
         self.0.push((column, value.into()));
         self
     }
 
     pub(crate) fn write(self, connection: &Connection, generation: i64) -> rusqlite::Result<()> {
-        let columns: Vec<String> = self.0.iter().map(|(column, _)| format!("{column} = ?")).collect();
+        let columns: Vec<String> = self
+            .0
+            .iter()
+            .map(|(column, _)| format!("{column} = ?"))
+            .collect();
         let sql = format!("UPDATE generations SET {} WHERE id = ?", columns.join(", "));
-        let values = self.0.into_iter().map(|(_, value)| value).chain([generation.into()]);
+        let values = self
+            .0
+            .into_iter()
+            .map(|(_, value)| value)
+            .chain([generation.into()]);
         connection
             .prepare_cached(&sql)?
             .execute(rusqlite::params_from_iter(values))?;

@@ -8,10 +8,10 @@ use super::Journal;
 use super::generation::words;
 use crate::error::Result;
 use crate::name::DeviceName;
-use std::fmt;
-use std::str::FromStr;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use serde::Deserialize;
+use std::fmt;
+use std::str::FromStr;
 
 words! {
     /// What was done or seen.
@@ -98,8 +98,16 @@ pub(crate) fn add(
         None => detail,
     });
     connection
-        .prepare_cached("INSERT INTO history (at, device, generation, act, detail) VALUES (?, ?, ?, ?, ?)")?
-        .execute(params![at.as_millisecond(), device, generation, act, detail])?;
+        .prepare_cached(
+            "INSERT INTO history (at, device, generation, act, detail) VALUES (?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            at.as_millisecond(),
+            device,
+            generation,
+            act,
+            detail
+        ])?;
     Ok(())
 }
 
@@ -133,6 +141,8 @@ impl Journal {
 
     /// Removes the history before a time. The present state is kept.
     pub(crate) fn forget_before(&self, time: Timestamp) -> Result<usize> {
-        self.write(|transaction| transaction.execute("DELETE FROM history WHERE at < ?", [time.as_millisecond()]))
+        self.write(|transaction| {
+            transaction.execute("DELETE FROM history WHERE at < ?", [time.as_millisecond()])
+        })
     }
 }

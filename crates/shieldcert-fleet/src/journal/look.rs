@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use shieldcert::CertificateId;
 
-use super::generation::{COLUMN_COUNT, COLUMNS, Change, Generation, Owed, State, json, name, parse};
+use super::generation::{
+    COLUMN_COUNT, COLUMNS, Change, Generation, Owed, State, json, name, parse,
+};
 use super::history::{self, Act};
 use super::{Hold, Journal, surplus};
 use crate::backoff::backoff;
@@ -36,7 +38,11 @@ impl Journal {
     pub(crate) fn next_look(&self) -> Result<Option<Timestamp>> {
         self.read(|connection| {
             let seconds: Option<i64> = connection
-                .query_row("SELECT MIN(look_at) FROM generations WHERE look_at IS NOT NULL", [], |row| row.get(0))
+                .query_row(
+                    "SELECT MIN(look_at) FROM generations WHERE look_at IS NOT NULL",
+                    [],
+                    |row| row.get(0),
+                )
                 .optional()?
                 .flatten();
             Ok(seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()))
@@ -44,12 +50,27 @@ impl Journal {
     }
 
     /// Records that a look failed, and when it is made again.
-    pub(crate) fn postpone_look(&self, owed: &Owed, at: Timestamp, problem: &str, now: Timestamp) -> Result<()> {
+    pub(crate) fn postpone_look(
+        &self,
+        owed: &Owed,
+        at: Timestamp,
+        problem: &str,
+        now: Timestamp,
+    ) -> Result<()> {
         let generation = &owed.generation;
         self.write(|transaction| {
-            Change::default().set("look_at", at.as_second()).write(transaction, generation.id)?;
+            Change::default()
+                .set("look_at", at.as_second())
+                .write(transaction, generation.id)?;
             let detail = format!("a look after an unclear request failed: {problem}");
-            history::add(transaction, now, Some(owed.device), Some(generation.number), Act::Failed, Some(&detail))
+            history::add(
+                transaction,
+                now,
+                Some(owed.device),
+                Some(generation.number),
+                Act::Failed,
+                Some(&detail),
+            )
         })
     }
 
@@ -65,10 +86,24 @@ impl Journal {
             for id in surplus {
                 surplus::insert(transaction, id, generation, at)?;
                 let detail = Some(id.as_str());
-                history::add(transaction, at, Some(device), Some(generation.number), Act::SurplusFound, detail)?;
+                history::add(
+                    transaction,
+                    at,
+                    Some(device),
+                    Some(generation.number),
+                    Act::SurplusFound,
+                    detail,
+                )?;
             }
             if surplus.is_empty() {
-                history::add(transaction, at, Some(device), Some(generation.number), Act::LookedAgain, None)?;
+                history::add(
+                    transaction,
+                    at,
+                    Some(device),
+                    Some(generation.number),
+                    Act::LookedAgain,
+                    None,
+                )?;
             }
             Change::default()
                 .set("look_at", None::<i64>)
@@ -93,9 +128,23 @@ impl Journal {
             for id in surplus {
                 surplus::insert(transaction, id, generation, at)?;
                 let detail = Some(id.as_str());
-                history::add(transaction, at, Some(device), Some(generation.number), Act::SurplusFound, detail)?;
+                history::add(
+                    transaction,
+                    at,
+                    Some(device),
+                    Some(generation.number),
+                    Act::SurplusFound,
+                    detail,
+                )?;
             }
-            history::add(transaction, at, Some(device), Some(generation.number), act, Some(certificate.as_str()))
+            history::add(
+                transaction,
+                at,
+                Some(device),
+                Some(generation.number),
+                act,
+                Some(certificate.as_str()),
+            )
         })
     }
 
@@ -120,7 +169,14 @@ impl Journal {
             if let Some(id) = certificate {
                 surplus::insert(transaction, id, generation, at)?;
             }
-            history::add(transaction, at, Some(device), Some(generation.number), Act::Failed, Some(problem))
+            history::add(
+                transaction,
+                at,
+                Some(device),
+                Some(generation.number),
+                Act::Failed,
+                Some(problem),
+            )
         })
     }
 

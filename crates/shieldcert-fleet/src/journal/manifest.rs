@@ -31,7 +31,8 @@ pub(crate) struct ManifestTable<'a> {
 impl ManifestTable<'_> {
     /// Adds a device. A name that is there already is a duplicate.
     pub(crate) fn add(&self, row: u64, device: &Device) -> rusqlite::Result<Result<(), Duplicate>> {
-        let json = serde_json::to_string(device).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let json = serde_json::to_string(device)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         let inserted = self
             .connection
             .prepare_cached("INSERT INTO temp.manifest (row, name, device) VALUES (?, ?, ?)")?
@@ -43,7 +44,9 @@ impl ManifestTable<'_> {
                     .connection
                     .prepare_cached("SELECT row FROM temp.manifest WHERE name = ?")?
                     .query_row([device.name.as_str()], |row| row.get(0))?;
-                Ok(Err(Duplicate { row: other.unsigned_abs() }))
+                Ok(Err(Duplicate {
+                    row: other.unsigned_abs(),
+                }))
             }
             Err(error) => Err(error),
         }

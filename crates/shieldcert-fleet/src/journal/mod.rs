@@ -26,10 +26,10 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use self::ask::Ask;
 pub use self::device::Snapshot;
+pub(crate) use self::generation::{Change, Owed, Spec};
 pub use self::generation::{Generation, Hold, Reason, State};
 pub use self::history::{Act, Entry};
-pub(crate) use self::generation::{Change, Owed, Spec};
-pub(crate) use self::surplus::Surplus;
+pub(crate) use self::manifest::Duplicate;
 use self::schema::Mismatch;
 use crate::error::{Error, Result};
 
@@ -112,7 +112,8 @@ impl Journal {
 
     fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
         let open = || {
-            let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+            let connection =
+                Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
             connection.busy_timeout(BUSY_TIMEOUT)?;
             connection.set_prepared_statement_cache_capacity(64);
             // The manifest is a temporary table, which may be larger than memory.
@@ -130,19 +131,32 @@ impl Journal {
     }
 
     /// Reads in one transaction.
-    pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+    pub(crate) fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
         block(|| {
-            let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let connection = self
+                .connection
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             read(&connection).map_err(|error| describe(&self.path, &error))
         })
     }
 
     /// Writes in one transaction, which is on the disk when this returns.
-    pub(crate) fn write<T>(&self, write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
+    pub(crate) fn write<T>(
+        &self,
+        write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T> {
         block(|| {
-            let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut connection = self
+                .connection
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let run = || {
-                let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                let transaction =
+                    connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
                 let written = write(&transaction)?;
                 transaction.commit()?;
                 Ok(written)
@@ -169,7 +183,9 @@ fn create_private(path: &Path) -> Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
         // SQLite says what it needs.
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && path.exists() => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && path.exists() => {
+            Ok(())
+        }
         opened => opened.map(|_| ()).at(path),
     }
 }
@@ -186,20 +202,31 @@ fn newer(path: &Path, version: i64) -> Error {
 
 fn describe(path: &Path, error: &rusqlite::Error) -> Error {
     let problem = match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => "the disk is full; what was recorded is kept; make room, and run the command again".to_owned(),
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-            "it can't be written; run the command as its owner, or mount the folder writable".to_owned()
+        Some(ErrorCode::DiskFull) => {
+            "the disk is full; what was recorded is kept; make room, and run the command again"
+                .to_owned()
         }
-        Some(ErrorCode::CannotOpen) if !path.exists() => "there is no journal; `shieldcert fleet apply` makes one".to_owned(),
-        Some(ErrorCode::CannotOpen) => "it can't be opened; check the permissions of the folder".to_owned(),
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            "it can't be written; run the command as its owner, or mount the folder writable"
+                .to_owned()
+        }
+        Some(ErrorCode::CannotOpen) if !path.exists() => {
+            "there is no journal; `shieldcert fleet apply` makes one".to_owned()
+        }
+        Some(ErrorCode::CannotOpen) => {
+            "it can't be opened; check the permissions of the folder".to_owned()
+        }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => format!(
             "it is damaged ({error}); put a backup in its place (`shieldcert fleet backup` makes them), and run \
              `shieldcert fleet plan --refresh`"
         ),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            "another program keeps it locked; end that program, and run the command again".to_owned()
+            "another program keeps it locked; end that program, and run the command again"
+                .to_owned()
         }
-        Some(ErrorCode::SystemIoFailure) => format!("the disk failed ({error}); what was recorded is kept"),
+        Some(ErrorCode::SystemIoFailure) => {
+            format!("the disk failed ({error}); what was recorded is kept")
+        }
         _ => error.to_string(),
     };
     Error::Journal {

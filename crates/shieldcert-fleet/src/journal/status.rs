@@ -13,7 +13,9 @@ impl Journal {
                 "SELECT hold, COUNT(DISTINCT device) FROM generations
                  WHERE hold IS NOT NULL AND state NOT IN ('revoked') GROUP BY hold",
             )?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let rows = statement.query_map([], |row| {
+                Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
+            })?;
             rows.collect()
         })
     }
@@ -21,7 +23,11 @@ impl Journal {
     /// Returns how many looks after unclear requests are owed.
     pub(crate) fn looks_owed(&self) -> Result<u64> {
         self.read(|connection| {
-            connection.query_row("SELECT COUNT(*) FROM generations WHERE look_at IS NOT NULL", [], |row| row.get(0))
+            connection.query_row(
+                "SELECT COUNT(*) FROM generations WHERE look_at IS NOT NULL",
+                [],
+                |row| Ok(row.get::<_, i64>(0)?.unsigned_abs()),
+            )
         })
     }
 }

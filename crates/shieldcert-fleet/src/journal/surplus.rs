@@ -29,7 +29,12 @@ pub(super) fn insert(
             "INSERT INTO surplus (certificate, generation, zone, found_at) VALUES (?, ?, ?, ?)
              ON CONFLICT DO UPDATE SET revoked_at = NULL",
         )?
-        .execute(params![id.as_str(), generation.id, generation.zone.as_str(), at.as_second()])?;
+        .execute(params![
+            id.as_str(),
+            generation.id,
+            generation.zone.as_str(),
+            at.as_second()
+        ])?;
     Ok(())
 }
 
@@ -63,7 +68,14 @@ impl Journal {
                 .prepare_cached("UPDATE surplus SET revoked_at = ? WHERE certificate = ?")?
                 .execute(params![at.as_second(), surplus.certificate.as_str()])?;
             let detail = Some(surplus.certificate.as_str());
-            history::add(transaction, at, Some(surplus.device), Some(surplus.number), Act::SurplusRevoked, detail)
+            history::add(
+                transaction,
+                at,
+                Some(surplus.device),
+                Some(surplus.number),
+                Act::SurplusRevoked,
+                detail,
+            )
         })
     }
 }

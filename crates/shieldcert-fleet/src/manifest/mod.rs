@@ -1,14 +1,22 @@
 //! What a fleet should hold: one row a device.
 
+mod column;
+mod csv_rows;
+mod defaults;
+pub(crate) mod format;
+mod jsonl_rows;
+mod lines;
+pub(crate) mod problem;
+pub(crate) mod reader;
+mod row;
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use shieldcert::{KeyAlgorithm, Subject};
 
-use crate::config::Config;
-use crate::error::Result;
-use crate::folder::Folder;
-use crate::journal::Journal;
 use crate::name::DeviceName;
 
 /// A device, as the manifest says it should be.
@@ -36,6 +44,7 @@ pub struct Device {
 
 /// Whether a device is to have a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum DeviceState {
@@ -100,25 +109,23 @@ impl DeviceSubject {
     }
 }
 
-/// Reads the manifest into a table beside the journal.
-///
-/// # Errors
-/// Returns an error if any row has a problem. Nothing is changed then.
-pub(crate) fn load(journal: &Journal, folder: &Folder, config: &Config) -> Result<()> {
-    let _ = (journal, folder, config);
-    todo!()
-}
-
 /// Algorithms by their names.
 mod algorithm {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use shieldcert::KeyAlgorithm;
 
-    pub(super) fn serialize<S: Serializer>(algorithm: &KeyAlgorithm, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        algorithm: &KeyAlgorithm,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(algorithm.as_str())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<KeyAlgorithm, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<KeyAlgorithm, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }

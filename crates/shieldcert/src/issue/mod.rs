@@ -529,8 +529,10 @@ impl Run {
     }
 
     fn sent_elsewhere(&self, records: Vec<UnclearRecord>, unread: Option<Unread>) -> Error {
-        let cause =
-            InvalidInput::new("intent", "its request may have been sent by another process");
+        let cause = InvalidInput::new(
+            "intent",
+            "its request may have been sent by another process",
+        );
         self.outcome_unknown(cause.into(), records, unread)
     }
 

@@ -66,6 +66,25 @@ impl Attribute {
             Self::Country => DnType::CountryName,
         }
     }
+
+    fn check(self, value: &str) -> Result<(), InvalidInput> {
+        let length = value.chars().count();
+        let problem = if value.trim().is_empty() {
+            "is empty".to_owned()
+        } else if let Some(odd) = value.chars().find(|c| c.is_control()) {
+            format!("has {odd:?}, a control character")
+        } else if length > self.max_len() {
+            format!("has {length} characters; it may have {}", self.max_len())
+        } else if self == Self::Country
+            && !(length == 2 && value.chars().all(|c| c.is_ascii_uppercase()))
+        {
+            format!("is {value:?}; give two capital letters, such as \"DE\"")
+        } else {
+            return Ok(());
+        };
+        let problem = format!("the {} {problem}", self.name());
+        Err(InvalidInput::new("subject", problem))
+    }
 }
 
 impl Subject {
@@ -108,29 +127,30 @@ impl Subject {
         self
     }
 
+    /// Checks what is checked when a CSR is made, without making a key.
+    ///
+    /// # Errors
+    /// Returns an error if a value is empty, too long, or has a control character, or if the country is not two capital
+    /// letters. It names the attribute.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shieldcert::Subject;
+    ///
+    /// let error = Subject::common_name("sensor-001").country("Germany").check();
+    /// assert!(error.expect_err("is refused").to_string().contains("country"));
+    /// ```
+    pub fn check(&self) -> Result<(), InvalidInput> {
+        let mut attributes = self.attributes.iter();
+        attributes.try_for_each(|(attribute, value)| attribute.check(value))
+    }
+
     pub(super) fn to_distinguished_name(&self) -> Result<DistinguishedName, InvalidInput> {
+        self.check()?;
         let mut name = DistinguishedName::new();
         for (attribute, value) in &self.attributes {
-            let length = value.chars().count();
-            let problem = if value.trim().is_empty() {
-                "is empty".to_owned()
-            } else if let Some(odd) = value.chars().find(|c| c.is_control()) {
-                format!("has {odd:?}, a control character")
-            } else if length > attribute.max_len() {
-                format!(
-                    "has {length} characters; it may have {}",
-                    attribute.max_len()
-                )
-            } else if *attribute == Attribute::Country
-                && !(length == 2 && value.chars().all(|c| c.is_ascii_uppercase()))
-            {
-                format!("is {value:?}; give two capital letters, such as \"DE\"")
-            } else {
-                name.push(attribute.dn_type(), value.as_str());
-                continue;
-            };
-            let problem = format!("the {} {problem}", attribute.name());
-            return Err(InvalidInput::new("subject", problem));
+            name.push(attribute.dn_type(), value.as_str());
         }
         Ok(name)
     }
@@ -151,8 +171,10 @@ mod tests {
             name().country("de"),
         ]
         .map(|subject| {
-            let refused = subject.to_distinguished_name();
-            refused.expect_err("is refused").to_string()
+            let refused = subject.check().expect_err("is refused");
+            let no_csr = subject.to_distinguished_name().expect_err("is refused");
+            assert_eq!(refused, no_csr);
+            refused.to_string()
         });
         insta::assert_snapshot!(refusals.join("\n"), @r#"
         subject: the common name is empty
@@ -166,9 +188,8 @@ mod tests {
     #[test]
     fn any_language_is_allowed() {
         let subject = Subject::common_name("sensor").organization("Zürich ⚙ 计量");
-        subject
-            .country("CH")
-            .to_distinguished_name()
-            .expect("UTF-8 is allowed");
+        let subject = subject.country("CH");
+        subject.check().expect("UTF-8 is allowed");
+        subject.to_distinguished_name().expect("UTF-8 is allowed");
     }
 }

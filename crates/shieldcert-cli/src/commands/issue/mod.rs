@@ -12,10 +12,10 @@ use shieldcert::{
     ClientCertificate, Csr, Error, Identity, Issue as IssueCall, Issued, KeyAlgorithm, PrivateKey,
     Status, Subject, X509Certificate, Zone,
 };
+use shieldcert_fleet::parse_duration;
 
 use self::pending::{Pending, Request};
 use super::{Run, find};
-use crate::args::duration;
 use crate::args::subject::Attribute;
 use crate::context::Context;
 use crate::exit_code::ExitCode;
@@ -67,7 +67,7 @@ pub(crate) struct Issue {
     key_algorithm: KeyAlgorithm,
 
     /// Give up after this time; what is open then is found out by the same command
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
 
     /// Replace the file if it exists

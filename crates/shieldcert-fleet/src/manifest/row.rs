@@ -1,0 +1,297 @@
+//! A row of a manifest as it is written, and the device that it describes.
+
+use std::path::PathBuf;
+
+use shieldcert::{KeyAlgorithm, Subject};
+
+use super::column::Column;
+use super::defaults::Defaults;
+use super::{Device, DeviceKey, DeviceState, DeviceSubject};
+use crate::config::MAX_VALIDITY_DAYS;
+use crate::name::DeviceName;
+use crate::nearest::hint;
+use crate::quote::quote;
+
+/// A device of a fleet, as a line of a manifest in JSONL has it. What is left out or `null` has its default from
+/// `fleet.toml`.
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(title = "device", deny_unknown_fields))]
+pub(super) struct Row {
+    /// The name, unique in the fleet whatever the case of its letters. Names of Windows' devices, such as `con`, are
+    /// refused.
+    #[cfg_attr(
+        test,
+        schemars(
+            required,
+            length(max = 64),
+            regex(pattern = "^[A-Za-z0-9_]([A-Za-z0-9_.@+-]*[A-Za-z0-9_])?$")
+        )
+    )]
+    name: Option<String>,
+    /// Whether the device is to have a certificate. Default: `present`. `absent` revokes all that it has.
+    #[cfg_attr(test, schemars(with = "Option<DeviceState>"))]
+    state: Option<String>,
+    /// The common name of the subject. Default: the name.
+    #[cfg_attr(test, schemars(length(min = 1, max = 64)))]
+    common_name: Option<String>,
+    /// The organization.
+    #[cfg_attr(test, schemars(length(min = 1, max = 64)))]
+    organization: Option<String>,
+    /// The organizational unit.
+    #[cfg_attr(test, schemars(length(min = 1, max = 64)))]
+    organizational_unit: Option<String>,
+    /// The locality, for example a city.
+    #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
+    locality: Option<String>,
+    /// The state or province.
+    #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
+    province: Option<String>,
+    /// The country, by its two capital letters of ISO 3166.
+    #[cfg_attr(test, schemars(regex(pattern = "^[A-Z]{2}$")))]
+    country: Option<String>,
+    /// The algorithm of the key that is made for the device. Not together with `csr`.
+    #[cfg_attr(
+        test,
+        schemars(extend("enum" = ["ecdsa-p256", "ecdsa-p384", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096", null]))
+    )]
+    key: Option<String>,
+    /// How many days a certificate is valid.
+    #[cfg_attr(test, schemars(range(min = 1, max = MAX_VALIDITY_DAYS)))]
+    days: Option<u64>,
+    /// The zone, by its name in `fleet.toml`.
+    #[cfg_attr(test, schemars(length(min = 1)))]
+    zone: Option<String>,
+    /// The file with the CSR of a device that holds its key. A relative path starts at the fleet's folder.
+    #[cfg_attr(test, schemars(length(min = 1)))]
+    csr: Option<String>,
+    /// Words by which commands select the device.
+    #[cfg_attr(
+        test,
+        schemars(inner(length(min = 1, max = 64), regex(pattern = r"^[^\s;,]+$")))
+    )]
+    labels: Option<Vec<String>>,
+}
+
+/// The place of a column's value.
+pub(super) enum Field<'a> {
+    Text(&'a mut Option<String>),
+    Days(&'a mut Option<u64>),
+    Labels(&'a mut Option<Vec<String>>),
+}
+
+/// The column that has a problem, and the problem.
+pub(super) type Refusal = (Column, String);
+
+impl Row {
+    pub(super) fn field(&mut self, column: Column) -> Field<'_> {
+        Field::Text(match column {
+            Column::Name => &mut self.name,
+            Column::State => &mut self.state,
+            Column::CommonName => &mut self.common_name,
+            Column::Organization => &mut self.organization,
+            Column::OrganizationalUnit => &mut self.organizational_unit,
+            Column::Locality => &mut self.locality,
+            Column::Province => &mut self.province,
+            Column::Country => &mut self.country,
+            Column::Key => &mut self.key,
+            Column::Zone => &mut self.zone,
+            Column::Csr => &mut self.csr,
+            Column::Days => return Field::Days(&mut self.days),
+            Column::Labels => return Field::Labels(&mut self.labels),
+        })
+    }
+
+    /// Returns the device, with defaults for what the row leaves out.
+    pub(super) fn into_device(self, defaults: &Defaults) -> Result<Device, Refusal> {
+        let name = parse_name(self.name)?;
+        Ok(Device {
+            state: parse_state(self.state.as_deref())?,
+            subject: check_subject(DeviceSubject {
+                common_name: self.common_name.unwrap_or_else(|| name.to_string()),
+                organization: self.organization,
+                organizational_unit: self.organizational_unit,
+                locality: self.locality,
+                province: self.province,
+                country: self.country,
+            })?,
+            key: parse_key(self.key.as_deref(), self.csr, defaults.key)?,
+            validity_days: parse_days(self.days, defaults.validity_days)?,
+            zone: parse_zone(self.zone, defaults)?,
+            labels: check_labels(self.labels.unwrap_or_default())?,
+            output: None,
+            name,
+        })
+    }
+}
+
+fn parse_name(name: Option<String>) -> Result<DeviceName, Refusal> {
+    let Some(name) = name else {
+        return Err((Column::Name, "it is missing; give the device a name".into()));
+    };
+    name.parse().map_err(|problem| {
+        let problem = match &*name {
+            "" => problem,
+            name => format!("{}: {problem}", quote(name)),
+        };
+        (Column::Name, problem)
+    })
+}
+
+fn parse_state(state: Option<&str>) -> Result<DeviceState, Refusal> {
+    match state {
+        None => Ok(DeviceState::default()),
+        Some("present") => Ok(DeviceState::Present),
+        Some("absent") => Ok(DeviceState::Absent),
+        Some(other) => Err((
+            Column::State,
+            format!("{} is unknown; give present or absent", quote(other)),
+        )),
+    }
+}
+
+fn check_subject(subject: DeviceSubject) -> Result<DeviceSubject, Refusal> {
+    if subject.to_subject().check().is_ok() {
+        return Ok(subject);
+    }
+    // One attribute after the other shows which it is.
+    let valid = || Subject::common_name("valid");
+    let attributes: [(Column, Option<&str>, fn(Subject, String) -> Subject); 6] = [
+        (Column::CommonName, Some(&subject.common_name), |_, name| {
+            Subject::common_name(name)
+        }),
+        (
+            Column::Organization,
+            subject.organization.as_deref(),
+            Subject::organization,
+        ),
+        (
+            Column::OrganizationalUnit,
+            subject.organizational_unit.as_deref(),
+            Subject::organizational_unit,
+        ),
+        (
+            Column::Locality,
+            subject.locality.as_deref(),
+            Subject::locality,
+        ),
+        (
+            Column::Province,
+            subject.province.as_deref(),
+            Subject::state,
+        ),
+        (
+            Column::Country,
+            subject.country.as_deref(),
+            Subject::country,
+        ),
+    ];
+    for (column, value, set) in attributes {
+        let Some(value) = value else { continue };
+        if let Err(error) = set(valid(), value.to_owned()).check() {
+            return Err((column, error.problem().to_owned()));
+        }
+    }
+    Ok(subject)
+}
+
+fn parse_key(
+    key: Option<&str>,
+    csr: Option<String>,
+    default: KeyAlgorithm,
+) -> Result<DeviceKey, Refusal> {
+    match (key, csr) {
+        (Some(_), Some(_)) => {
+            let problem = "a device that has a csr holds its key; leave out key or csr";
+            Err((Column::Key, problem.into()))
+        }
+        (None, None) => Ok(DeviceKey::Generated(default)),
+        (Some(key), None) => match key.parse() {
+            Ok(key) => Ok(DeviceKey::Generated(key)),
+            Err(error) => Err((
+                Column::Key,
+                format!("{} is unknown; {}", quote(key), known_keys(&error)),
+            )),
+        },
+        (None, Some(csr)) => {
+            if csr.is_empty() {
+                let problem = "it is empty; give the file with the device's CSR, or leave it out";
+                return Err((Column::Csr, problem.into()));
+            }
+            if csr.chars().any(char::is_control) {
+                let problem = format!("{} has a control character; give a path", quote(&csr));
+                return Err((Column::Csr, problem));
+            }
+            Ok(DeviceKey::Csr(PathBuf::from(csr)))
+        }
+    }
+}
+
+/// Returns the part of the message that lists the algorithms.
+fn known_keys(error: &shieldcert::InvalidInput) -> &str {
+    let problem = error.problem();
+    problem
+        .rsplit_once("; ")
+        .map_or(problem, |(_, known)| known)
+}
+
+fn parse_days(days: Option<u64>, default: u32) -> Result<u32, Refusal> {
+    let Some(days) = days else {
+        return Ok(default);
+    };
+    match u32::try_from(days) {
+        Ok(days) if (1..=MAX_VALIDITY_DAYS).contains(&days) => Ok(days),
+        _ => Err((
+            Column::Days,
+            format!("{days} days are not possible; give 1 to {MAX_VALIDITY_DAYS}"),
+        )),
+    }
+}
+
+fn parse_zone(zone: Option<String>, defaults: &Defaults) -> Result<Option<String>, Refusal> {
+    match zone {
+        None => Ok(defaults.zone.clone()),
+        Some(zone) if defaults.zones.contains(&zone) => Ok(Some(zone)),
+        Some(zone) => {
+            let known = defaults.zones.iter().map(String::as_str);
+            let problem = format!(
+                "{} is no zone of fleet.toml; {}",
+                quote(&zone),
+                hint(&zone, known)
+            );
+            Err((Column::Zone, problem))
+        }
+    }
+}
+
+/// Checks labels, and removes what is there twice.
+fn check_labels(labels: Vec<String>) -> Result<Vec<String>, Refusal> {
+    const MAX_LEN: usize = 64;
+    const MAX_LABELS: usize = 64;
+    let mut checked = Vec::with_capacity(labels.len().min(MAX_LABELS));
+    for label in labels {
+        let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ';' | ',');
+        let problem = if label.is_empty() {
+            "a label is empty; remove it".to_owned()
+        } else if let Some(odd) = label.chars().find(|c| is_odd(*c)) {
+            format!(
+                "the label {} has {odd:?}; a label is one word without commas",
+                quote(&label)
+            )
+        } else if label.chars().count() > MAX_LEN {
+            format!(
+                "the label {} has more than {MAX_LEN} characters",
+                quote(&label)
+            )
+        } else if checked.contains(&label) {
+            continue;
+        } else if checked.len() == MAX_LABELS {
+            format!("the device has more than {MAX_LABELS} labels; remove some")
+        } else {
+            checked.push(label);
+            continue;
+        };
+        return Err((Column::Labels, problem));
+    }
+    Ok(checked)
+}

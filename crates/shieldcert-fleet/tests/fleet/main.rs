@@ -1,0 +1,4 @@
+//! A fleet against the emulator in this process.
+
+mod kit;
+mod lifecycle;
