@@ -19,6 +19,8 @@ pub struct ApplyOptions {
     pub confirmed_revocations: u64,
     /// Whether a restored journal may revoke from now on.
     pub confirm_restored: bool,
+    /// Compares the journal with the zones and the files first, which lists each zone once.
+    pub refresh: bool,
     /// Ends without waiting for the looks that unclear requests are owed. The next run makes them.
     pub skip_reconciliation: bool,
 }

@@ -8,12 +8,14 @@ use jiff::{SignedDuration, Timestamp};
 use shieldcert::{StatusFilter, ZoneId};
 use tokio::sync::watch;
 
+use crate::adopt::{Adopted, Adoptee, adopt, import_folders};
 use crate::apply::{ApplyOptions, Progress, Summary};
 use crate::budgets::{Budgets, Connector};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::folder::Folder;
+use crate::inventory::{Differences, Finding, Inventory};
 use crate::journal::Journal;
 use crate::load::load;
 use crate::lock::Lock;
@@ -76,11 +78,7 @@ impl Fleet {
     /// # Errors
     /// Returns an error if the manifest has problems, or the journal can't be read.
     pub async fn plan(&self, each: impl FnMut(PlanEntry)) -> Result<Plan> {
-        let budgets = Budgets::new(
-            self.connector.clone(),
-            self.folder.clone(),
-            self.config.clone(),
-        );
+        let budgets = self.budgets();
         let now = ask_time(&budgets, &self.config).await?;
         let journal = match self.folder.journal().exists() {
             true => Journal::open_beside(&self.folder.journal())?,
@@ -89,6 +87,44 @@ impl Fleet {
         load(&journal, &self.folder, &self.config)?;
         let survey = survey(&journal, &self.folder, &self.config, now, each)?;
         Ok(survey.plan)
+    }
+
+    /// Compares the journal with what the zones hold, and with the files. `each` gets what differs. Nothing is changed:
+    /// [`apply`](Self::apply) with [`refresh`](ApplyOptions::refresh) does.
+    ///
+    /// # Errors
+    /// Returns an error if a zone can't be read to its end, or the journal can't be read.
+    pub async fn compare(&self, each: impl FnMut(Finding)) -> Result<Differences> {
+        let budgets = self.budgets();
+        let now = ask_time(&budgets, &self.config).await?;
+        let journal = self.journal()?;
+        let inventory = Inventory {
+            journal: &journal,
+            folder: &self.folder,
+            config: &self.config,
+            budgets: &budgets,
+            records: false,
+        };
+        inventory.compare(now.time, each).await
+    }
+
+    /// Takes over certificates that exist already. Each zone is listed once.
+    ///
+    /// # Errors
+    /// Returns an error if another process works on the fleet, if a zone can't be read to its end, or if the journal or
+    /// files can't be written. Those before it are taken over then.
+    pub async fn adopt(&self, adoptees: Vec<Adoptee>) -> Result<Vec<Adopted>> {
+        crate::folder::create_private(self.folder.path())?;
+        let _lock = Lock::take(&self.folder.lock())?;
+        let journal = Journal::open(&self.folder.journal())?;
+        load(&journal, &self.folder, &self.config)?;
+        let budgets = self.budgets();
+        let now = ask_time(&budgets, &self.config).await?;
+        adopt(&journal, &self.folder, &self.config, &budgets, adoptees, now.time).await
+    }
+
+    fn budgets(&self) -> Budgets {
+        Budgets::new(self.connector.clone(), self.folder.clone(), self.config.clone())
     }
 
     /// Makes the fleet what the manifest says, as far as that is possible now. It can be killed and called again at any
@@ -122,24 +158,34 @@ impl Fleet {
         stop: watch::Receiver<bool>,
         mut progress: impl FnMut(&Progress),
     ) -> Result<Summary> {
-        let budgets = Budgets::new(
-            self.connector.clone(),
-            self.folder.clone(),
-            self.config.clone(),
-        );
+        let budgets = self.budgets();
         load(&journal, &self.folder, &self.config)?;
         let now = ask_time(&budgets, &self.config).await?;
         if options.confirm_restored {
             journal.confirm_restored()?;
         }
-        let may_revoke = !journal.is_restored()?;
+        let is_restored = journal.is_restored()?;
+        if is_restored {
+            import_folders(&journal, &self.folder, &self.config, now.time)?;
+        }
+        // A restored journal may not know the newest certificates.
+        if options.refresh || is_restored {
+            let inventory = Inventory {
+                journal: &journal,
+                folder: &self.folder,
+                config: &self.config,
+                budgets: &budgets,
+                records: true,
+            };
+            inventory.compare(now.time, |_| {}).await?;
+        }
         journal.add_devices()?;
         let engine = Arc::new(Engine::new(
             self.folder.clone(),
             self.config.clone(),
             journal,
             budgets,
-            may_revoke,
+            !is_restored,
             stop,
         ));
         let mut plan = self.survey(&engine, now, options)?;

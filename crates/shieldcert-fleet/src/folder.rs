@@ -36,8 +36,12 @@ impl Folder {
         self.0.join(path)
     }
 
+    pub(crate) fn devices(&self) -> PathBuf {
+        self.0.join("devices")
+    }
+
     pub(crate) fn device(&self, name: &DeviceName) -> PathBuf {
-        self.0.join("devices").join(name.as_str())
+        self.devices().join(name.as_str())
     }
 
     pub(crate) fn generation(&self, name: &DeviceName, number: u32) -> PathBuf {

@@ -9,6 +9,7 @@ use shieldcert::{Csr, PrivateKey};
 use crate::error::{AtPath, Error, Result};
 use crate::folder::{self, Folder};
 use crate::manifest::{Device, DeviceKey};
+use crate::name::DeviceName;
 
 pub(crate) const KEY: &str = "key.pem";
 pub(crate) const CSR: &str = "request.csr.pem";
@@ -60,7 +61,13 @@ impl Folder {
                 key: None,
             },
         };
-        let parent = self.device(&device.name);
+        self.store(&device.name, number, keyed)
+    }
+
+    /// Stores key and CSR in the new folder of a generation, which appears whole.
+    pub(crate) fn store(&self, device: &DeviceName, number: u32, keyed: Keyed) -> Result<Keyed> {
+        let target = self.generation(device, number);
+        let parent = self.device(device);
         folder::create_private(&parent)?;
         // With mode 0700. Removed when dropped, if it was not renamed.
         let temporary = tempfile::Builder::new()
@@ -71,11 +78,9 @@ impl Folder {
             key.write_pem(temporary.path().join(KEY))?;
         }
         keyed.csr.write_pem(temporary.path().join(CSR))?;
-        let made = temporary.keep();
-        if let Err(error) = fs::rename(&made, &target) {
-            let _ = fs::remove_dir_all(&made);
-            return Err(error).at(target);
-        }
+        // It fails if there is a folder that is not empty.
+        fs::rename(temporary.path(), &target).at(&target)?;
+        let _ = temporary.keep();
         folder::sync(&parent);
         Ok(keyed)
     }

@@ -1,15 +1,18 @@
 #![doc = include_str!("../README.md")]
 
+mod adopt;
 mod apply;
 mod backoff;
 mod budgets;
 mod config;
+mod digest;
 mod duration;
 mod engine;
 mod error;
 mod fleet;
 mod folder;
 mod hook;
+mod inventory;
 mod journal;
 mod keystore;
 mod load;
@@ -26,6 +29,7 @@ mod quote;
 mod step;
 mod token;
 
+pub use adopt::{AdoptBy, AdoptOutcome, Adopted, Adoptee};
 pub use apply::{ApplyOptions, Progress, Summary};
 pub use budgets::Connector;
 pub use config::error::ConfigError;
@@ -36,6 +40,7 @@ pub use config::{
 pub use duration::parse_duration;
 pub use error::{Error, Result};
 pub use fleet::Fleet;
+pub use inventory::{Difference, Differences, Finding};
 pub use journal::{Act, Ask, Entry, Generation, Hold, Journal, Reason, Snapshot, State};
 pub use manifest::format::ManifestFormat;
 pub use manifest::problem::Problem;

@@ -126,6 +126,22 @@ fn publish_file(fleet: &Folder, device: &Device, number: u32) -> Result<()> {
     Ok(())
 }
 
+/// Whether the files of a generation are there and hold its certificate.
+pub(crate) fn are_complete(generation: &Path, certificate: &X509Certificate, config: &OutputsConfig) -> bool {
+    let has_certificate = |path: PathBuf| {
+        let written = fs::read(path).ok().and_then(|text| X509Certificate::from_pem(text).ok());
+        written.is_some_and(|written| written.der() == certificate.der())
+    };
+    // A file with the key is there if the key is.
+    let has_key = generation.join(KEY).exists();
+    let is_complete = |format: &OutputFormat| match format {
+        OutputFormat::Pem => true,
+        OutputFormat::Combined => !has_key || has_certificate(generation.join(COMBINED)),
+        OutputFormat::Pkcs12 => !has_key || generation.join(PKCS12).exists(),
+    };
+    has_certificate(generation.join(CERTIFICATE)) && config.formats.iter().all(is_complete)
+}
+
 /// The files of a generation that exist, by what they are.
 pub(crate) fn files(generation: &Path) -> Vec<(&'static str, PathBuf)> {
     let all = [

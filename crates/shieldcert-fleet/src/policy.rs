@@ -229,30 +229,10 @@ fn decide_present(
             _ => {}
         }
     }
-    if let Some(reason) = reason_to_begin(snapshot, current, open, &wanted, delivered, config, now)
-    {
-        // What was given up after it failed is not begun again at once.
-        let given_up = generations
-            .last()
-            .filter(|newest| newest.state == State::Abandoned);
-        if let Some(Decision::Later { at, hold }) =
-            given_up.map(|newest| act(newest, Step::Begin(reason), now))
-        {
-            return Decision::Later { at, hold };
-        }
-        return match delivered {
-            Delivered::Missing => Decision::Later {
-                at: None,
-                hold: Some(Hold::Csr),
-            },
-            Delivered::Csr(sha256) if !config.renew.reuse_csr && was_used(generations, sha256) => {
-                Decision::Later {
-                    at: None,
-                    hold: Some(Hold::Csr),
-                }
-            }
-            _ => Decision::Now(Step::Begin(reason)),
-        };
+    let reason = reason_to_begin(snapshot, current, open, &wanted, delivered, config, now);
+    let begin = reason.map(|reason| begin(reason, generations, current, delivered, config, now));
+    if let Some(Decision::Now(step)) = begin {
+        return Decision::Now(step);
     }
     // What was replaced.
     let mut next = None;
@@ -272,7 +252,53 @@ fn decide_present(
         }
         next = earlier(next, due(&snapshot.name, current, &config.renew));
     }
-    Decision::Settled { next }
+    let question = current.and_then(question).filter(|hold| *hold != Hold::Watched);
+    match (begin, question) {
+        (Some(later), _) => later,
+        (None, Some(hold)) => Decision::Later {
+            at: next,
+            hold: Some(hold),
+        },
+        (None, None) => Decision::Settled { next },
+    }
+}
+
+/// What an operator is to decide about a generation.
+fn question(generation: &Generation) -> Option<Hold> {
+    generation.hold.filter(|hold| hold.needs_operator())
+}
+
+/// Whether a generation can be begun now.
+fn begin(
+    reason: Reason,
+    generations: &[Generation],
+    current: Option<&Generation>,
+    delivered: &Delivered,
+    config: &Config,
+    now: Now,
+) -> Decision {
+    if let Some(hold) = current.and_then(question).filter(|_| reason != Reason::Asked) {
+        return Decision::Later {
+            at: None,
+            hold: Some(hold),
+        };
+    }
+    let needs_csr = match delivered {
+        Delivered::NotNeeded => false,
+        Delivered::Missing => true,
+        Delivered::Csr(sha256) => !config.renew.reuse_csr && was_used(generations, sha256),
+    };
+    if needs_csr {
+        return Decision::Later {
+            at: None,
+            hold: Some(Hold::Csr),
+        };
+    }
+    // What was given up after it failed is not begun again at once.
+    match generations.last() {
+        Some(newest) if newest.state == State::Abandoned => act(newest, Step::Begin(reason), now),
+        _ => Decision::Now(Step::Begin(reason)),
+    }
 }
 
 /// Finds the last one.
@@ -319,6 +345,9 @@ fn reason_to_begin(
             },
         });
     };
+    if snapshot.ask == Some(Ask::Rotate) || snapshot.ask == Some(Ask::RotateNow) {
+        return Some(Reason::Asked);
+    }
     // A device may use one that is outdated by now; what replaces it is for the same reason.
     let compared = open.unwrap_or(current);
     if !compared.spec.is_as(wanted) {
@@ -329,9 +358,6 @@ fn reason_to_begin(
     }
     if current.is_expired(now.time) {
         return Some(Reason::Lost);
-    }
-    if snapshot.ask == Some(Ask::Rotate) || snapshot.ask == Some(Ask::RotateNow) {
-        return Some(Reason::Asked);
     }
     if let Delivered::Csr(sha256) = delivered
         && current.csr_sha256.is_some()

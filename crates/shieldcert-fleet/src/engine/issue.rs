@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use shieldcert::{CertificateId, ClientCertificate, IssueIntent, Issued, Status, X509Certificate};
 
 use super::{Engine, Progress, Purpose, Tally, Work};
+use crate::digest::sha256;
 use crate::error::{Error, Result};
 use crate::journal::{Act, Change, Hold, Reason, Snapshot, Spec, State};
 use crate::keystore::Keyed;
@@ -59,6 +60,7 @@ impl Engine {
         };
         let change = Change::to(State::Keyed)
             .set("csr_sha256", keyed.csr.sha256())
+            .set("public_key_sha256", sha256(keyed.csr.public_key()))
             .set("failures", i64::from(at.generation.failures));
         self.record(at, change, Act::Keyed, None)?;
         Ok(Progress::Done)

@@ -193,6 +193,21 @@ words! {
         Failed = "failed",
         /// The deploy command, which fails everywhere.
         DeployPaused = "deploy-paused",
+        /// An operator: its certificate was revoked by somebody else.
+        RevokedElsewhere = "revoked-elsewhere",
+        /// An operator: the zone does not have its certificate.
+        Missing = "missing",
+        /// An operator: its key is not where it was.
+        KeyLost = "key-lost",
+        /// An operator: it was taken over without its key.
+        Watched = "watched",
+    }
+}
+
+impl Hold {
+    /// Whether an operator decides. Nothing is renewed until one asks for it.
+    pub fn needs_operator(self) -> bool {
+        matches!(self, Self::RevokedElsewhere | Self::Missing | Self::KeyLost | Self::Watched)
     }
 }
 

@@ -1,11 +1,13 @@
 //! The manifest, as a temporary table beside the journal. So a million rows are compared with the journal without being
 //! in memory.
 
-use rusqlite::{Connection, ErrorCode, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use super::Journal;
+use super::generation::json;
 use crate::error::Result;
 use crate::manifest::Device;
+use crate::name::DeviceName;
 
 /// A name that is in the manifest twice.
 #[derive(Debug)]
@@ -70,6 +72,16 @@ impl Journal {
                 Err(_) => connection.execute_batch("ROLLBACK")?,
             }
             filled
+        })
+    }
+
+    /// Returns the row of a device.
+    pub(crate) fn manifest_row(&self, name: &DeviceName) -> Result<Option<Device>> {
+        self.read(|connection| {
+            connection
+                .prepare_cached("SELECT device FROM temp.manifest WHERE name = ?")?
+                .query_row([name.as_str()], |row| json(row, 0))
+                .optional()
         })
     }
 

@@ -35,6 +35,7 @@ CREATE TABLE generations (
     key TEXT NOT NULL,
     days INTEGER NOT NULL,
     csr_sha256 TEXT,
+    public_key_sha256 TEXT,
     -- What resumes the request, as long as its outcome is open.
     intent TEXT,
     -- When the zone is to be looked at once more, because a request was unclear.
@@ -58,6 +59,7 @@ CREATE TABLE generations (
 ) STRICT;
 
 CREATE INDEX generations_csr ON generations (csr_sha256) WHERE csr_sha256 IS NOT NULL;
+CREATE INDEX generations_public_key ON generations (public_key_sha256) WHERE public_key_sha256 IS NOT NULL;
 CREATE INDEX generations_certificate ON generations (certificate) WHERE certificate IS NOT NULL;
 CREATE INDEX generations_look ON generations (look_at) WHERE look_at IS NOT NULL;
 

@@ -1,0 +1,288 @@
+//! Takes over certificates that existed before the fleet, and generations that a restored journal does not know.
+
+use std::fs;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use shieldcert::{CertificateId, ClientCertificate, Csr, PrivateKey, Status, X509Certificate, ZoneId};
+
+use crate::budgets::Budgets;
+use crate::config::Config;
+use crate::digest::sha256;
+use crate::error::{AtPath, Result};
+use crate::folder::Folder;
+use crate::inventory::identify;
+use crate::journal::{Change, Hold, Journal, Owner, Spec, State};
+use crate::keystore::{Keyed, Stored};
+use crate::manifest::DeviceKey;
+use crate::name::DeviceName;
+use crate::outputs;
+use crate::policy::{choose_zone, zone_id};
+
+/// A device whose certificate is to be taken over.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Adoptee {
+    /// The device.
+    pub device: DeviceName,
+    /// What its certificate is known by.
+    pub by: AdoptBy,
+}
+
+/// What a certificate is known by.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AdoptBy {
+    /// The certificate itself, and its key where it is here.
+    Certificate(Box<X509Certificate>, Option<Box<PrivateKey>>),
+    /// The CSR that it was issued for.
+    Csr(Csr),
+    /// The common name. Common names are not unique: only one active certificate may have it.
+    CommonName(String),
+}
+
+/// What came of taking a certificate over.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Adopted {
+    /// The device.
+    pub device: DeviceName,
+    /// What came of it.
+    pub outcome: AdoptOutcome,
+    /// The certificates that were found.
+    pub certificates: Vec<CertificateId>,
+}
+
+/// What came of taking a certificate over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum AdoptOutcome {
+    /// The fleet manages it from now on.
+    Managed,
+    /// Its key is not here: it is watched, and revoked where the manifest says so, and not renewed before an operator asks
+    /// for it.
+    Watched,
+    /// The journal had it already.
+    Known,
+    /// No zone has an active certificate like that.
+    NotFound,
+    /// Several active certificates are like that. Name one by its file.
+    Ambiguous,
+}
+
+impl Adoptee {
+    /// Creates one.
+    pub fn new(device: DeviceName, by: AdoptBy) -> Self {
+        Self { device, by }
+    }
+
+    fn is(&self, certificate: &ClientCertificate, csr: Option<&str>) -> bool {
+        match &self.by {
+            AdoptBy::Certificate(x509, _) => {
+                certificate.x509().is_ok_and(|other| other.der() == x509.der())
+                    || certificate.has_fingerprint_sha256(&x509.fingerprint_sha256()) == Some(true)
+            }
+            AdoptBy::Csr(own) => csr == Some(&own.sha256()),
+            AdoptBy::CommonName(name) => certificate.common_name() == Some(name),
+        }
+    }
+}
+
+/// Takes certificates over. Every zone is listed once.
+pub(crate) async fn adopt(
+    journal: &Journal,
+    folder: &Folder,
+    config: &Config,
+    budgets: &Budgets,
+    adoptees: Vec<Adoptee>,
+    now: Timestamp,
+) -> Result<Vec<Adopted>> {
+    let mut found: Vec<Vec<(ZoneId, ClientCertificate)>> = adoptees.iter().map(|_| Vec::new()).collect();
+    for zone in config.zones.values() {
+        let mut pages = budgets.zone(&zone.id).await?.list().pages();
+        while let Some(page) = pages.try_next().await? {
+            for certificate in &page.certificates {
+                let is_active = !matches!(certificate.status(), Status::Revoked | Status::PendingRevocation);
+                if !is_active {
+                    continue;
+                }
+                let csr = identify(certificate).csr;
+                for (adoptee, found) in adoptees.iter().zip(&mut found) {
+                    if adoptee.is(certificate, csr.as_deref()) {
+                        found.push((zone.id.clone(), certificate.clone()));
+                    }
+                }
+            }
+        }
+    }
+    let mut adopted = Vec::new();
+    for (adoptee, found) in adoptees.into_iter().zip(found) {
+        let certificates = found.iter().map(|(_, certificate)| certificate.id().clone()).collect();
+        let device = adoptee.device.clone();
+        let outcome = match found.as_slice() {
+            [] => AdoptOutcome::NotFound,
+            [(zone, certificate)] => take_over(journal, folder, config, adoptee, zone, certificate, now)?,
+            _ => AdoptOutcome::Ambiguous,
+        };
+        adopted.push(Adopted {
+            device,
+            outcome,
+            certificates,
+        });
+    }
+    Ok(adopted)
+}
+
+fn take_over(
+    journal: &Journal,
+    folder: &Folder,
+    config: &Config,
+    adoptee: Adoptee,
+    zone: &ZoneId,
+    certificate: &ClientCertificate,
+    now: Timestamp,
+) -> Result<AdoptOutcome> {
+    if journal.has_certificate(certificate.id())?.is_some() {
+        return Ok(AdoptOutcome::Known);
+    }
+    let x509 = certificate.x509()?;
+    let row = journal.manifest_row(&adoptee.device)?;
+    let (id, newest) = journal.device_place(&adoptee.device)?;
+    let number = newest + 1;
+    let key = match adoptee.by {
+        AdoptBy::Certificate(_, key) => key.map(|key| *key),
+        AdoptBy::Csr(_) | AdoptBy::CommonName(_) => None,
+    };
+    let csr = certificate.csr_pem().and_then(|pem| Csr::from_pem(pem).ok());
+    let csr = match (csr, &key) {
+        (Some(csr), _) => Some(csr),
+        // Another one than that of the certificate, for the same key.
+        (None, Some(key)) => {
+            let subject = row.as_ref().map(|row| row.subject.to_subject());
+            let subject = subject.unwrap_or_else(|| shieldcert::Subject::common_name(adoptee.device.as_str()));
+            Some(key.csr(&subject)?)
+        }
+        (None, None) => None,
+    };
+    let has_own_key = matches!(row.as_ref().map(|row| &row.key), Some(DeviceKey::Csr(_)));
+    let is_managed = key.is_some() || has_own_key;
+    if let Some(csr) = csr.clone().filter(|_| is_managed) {
+        let keyed = folder.store(&adoptee.device, number, Keyed { csr, key })?;
+        let path = folder.generation(&adoptee.device, number);
+        outputs::write(folder, &path, keyed, &x509, &config.outputs)?;
+        if let Some(row) = &row {
+            outputs::publish(folder, row, number)?;
+        }
+    }
+    let spec = match &row {
+        // The next one is as the manifest says.
+        Some(row) => Spec::of(row),
+        None => Spec {
+            subject: certificate.common_name().unwrap_or_default().to_owned(),
+            key: crate::policy::CSR.to_owned(),
+            days: 0,
+        },
+    };
+    let change = Change::to(State::Verified)
+        .set("certificate", certificate.id().to_string())
+        .set("csr_sha256", csr.as_ref().map(Csr::sha256))
+        .set("public_key_sha256", sha256(x509.public_key()))
+        .set("issuer", certificate.certificate_authority_id().map(str::to_owned))
+        .set("not_before", x509.not_before().map(|time| time.as_second()))
+        .set("not_after", x509.not_after().map(|time| time.as_second()))
+        .set("hook_started", true)
+        .set("verified_at", now.as_second());
+    let change = match is_managed {
+        true => change,
+        false => change.set("hold", Hold::Watched.as_str().to_owned()),
+    };
+    journal.add_generation(id, number, zone, &spec, change, now, certificate.id().as_str())?;
+    Ok(match is_managed {
+        true => AdoptOutcome::Managed,
+        false => AdoptOutcome::Watched,
+    })
+}
+
+/// Adds the generations whose folders are there and that a restored journal does not know. What they are, the inventory
+/// shows.
+pub(crate) fn import_folders(journal: &Journal, folder: &Folder, config: &Config, now: Timestamp) -> Result<u64> {
+    let devices = folder.devices();
+    let entries = match fs::read_dir(&devices) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error).at(devices),
+    };
+    let mut imported = 0;
+    for entry in entries {
+        let entry = entry.at(&devices)?;
+        let Some(name) = entry.file_name().to_str().and_then(|name| name.parse::<DeviceName>().ok()) else {
+            continue;
+        };
+        for generation in fs::read_dir(entry.path()).at(entry.path())? {
+            let generation = generation.at(entry.path())?;
+            let number = generation.file_name().to_str().and_then(|number| number.parse::<u32>().ok());
+            if let Some(number) = number {
+                imported += u64::from(import(journal, folder, config, &name, number, now)?);
+            }
+        }
+    }
+    Ok(imported)
+}
+
+fn import(
+    journal: &Journal,
+    folder: &Folder,
+    config: &Config,
+    name: &DeviceName,
+    number: u32,
+    now: Timestamp,
+) -> Result<bool> {
+    let path = folder.generation(name, number);
+    let Stored::Complete(keyed) = folder.stored(&path)? else {
+        return Ok(false);
+    };
+    let Some(row) = journal.manifest_row(name)? else {
+        return Ok(false);
+    };
+    let zone = choose_zone(&row, config).and_then(|zone| zone_id(zone, config));
+    let Some(zone) = zone else {
+        return Ok(false);
+    };
+    let (id, _) = journal.device_place(name)?;
+    let change = Change::to(State::Keyed)
+        .set("csr_sha256", keyed.csr.sha256())
+        .set("public_key_sha256", sha256(keyed.csr.public_key()))
+        // A device may use it.
+        .set("hook_started", true);
+    journal.add_generation(id, number, zone, &Spec::of(&row), change, now, "its folder was there")
+}
+
+/// What the inventory shows of a generation that was imported: its certificate.
+pub(crate) fn identified(
+    journal: &Journal,
+    folder: &Folder,
+    owner: &Owner,
+    zone: &ZoneId,
+    certificate: &ClientCertificate,
+    now: Timestamp,
+) -> Result<()> {
+    let number = owner.generation.number;
+    let x509 = certificate.x509().ok();
+    let link = fs::read_link(folder.current(&owner.name)).ok();
+    let is_current = link.is_some_and(|link| link.to_str() == Some(&number.to_string()));
+    let state = match is_current {
+        true => State::Verified,
+        false => State::Issued,
+    };
+    let change = Change::to(state)
+        .set("zone", zone.to_string())
+        .set("certificate", certificate.id().to_string())
+        .set("pem", x509.as_ref().filter(|_| !is_current).map(X509Certificate::to_pem))
+        .set("not_before", x509.as_ref().and_then(X509Certificate::not_before).map(|time| time.as_second()))
+        .set("not_after", x509.as_ref().and_then(X509Certificate::not_after).map(|time| time.as_second()))
+        .set("verified_at", is_current.then_some(now.as_second()));
+    let adopted = crate::journal::Act::Adopted;
+    journal.change(owner.device, &owner.generation, change, now, adopted, Some(certificate.id().as_str()))
+}
+
