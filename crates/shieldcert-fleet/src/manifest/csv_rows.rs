@@ -57,6 +57,14 @@ impl CsvRows {
             return Header::Unusable;
         };
         for (place, cell) in cells.enumerate() {
+            let cell = match trim(cell) {
+                Ok(cell) => cell,
+                Err(message) => {
+                    refuse(Some(cell), message.to_owned());
+                    header.push(None);
+                    continue;
+                }
+            };
             let column = Column::find(cell);
             match column {
                 Some(column) if header.contains(&Some(column)) => {
@@ -100,17 +108,22 @@ impl CsvRows {
         };
         let (expected, count) = (header.len(), cells.len());
         if count != expected {
-            let hint = if count < expected {
-                "complete it; was the file cut off?"
+            let message = if count < expected {
+                format!(
+                    "the row has too few cells, {count} of {expected}; complete it; was the file cut off?"
+                )
             } else {
-                "put a value that has a comma in double quotes"
+                format!(
+                    "the row has too many cells, {count} instead of {expected}; put a value that has a comma in double \
+                     quotes"
+                )
             };
-            let message = format!("the row has {count} cells, and the header {expected}; {hint}");
             return Err(Problem::at_line(number, message));
         }
         let mut row = Row::default();
         for (column, cell) in header.iter().zip(cells) {
             let Some(column) = *column else { continue };
+            let cell = trim(cell).map_err(|message| Problem::at_column(number, column, message))?;
             if cell.is_empty() {
                 continue;
             }
@@ -139,6 +152,17 @@ impl CsvRows {
 
 const OPEN_QUOTE: &str = "a double quote is not closed on its line; close it, or write \"\" for one that belongs to the value";
 
+/// Removes the blanks around a cell. CSV takes quotes behind a blank for a part of the value, which nobody means.
+fn trim(cell: &str) -> Result<&str, &'static str> {
+    let trimmed = cell.trim_matches(BLANKS);
+    if trimmed.starts_with('"') && cell.starts_with(BLANKS) {
+        return Err("a blank is before the double quote; remove the blank");
+    }
+    Ok(trimmed)
+}
+
+const BLANKS: [char; 2] = [' ', '\t'];
+
 /// Splits lines into cells, in buffers that are used again.
 struct Cells {
     parser: Reader,
@@ -161,7 +185,7 @@ impl Cells {
         }
     }
 
-    /// Returns the cells of a line, without blanks around them. `None` if a quote is not closed.
+    /// Returns the cells of a line. `None` if a quote is not closed.
     fn split(&mut self, line: &str) -> Option<impl ExactSizeIterator<Item = &str>> {
         self.parser.reset();
         self.text.resize(self.text.len().max(line.len() + 1), 0);
@@ -179,7 +203,7 @@ impl Cells {
                 let cells = self.ends[..ended].iter().map(move |end| {
                     let cell = text.get(start..*end).unwrap_or_default();
                     start = *end;
-                    cell.trim_matches([' ', '\t'])
+                    cell
                 });
                 return Some(cells);
             }

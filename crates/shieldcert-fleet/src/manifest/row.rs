@@ -188,10 +188,27 @@ fn check_subject(subject: DeviceSubject) -> Result<DeviceSubject, Refusal> {
     for (column, value, set) in attributes {
         let Some(value) = value else { continue };
         if let Err(error) = set(valid(), value.to_owned()).check() {
-            return Err((column, error.problem().to_owned()));
+            return Err((column, describe(&error)));
         }
     }
     Ok(subject)
+}
+
+/// Returns the message without the name of the attribute, since the column says it.
+fn describe(error: &shieldcert::InvalidInput) -> String {
+    let problem = error.problem();
+    match problem
+        .find(" is ")
+        .into_iter()
+        .chain(problem.find(" has "))
+        .min()
+    {
+        Some(place) if problem.ends_with(" is empty") => {
+            format!("it{}; give a value, or leave it out", &problem[place..])
+        }
+        Some(place) => format!("it{}", &problem[place..]),
+        None => problem.to_owned(),
+    }
 }
 
 fn parse_key(
