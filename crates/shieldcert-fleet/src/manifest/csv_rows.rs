@@ -14,6 +14,7 @@ use crate::nearest::hint;
 use crate::quote::{quote, quote_key};
 
 /// Parses the header and the rows below it.
+#[derive(Default)]
 pub(super) struct CsvRows {
     cells: Cells,
     /// The columns in their order. Those that are unknown are `None`.
@@ -27,13 +28,6 @@ pub(super) enum Header {
 }
 
 impl CsvRows {
-    pub(super) fn new() -> Self {
-        Self {
-            cells: Cells::new(),
-            header: None,
-        }
-    }
-
     pub(super) fn has_header(&self) -> bool {
         self.header.is_some()
     }
@@ -172,8 +166,8 @@ struct Cells {
     complete: usize,
 }
 
-impl Cells {
-    fn new() -> Self {
+impl Default for Cells {
+    fn default() -> Self {
         let mut builder = ReaderBuilder::new();
         // A carriage return within a line is an odd character of a value.
         builder.terminator(Terminator::Any(b'\n'));
@@ -184,7 +178,9 @@ impl Cells {
             complete: 0,
         }
     }
+}
 
+impl Cells {
     /// Returns the cells of a line. `None` if a quote is not closed.
     fn split(&mut self, line: &str) -> Option<impl ExactSizeIterator<Item = &str>> {
         self.parser.reset();

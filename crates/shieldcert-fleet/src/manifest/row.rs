@@ -6,7 +6,7 @@ use shieldcert::{KeyAlgorithm, Subject};
 
 use super::column::Column;
 use super::defaults::Defaults;
-use super::{Device, DeviceKey, DeviceState, DeviceSubject};
+use super::{Device, DeviceKey, DeviceState, DeviceSubject, SetAttribute};
 use crate::config::MAX_VALIDITY_DAYS;
 use crate::name::DeviceName;
 use crate::nearest::hint;
@@ -155,7 +155,7 @@ fn check_subject(subject: DeviceSubject) -> Result<DeviceSubject, Refusal> {
     }
     // One attribute after the other shows which it is.
     let valid = || Subject::common_name("valid");
-    let attributes: [(Column, Option<&str>, fn(Subject, String) -> Subject); 6] = [
+    let attributes: [(Column, Option<&str>, SetAttribute); 6] = [
         (Column::CommonName, Some(&subject.common_name), |_, name| {
             Subject::common_name(name)
         }),
