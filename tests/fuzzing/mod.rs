@@ -1,4 +1,4 @@
-//! The bodies of the fuzz targets for the client and the emulator. Each accepts any bytes and must not panic.
+//! The bodies of the fuzz targets for the client, the emulator and fleets. Each accepts any bytes and must not panic.
 
 // A panic is what a fuzzer finds; no user reads these docs.
 #![allow(clippy::missing_panics_doc)]
@@ -16,6 +16,7 @@ use shieldcert::{
     X509Certificate, Zone,
 };
 use shieldcert_emulator::{Chaos, Emulator, Fixture, Quirks, RateLimit, Script};
+use shieldcert_fleet::{Config, Manifest, ManifestFormat};
 
 use crate::kit::tap::Tap;
 use crate::kit::{TOKEN, ZONE, id, zone};
@@ -251,4 +252,28 @@ pub fn chaos(data: &[u8]) {
 /// Feeds a PKCS#12 file. Those of the corpus have no MAC, which would refuse every change at once.
 pub fn pkcs12(data: &[u8]) {
     format(Identity::from_pkcs12(data, "secret"));
+}
+
+/// Feeds a manifest, as CSV and as JSONL.
+pub fn manifest(data: &[u8]) {
+    let config = format!("[zones.main]\nid = \"{ZONE}\"\n");
+    let config = Config::from_toml(&config).expect("a configuration");
+    let lines = data.split(|byte| *byte == b'\n').count() as u64;
+    for format in [ManifestFormat::Csv, ManifestFormat::Jsonl] {
+        let reader = std::io::Cursor::new(data.to_vec());
+        for row in Manifest::from_reader(reader, format, &config) {
+            match row {
+                Ok(device) => {
+                    let subject = device.subject.to_subject();
+                    subject.check().expect("a device has a valid subject");
+                    assert!((1..=36_500).contains(&device.validity_days));
+                    assert!(device.zone.is_none_or(|zone| zone == "main"));
+                }
+                Err(problem) => {
+                    assert!((1..=lines).contains(&problem.line), "{problem}");
+                    assert!(!problem.to_string().contains(char::is_control));
+                }
+            }
+        }
+    }
 }

@@ -77,6 +77,7 @@ feed! {
     no_identity_makes_the_client_panic: identity, 500;
     no_pkcs12_file_makes_the_client_panic: pkcs12, 2000;
     no_option_makes_the_emulator_panic: chaos, 2000;
+    no_manifest_makes_the_fleet_panic: manifest, 2000;
 }
 
 /// Changed bytes of PEM are mostly no base64, so the DER is changed.

@@ -23,7 +23,7 @@ use crate::nearest::hint;
 use crate::quote::{quote, quote_key};
 
 /// The sections and their keys.
-const KEYS: &[(&str, &[&str])] = &[
+pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("zones.NAME", &["id", "budget", "quota"]),
     (
         "budgets.NAME",
@@ -98,6 +98,7 @@ impl Config {
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
         let document = DeTable::parse(text).map_err(|error| {
             let message = error.message().replace('\n', ", ");
+            let message = message.trim_end_matches(", expected nothing");
             let refused = ConfigError::new(format!("it is not TOML: {message}"));
             match error.span() {
                 Some(span) => refused.with_span(text, &span),
@@ -188,16 +189,7 @@ fn budgets(section: &Section<'_>) -> Result<BTreeMap<String, BudgetConfig>, Conf
         let budget = BudgetConfig {
             token: token_source(&table)?,
             reserve_share: table
-                .get("reserve_share", |value| {
-                    let reserve = share(0.0..=1.0)(value)?;
-                    if reserve < 1.0 {
-                        return Ok(reserve);
-                    }
-                    Err(
-                        "nothing would be left for the fleet; give a share from 0 to below 1"
-                            .into(),
-                    )
-                })?
+                .get("reserve_share", share(0.0..1.0))?
                 .unwrap_or(RESERVE_SHARE),
         };
         budgets.insert(name, budget);
@@ -355,7 +347,7 @@ fn max_revoke(value: &DeValue<'_>) -> Result<MaxRevoke, String> {
                 Some(percent) if (0.0..=100.0).contains(&percent) => {
                     Ok(MaxRevoke::Share(percent / 100.0))
                 }
-                _ => Err(format!("{} is out of bounds; give {EXAMPLE}", quote(text))),
+                _ => Err(format!("{}: give {EXAMPLE}", quote(text))),
             }
         }
         _ => Err(wrong_type(value, EXAMPLE)),

@@ -85,11 +85,14 @@ impl<'t> Section<'t> {
             return Ok(());
         };
         let name = key.get_ref().as_ref();
+        let is_table = self
+            .find(name)
+            .is_some_and(|value| value.get_ref().is_table());
         let message = if TOKEN_KEYS.contains(&&*name.to_lowercase()) {
             "a token does not belong in this file; put it in an environment variable or a file, and name that in \
              [budgets.NAME]: token_env, token_file, or token_command"
                 .to_owned()
-        } else if let Some(section) = (known.elsewhere)(name) {
+        } else if let Some(section) = (known.elsewhere)(name).filter(|_| !is_table) {
             format!("the key is unknown here; it belongs in [{section}]")
         } else {
             let hint = hint(name, known.keys.iter().copied());

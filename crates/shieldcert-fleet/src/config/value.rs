@@ -1,7 +1,7 @@
 //! Values of a `fleet.toml`. Each parser says what to write instead.
 
 use std::fmt::Display;
-use std::ops::RangeInclusive;
+use std::ops::{Bound, RangeBounds, RangeInclusive};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -50,13 +50,14 @@ pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, String> {
 /// Parses a whole number within bounds.
 pub(super) fn count<T>(range: RangeInclusive<T>) -> impl FnOnce(&DeValue<'_>) -> Result<T, String>
 where
-    T: TryFrom<u64> + PartialOrd + Display + Bounded,
+    T: TryFrom<u64> + PartialOrd + Display,
 {
     move |value| {
-        let bounds = if *range.end() == T::MAX {
-            format!("{} or more", range.start())
+        let (start, end) = (range.start(), range.end().to_string());
+        let bounds = if end == u64::MAX.to_string() {
+            format!("{start} or more")
         } else {
-            format!("{} to {}", range.start(), range.end())
+            format!("{start} to {end}")
         };
         let DeValue::Integer(number) = value else {
             return Err(wrong_type(value, &format!("a whole number, {bounds}")));
@@ -70,45 +71,33 @@ where
     }
 }
 
-/// A number that has a largest value.
-pub(super) trait Bounded {
-    const MAX: Self;
-}
-
-impl Bounded for u32 {
-    const MAX: Self = Self::MAX;
-}
-
-impl Bounded for u64 {
-    const MAX: Self = Self::MAX;
-}
-
-impl Bounded for usize {
-    const MAX: Self = Self::MAX;
-}
-
 /// Parses a share within bounds.
 pub(super) fn share(
-    range: RangeInclusive<f64>,
+    range: impl RangeBounds<f64>,
 ) -> impl FnOnce(&DeValue<'_>) -> Result<f64, String> {
     move |value| {
-        let (start, end) = (range.start(), range.end());
+        let bounds = describe_range(&range);
         let text = match value {
             DeValue::Float(number) => number.as_str(),
             DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
-            _ => {
-                return Err(wrong_type(
-                    value,
-                    &format!("a share, from {start} to {end}"),
-                ));
-            }
+            _ => return Err(wrong_type(value, &format!("a share {bounds}"))),
         };
         match text.parse() {
             Ok(share) if range.contains(&share) => Ok(share),
-            _ => Err(format!(
-                "{text} is out of bounds; give a share from {start} to {end}"
-            )),
+            _ => Err(format!("{text} is out of bounds; give a share {bounds}")),
         }
+    }
+}
+
+fn describe_range(range: &impl RangeBounds<f64>) -> String {
+    let start = match range.start_bound() {
+        Bound::Included(start) | Bound::Excluded(start) => *start,
+        Bound::Unbounded => 0.0,
+    };
+    match range.end_bound() {
+        Bound::Included(end) => format!("from {start} to {end}"),
+        Bound::Excluded(end) => format!("from {start} to below {end}"),
+        Bound::Unbounded => format!("from {start}"),
     }
 }
 
@@ -154,7 +143,8 @@ pub(super) fn parsed<T: FromStr<Err = InvalidInput>>(value: &DeValue<'_>) -> Res
 pub(super) fn wrong_type(value: &DeValue<'_>, expected: &str) -> String {
     let is = match value {
         DeValue::String(_) => "text",
-        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a decimal number",
         DeValue::Boolean(_) => "true or false",
         DeValue::Datetime(_) => "a date",
         DeValue::Array(_) => "an array",

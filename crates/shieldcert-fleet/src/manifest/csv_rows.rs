@@ -14,6 +14,7 @@ use crate::nearest::hint;
 use crate::quote::{quote, quote_key};
 
 /// Parses the header and the rows below it.
+#[derive(Default)]
 pub(super) struct CsvRows {
     cells: Cells,
     /// The columns in their order. Those that are unknown are `None`.
@@ -27,13 +28,6 @@ pub(super) enum Header {
 }
 
 impl CsvRows {
-    pub(super) fn new() -> Self {
-        Self {
-            cells: Cells::new(),
-            header: None,
-        }
-    }
-
     pub(super) fn has_header(&self) -> bool {
         self.header.is_some()
     }
@@ -57,6 +51,14 @@ impl CsvRows {
             return Header::Unusable;
         };
         for (place, cell) in cells.enumerate() {
+            let cell = match trim(cell) {
+                Ok(cell) => cell,
+                Err(message) => {
+                    refuse(Some(cell), message.to_owned());
+                    header.push(None);
+                    continue;
+                }
+            };
             let column = Column::find(cell);
             match column {
                 Some(column) if header.contains(&Some(column)) => {
@@ -100,17 +102,22 @@ impl CsvRows {
         };
         let (expected, count) = (header.len(), cells.len());
         if count != expected {
-            let hint = if count < expected {
-                "complete it; was the file cut off?"
+            let message = if count < expected {
+                format!(
+                    "the row has too few cells, {count} of {expected}; complete it; was the file cut off?"
+                )
             } else {
-                "put a value that has a comma in double quotes"
+                format!(
+                    "the row has too many cells, {count} instead of {expected}; put a value that has a comma in double \
+                     quotes"
+                )
             };
-            let message = format!("the row has {count} cells, and the header {expected}; {hint}");
             return Err(Problem::at_line(number, message));
         }
         let mut row = Row::default();
         for (column, cell) in header.iter().zip(cells) {
             let Some(column) = *column else { continue };
+            let cell = trim(cell).map_err(|message| Problem::at_column(number, column, message))?;
             if cell.is_empty() {
                 continue;
             }
@@ -139,6 +146,17 @@ impl CsvRows {
 
 const OPEN_QUOTE: &str = "a double quote is not closed on its line; close it, or write \"\" for one that belongs to the value";
 
+/// Removes the blanks around a cell. CSV takes quotes behind a blank for a part of the value, which nobody means.
+fn trim(cell: &str) -> Result<&str, &'static str> {
+    let trimmed = cell.trim_matches(BLANKS);
+    if trimmed.starts_with('"') && cell.starts_with(BLANKS) {
+        return Err("a blank is before the double quote; remove the blank");
+    }
+    Ok(trimmed)
+}
+
+const BLANKS: [char; 2] = [' ', '\t'];
+
 /// Splits lines into cells, in buffers that are used again.
 struct Cells {
     parser: Reader,
@@ -148,8 +166,8 @@ struct Cells {
     complete: usize,
 }
 
-impl Cells {
-    fn new() -> Self {
+impl Default for Cells {
+    fn default() -> Self {
         let mut builder = ReaderBuilder::new();
         // A carriage return within a line is an odd character of a value.
         builder.terminator(Terminator::Any(b'\n'));
@@ -160,8 +178,10 @@ impl Cells {
             complete: 0,
         }
     }
+}
 
-    /// Returns the cells of a line, without blanks around them. `None` if a quote is not closed.
+impl Cells {
+    /// Returns the cells of a line. `None` if a quote is not closed.
     fn split(&mut self, line: &str) -> Option<impl ExactSizeIterator<Item = &str>> {
         self.parser.reset();
         self.text.resize(self.text.len().max(line.len() + 1), 0);
@@ -179,7 +199,7 @@ impl Cells {
                 let cells = self.ends[..ended].iter().map(move |end| {
                     let cell = text.get(start..*end).unwrap_or_default();
                     start = *end;
-                    cell.trim_matches([' ', '\t'])
+                    cell
                 });
                 return Some(cells);
             }

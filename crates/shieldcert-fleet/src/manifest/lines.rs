@@ -68,7 +68,8 @@ impl Lines {
                 let message = "the file is UTF-16; save it as UTF-8";
                 return Some(Err(Problem::at_line(1, message)));
             }
-            if self.line.iter().any(|byte| !byte.is_ascii_whitespace()) {
+            let line = without_ends(&self.line, self.number == 1);
+            if line.iter().any(|byte| !byte.is_ascii_whitespace()) {
                 break;
             }
         }
@@ -78,7 +79,8 @@ impl Lines {
             let place = error.valid_up_to();
             let byte = line.get(place).copied().unwrap_or_default();
             let message = format!(
-                "it is not UTF-8: it has the byte {byte:#04x} after {place} others; save the file as UTF-8"
+                "its byte {} is {byte:#04x}, which is not UTF-8; save the file as UTF-8",
+                place + 1
             );
             Problem::at_line(number, message)
         });

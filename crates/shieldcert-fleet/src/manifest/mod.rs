@@ -89,11 +89,14 @@ pub struct DeviceSubject {
     pub country: Option<String>,
 }
 
+/// Sets an attribute of a subject.
+type SetAttribute = fn(Subject, String) -> Subject;
+
 impl DeviceSubject {
     /// Returns the subject of a CSR.
     pub fn to_subject(&self) -> Subject {
         let mut subject = Subject::common_name(&self.common_name);
-        let attributes: [(&Option<String>, fn(Subject, String) -> Subject); 5] = [
+        let attributes: [(&Option<String>, SetAttribute); 5] = [
             (&self.organization, Subject::organization),
             (&self.organizational_unit, Subject::organizational_unit),
             (&self.locality, Subject::locality),

@@ -39,7 +39,7 @@ pub struct Manifest {
 }
 
 enum Rows {
-    Csv(CsvRows),
+    Csv(Box<CsvRows>),
     Jsonl,
 }
 
@@ -98,7 +98,7 @@ impl Manifest {
             lines: Lines::new(Box::new(reader)),
             defaults: Defaults::new(config),
             rows: match format {
-                ManifestFormat::Csv => Rows::Csv(CsvRows::new()),
+                ManifestFormat::Csv => Rows::Csv(Box::default()),
                 ManifestFormat::Jsonl => Rows::Jsonl,
             },
             problems: VecDeque::new(),

@@ -6,7 +6,7 @@ use shieldcert::{KeyAlgorithm, Subject};
 
 use super::column::Column;
 use super::defaults::Defaults;
-use super::{Device, DeviceKey, DeviceState, DeviceSubject};
+use super::{Device, DeviceKey, DeviceState, DeviceSubject, SetAttribute};
 use crate::config::MAX_VALIDITY_DAYS;
 use crate::name::DeviceName;
 use crate::nearest::hint;
@@ -156,7 +156,7 @@ fn check_subject(subject: DeviceSubject) -> Result<DeviceSubject, Refusal> {
     }
     // One attribute after the other shows which it is.
     let valid = || Subject::common_name("valid");
-    let attributes: [(Column, Option<&str>, fn(Subject, String) -> Subject); 6] = [
+    let attributes: [(Column, Option<&str>, SetAttribute); 6] = [
         (Column::CommonName, Some(&subject.common_name), |_, name| {
             Subject::common_name(name)
         }),
@@ -189,10 +189,27 @@ fn check_subject(subject: DeviceSubject) -> Result<DeviceSubject, Refusal> {
     for (column, value, set) in attributes {
         let Some(value) = value else { continue };
         if let Err(error) = set(valid(), value.to_owned()).check() {
-            return Err((column, error.problem().to_owned()));
+            return Err((column, describe(&error)));
         }
     }
     Ok(subject)
+}
+
+/// Returns the message without the name of the attribute, since the column says it.
+fn describe(error: &shieldcert::InvalidInput) -> String {
+    let problem = error.problem();
+    match problem
+        .find(" is ")
+        .into_iter()
+        .chain(problem.find(" has "))
+        .min()
+    {
+        Some(place) if problem.ends_with(" is empty") => {
+            format!("it{}; give a value, or leave it out", &problem[place..])
+        }
+        Some(place) => format!("it{}", &problem[place..]),
+        None => problem.to_owned(),
+    }
 }
 
 fn parse_key(
