@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use shieldcert::{StatusFilter, ZoneId};
 use tokio::sync::watch;
 
-use crate::adopt::{Adopted, Adoptee, adopt, import_folders};
+use crate::adopt::{Adopted, Adoptee, adopt};
 use crate::apply::{ApplyOptions, Progress, Summary};
 use crate::budgets::{Budgets, Connector};
 use crate::config::Config;
@@ -21,6 +21,7 @@ use crate::load::load;
 use crate::lock::Lock;
 use crate::plan::{Plan, PlanEntry, survey};
 use crate::policy::Now;
+use crate::restore::import_folders;
 
 /// A fleet: a folder with its policy, its manifest, its journal, and the keys and certificates of its devices.
 #[derive(Clone, Debug)]

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use shieldcert::{CertificateId, ClientCertificate, Csr, Status, X509Certificate, ZoneId};
+use shieldcert::{CertificateId, ClientCertificate, Status, ZoneId};
 
 use crate::budgets::Budgets;
 use crate::config::Config;
-use crate::digest::sha256;
 use crate::error::Result;
 use crate::folder::Folder;
-use crate::journal::{Change, Hold, Identifiers, Journal, Match, Owner, Reason, State};
+use crate::identify::identify;
+use crate::journal::{Change, Hold, Journal, Match, Owner, Reason, State};
 use crate::keystore::Stored;
 use crate::name::DeviceName;
 use crate::outputs;
+use crate::restore::identified;
 
 /// What the inventory or the files show otherwise than the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -273,20 +274,6 @@ fn is_imported(owner: &Owner) -> bool {
 
 fn issuer(certificate: &ClientCertificate) -> Option<&str> {
     certificate.certificate_authority_id().or(certificate.certificate_authority_name())
-}
-
-/// Returns what identifies a certificate.
-pub(crate) fn identify(certificate: &ClientCertificate) -> Identifiers<'_> {
-    let csr = certificate.csr_pem().and_then(|pem| Csr::from_pem(pem).ok());
-    let public_key = match &csr {
-        Some(_) => None,
-        None => certificate.x509().ok().as_ref().map(X509Certificate::public_key).map(sha256),
-    };
-    Identifiers {
-        id: certificate.id(),
-        csr: csr.map(|csr| csr.sha256()),
-        public_key,
-    }
 }
 
 impl Finding {
