@@ -183,6 +183,7 @@ fn take_over(
     };
     let change = Change::to(State::Verified)
         .set("certificate", certificate.id().to_string())
+        .set("fingerprint", x509.fingerprint_sha256())
         .set("csr_sha256", csr.as_ref().map(Csr::sha256))
         .set("public_key_sha256", sha256(x509.public_key()))
         .set("issuer", certificate.certificate_authority_id().map(str::to_owned))

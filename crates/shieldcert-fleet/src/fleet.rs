@@ -1,5 +1,6 @@
 //! The handle of a fleet.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::adopt::{Adopted, Adoptee, adopt};
 use crate::apply::{ApplyOptions, Progress, Summary};
 use crate::budgets::{Budgets, Connector};
 use crate::config::Config;
+use crate::deploy::{Commands, Deploy};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::folder::Folder;
@@ -24,11 +26,12 @@ use crate::policy::Now;
 use crate::restore::import_folders;
 
 /// A fleet: a folder with its policy, its manifest, its journal, and the keys and certificates of its devices.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Fleet {
     folder: Folder,
     config: Arc<Config>,
     connector: Connector,
+    deploy: Arc<dyn Deploy>,
 }
 
 impl Fleet {
@@ -44,10 +47,18 @@ impl Fleet {
 
     fn new(folder: Folder, config: Config, connector: Connector) -> Self {
         Self {
+            deploy: Arc::new(Commands::new(&config.deploy, folder.path())),
             folder,
             config: Arc::new(config),
             connector,
         }
+    }
+
+    /// Brings certificates into use by this, and not by the commands of `fleet.toml`.
+    #[must_use]
+    pub fn with_deploy(mut self, deploy: Arc<dyn Deploy>) -> Self {
+        self.deploy = deploy;
+        self
     }
 
     /// Returns the policy.
@@ -186,6 +197,7 @@ impl Fleet {
             self.config.clone(),
             journal,
             budgets,
+            self.deploy.clone(),
             !is_restored,
             stop,
         ));
@@ -318,4 +330,10 @@ async fn ask_time(budgets: &Budgets, config: &Config) -> Result<Now> {
         time: service.unwrap_or_else(Timestamp::now),
         is_service_time: service.is_some(),
     })
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fleet").field("folder", &self.folder.path()).finish_non_exhaustive()
+    }
 }

@@ -186,7 +186,11 @@ impl Inventory<'_> {
                 report(Finding::of(Difference::Surplus, zone, Some(id), &owner));
                 self.record_surplus(&owner, id, now)?;
             }
-            Match::Own(_) | Match::Surplus(_) | Match::Other(_) => {}
+            Match::Unclear(owner) if is_active => {
+                let finding = Finding::of(Difference::Unreadable, zone, Some(id), &owner);
+                report(finding.with("its record shows no certificate".to_owned()));
+            }
+            Match::Own(_) | Match::Surplus(_) | Match::Other(_) | Match::Unclear(_) => {}
         }
         Ok(())
     }

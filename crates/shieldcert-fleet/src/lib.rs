@@ -5,6 +5,7 @@ mod apply;
 mod backoff;
 mod budgets;
 mod config;
+mod deploy;
 mod digest;
 mod duration;
 mod engine;
@@ -40,6 +41,7 @@ pub use config::{
     OutputsConfig, RenewConfig, TokenSource, ZoneConfig,
 };
 pub use duration::parse_duration;
+pub use deploy::{Deploy, DeployResult, Deployment};
 pub use error::{Error, Result};
 pub use fleet::Fleet;
 pub use inventory::{Difference, Differences, Finding};

@@ -89,6 +89,7 @@ pub(crate) fn identified(
     let change = Change::to(state)
         .set("zone", zone.to_string())
         .set("certificate", certificate.id().to_string())
+        .set("fingerprint", x509.as_ref().map(X509Certificate::fingerprint_sha256))
         .set("pem", x509.as_ref().filter(|_| !is_current).map(X509Certificate::to_pem))
         .set("not_before", x509.as_ref().and_then(X509Certificate::not_before).map(|time| time.as_second()))
         .set("not_after", x509.as_ref().and_then(X509Certificate::not_after).map(|time| time.as_second()))

@@ -1,12 +1,10 @@
 //! Brings certificates into use, and checks that they work.
 
-use std::ffi::OsString;
-
 use jiff::SignedDuration;
 
 use super::{Engine, Progress, Tally, Work};
+use crate::deploy::Deployment;
 use crate::error::Result;
-use crate::hook;
 use crate::journal::{Act, Change, Hold, State};
 use crate::outputs;
 
@@ -28,15 +26,12 @@ impl Engine {
         if let Err(error) = published {
             return self.fail(at, Hold::Failed, Act::DeployFailed, &error.to_string());
         }
-        let output = match &self.config.deploy.command {
-            None => None,
-            Some(command) => match self.run_hook(at, command).await {
-                Ok(output) => Some(output),
-                Err(problem) => {
-                    pass.failed();
-                    return self.fail(at, Hold::Failed, Act::DeployFailed, &problem);
-                }
-            },
+        let output = match self.deploy.deploy(self.deployment(at)).await {
+            Ok(output) => Some(output),
+            Err(problem) => {
+                pass.failed();
+                return self.fail(at, Hold::Failed, Act::DeployFailed, &problem);
+            }
         };
         pass.succeeded();
         Tally::add(&self.tally.deployed);
@@ -52,12 +47,9 @@ impl Engine {
     }
 
     pub(super) async fn verify(&self, at: Work<'_>) -> Result<Progress> {
-        let output = match &self.config.deploy.verify {
-            None => None,
-            Some(command) => match self.run_hook(at, command).await {
-                Ok(output) => Some(output),
-                Err(problem) => return self.fail(at, Hold::Failed, Act::VerifyFailed, &problem),
-            },
+        let output = match self.deploy.verify(self.deployment(at)).await {
+            Ok(output) => Some(output),
+            Err(problem) => return self.fail(at, Hold::Failed, Act::VerifyFailed, &problem),
         };
         let now = self.now().time;
         let grace =
@@ -69,62 +61,20 @@ impl Engine {
         Ok(Progress::Done)
     }
 
-    async fn run_hook(&self, at: Work<'_>, command: &str) -> Result<String, String> {
-        let name = &at.snapshot.name;
+    fn deployment(&self, at: Work<'_>) -> Deployment {
         let generation = at.generation;
-        let folder = self.folder.generation(name, generation.number);
-        let folder = std::path::absolute(&folder).unwrap_or(folder);
-        let old = at
-            .snapshot
-            .generations
-            .iter()
-            .rev()
-            .find(|old| old.number < generation.number && old.state == State::Verified);
-        let id = |generation: &crate::journal::Generation| {
-            generation.certificate.as_ref().map(ToString::to_string)
-        };
-        let labels = at
-            .snapshot
-            .device
-            .as_ref()
-            .map(|device| device.labels.join(" "));
-        let mut variables: Vec<(String, OsString)> = vec![
-            ("SHIELDCERT_DEVICE".to_owned(), name.as_str().into()),
-            (
-                "SHIELDCERT_GENERATION".to_owned(),
-                generation.number.to_string().into(),
-            ),
-            (
-                "SHIELDCERT_REASON".to_owned(),
-                generation.reason.as_str().into(),
-            ),
-            (
-                "SHIELDCERT_ZONE".to_owned(),
-                generation.zone.as_str().into(),
-            ),
-            (
-                "SHIELDCERT_LABELS".to_owned(),
-                labels.unwrap_or_default().into(),
-            ),
-            (
-                "SHIELDCERT_CERTIFICATE_ID".to_owned(),
-                id(generation).unwrap_or_default().into(),
-            ),
-            (
-                "SHIELDCERT_OLD_CERTIFICATE_ID".to_owned(),
-                old.and_then(id).unwrap_or_default().into(),
-            ),
-            ("SHIELDCERT_FOLDER".to_owned(), folder.clone().into()),
-        ];
-        for (what, path) in outputs::files(&folder) {
-            variables.push((format!("SHIELDCERT_{what}_FILE"), path.into()));
+        let generations = at.snapshot.generations.iter().rev();
+        let mut before = generations.filter(|old| old.number < generation.number && old.state == State::Verified);
+        let device = at.snapshot.device.as_ref();
+        Deployment {
+            device: at.snapshot.name.clone(),
+            generation: generation.number,
+            reason: generation.reason,
+            zone: generation.zone.clone(),
+            labels: device.map(|device| device.labels.clone()).unwrap_or_default(),
+            certificate: generation.certificate.clone(),
+            old_certificate: before.next().and_then(|old| old.certificate.clone()),
+            folder: self.folder.generation(&at.snapshot.name, generation.number),
         }
-        hook::run(
-            command,
-            self.folder.path(),
-            &variables,
-            self.config.deploy.timeout,
-        )
-        .await
     }
 }

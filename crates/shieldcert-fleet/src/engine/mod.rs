@@ -24,6 +24,7 @@ use self::zones::{Admission, Purpose, Zones};
 use crate::backoff::backoff;
 use crate::budgets::Budgets;
 use crate::config::Config;
+use crate::deploy::Deploy;
 use crate::error::Result;
 use crate::folder::Folder;
 use crate::journal::{Act, Change, Generation, Hold, Journal, Snapshot, State};
@@ -42,6 +43,7 @@ pub(crate) struct Engine {
     /// Whether certificates may be revoked. Not by a restored journal that nobody has confirmed.
     pub(crate) may_revoke: bool,
     pub(crate) tally: Tally,
+    deploy: Arc<dyn Deploy>,
     zones: Zones,
     gate: Gate,
     stop: watch::Receiver<bool>,
@@ -89,6 +91,7 @@ impl Engine {
         config: Arc<Config>,
         journal: Journal,
         budgets: Budgets,
+        deploy: Arc<dyn Deploy>,
         may_revoke: bool,
         stop: watch::Receiver<bool>,
     ) -> Self {
@@ -100,6 +103,7 @@ impl Engine {
             budgets,
             may_revoke,
             tally: Tally::default(),
+            deploy,
             zones: Zones::default(),
             gate,
             stop,

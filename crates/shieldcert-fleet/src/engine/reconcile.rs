@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 
+use shieldcert::ClientCertificate;
+
 use super::issue::may_be_active;
 use super::{Engine, Purpose, Tally};
 use crate::error::{Error, Result};
@@ -78,9 +80,14 @@ impl Engine {
         match request.find(owed.intent.clone()).await {
             Ok(found) => {
                 self.zones.responded(&generation.zone);
+                // An id can be written in several ways, and what shows no certificate may be the generation's own.
+                let own = generation.fingerprint.as_deref();
+                let is_other = |found: &ClientCertificate| {
+                    own.is_none() || found.x509().is_ok_and(|x509| Some(&*x509.fingerprint_sha256()) != own)
+                };
                 let surplus: Vec<_> = found
                     .iter()
-                    .filter(|found| may_be_active(found.status()))
+                    .filter(|found| may_be_active(found.status()) && is_other(found))
                     .map(|found| found.id().clone())
                     .collect();
                 if !surplus.is_empty() {

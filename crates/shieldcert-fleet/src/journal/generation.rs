@@ -34,6 +34,8 @@ pub struct Generation {
     pub look_at: Option<Timestamp>,
     /// The certificate.
     pub certificate: Option<CertificateId>,
+    /// SHA-256 of the certificate, in hex.
+    pub fingerprint: Option<String>,
     /// The certificate in PEM, until it is written.
     pub(crate) pem: Option<String>,
     /// Who signed the certificate.
@@ -224,9 +226,10 @@ impl State {
 /// The columns, in the order in which [`Generation::read`] reads them.
 pub(super) const COLUMNS: &str = "g.id, g.number, g.state, g.reason, g.zone, g.subject, g.key, g.days, g.csr_sha256, \
      g.intent, g.look_at, g.certificate, g.pem, g.issuer, g.not_before, g.not_after, g.hook_started, g.verified_at, \
-     g.revoke_at, g.leaked, g.hold, g.problem, g.failures, g.retry_at";
+     g.revoke_at, g.leaked, g.hold, g.problem, g.failures, g.retry_at, \
+     g.fingerprint";
 
-pub(super) const COLUMN_COUNT: usize = 24;
+pub(super) const COLUMN_COUNT: usize = 25;
 
 impl Generation {
     /// Reads it from the columns that begin at this place.
@@ -264,6 +267,7 @@ impl Generation {
             problem: row.get(at + 21)?,
             failures: row.get(at + 22)?,
             retry_at: time(row, at + 23)?,
+            fingerprint: row.get(at + 24)?,
         })
     }
 

@@ -14,6 +14,8 @@ use crate::name::DeviceName;
 #[derive(Debug)]
 pub(crate) struct Identifiers<'a> {
     pub(crate) id: &'a CertificateId,
+    /// SHA-256 of the certificate, where it can be read.
+    pub(crate) fingerprint: Option<String>,
     /// SHA-256 of its CSR.
     pub(crate) csr: Option<String>,
     /// SHA-256 of its public key, where its CSR can't be read.
@@ -35,6 +37,8 @@ pub(crate) enum Match {
     Own(Owner),
     /// It was issued for a CSR of a generation, and is not its certificate.
     Other(Owner),
+    /// It was issued for a CSR of a generation, and may be its certificate.
+    Unclear(Owner),
     /// It was revoked as surplus.
     Surplus(Owner),
     /// It has nothing to do with the journal.
@@ -54,12 +58,17 @@ impl Journal {
     /// Finds what a certificate of a zone is to the journal, and remembers that it was seen.
     pub(crate) fn matches(&self, identifiers: &Identifiers<'_>) -> Result<Match> {
         self.read(|connection| {
-            connection
-                .prepare_cached("INSERT OR IGNORE INTO temp.seen (certificate) VALUES (?)")?
-                .execute([identifiers.id.as_str()])?;
             let id = identifiers.id.as_str();
-            if let Some(owner) = owner(connection, "g.certificate = ?", id)? {
-                return Ok(Match::Own(owner));
+            let by_id = Some(("g.certificate = ?", id));
+            let fingerprint = identifiers.fingerprint.as_deref();
+            let by_fingerprint = fingerprint.map(|fingerprint| ("g.fingerprint = ?", fingerprint));
+            for (condition, value) in by_id.into_iter().chain(by_fingerprint) {
+                if let Some(owner) = owner(connection, condition, value)? {
+                    if let Some(id) = &owner.generation.certificate {
+                        see(connection, id)?;
+                    }
+                    return Ok(Match::Own(owner));
+                }
             }
             let is_surplus = "g.id = (SELECT generation FROM surplus WHERE certificate = ?)";
             if let Some(owner) = owner(connection, is_surplus, id)? {
@@ -73,7 +82,11 @@ impl Journal {
                 .map(|key| ("g.key <> 'csr' AND g.public_key_sha256 = ?", key));
             for (condition, value) in by_csr.into_iter().chain(by_key) {
                 if let Some(owner) = owner(connection, condition, value)? {
-                    return Ok(Match::Other(owner));
+                    // It may be the generation's own, if nothing shows what it is.
+                    return Ok(match fingerprint.is_none() && owner.generation.certificate.is_some() {
+                        true => Match::Unclear(owner),
+                        false => Match::Other(owner),
+                    });
                 }
             }
             Ok(Match::Foreign)
@@ -190,6 +203,12 @@ impl Journal {
                 .optional()
         })
     }
+}
+
+fn see(connection: &Connection, id: &CertificateId) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached("INSERT OR IGNORE INTO temp.seen (certificate) VALUES (?)")?
+        .execute([id.as_str()])
 }
 
 fn owner(connection: &Connection, condition: &str, value: &str) -> rusqlite::Result<Option<Owner>> {

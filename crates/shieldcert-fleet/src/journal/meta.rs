@@ -26,7 +26,10 @@ pub(super) fn set(connection: &Connection, key: &str, value: &str) -> rusqlite::
 
 impl Journal {
     /// Returns the newest time of the service that a run has seen.
-    pub(crate) fn service_time(&self) -> Result<Option<Timestamp>> {
+    ///
+    /// # Errors
+    /// Returns an error if the journal can't be read.
+    pub fn service_time(&self) -> Result<Option<Timestamp>> {
         let text = self.read(|connection| get(connection, SERVICE_TIME))?;
         Ok(text.and_then(|text| text.parse().ok()))
     }

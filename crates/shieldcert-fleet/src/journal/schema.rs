@@ -42,6 +42,8 @@ CREATE TABLE generations (
     look_at INTEGER,
     look_intent TEXT,
     certificate TEXT,
+    -- SHA-256 of the certificate, which is the same however its id is written.
+    fingerprint TEXT,
     pem TEXT,
     issuer TEXT,
     not_before INTEGER,
@@ -61,6 +63,7 @@ CREATE TABLE generations (
 CREATE INDEX generations_csr ON generations (csr_sha256) WHERE csr_sha256 IS NOT NULL;
 CREATE INDEX generations_public_key ON generations (public_key_sha256) WHERE public_key_sha256 IS NOT NULL;
 CREATE INDEX generations_certificate ON generations (certificate) WHERE certificate IS NOT NULL;
+CREATE INDEX generations_fingerprint ON generations (fingerprint) WHERE fingerprint IS NOT NULL;
 CREATE INDEX generations_look ON generations (look_at) WHERE look_at IS NOT NULL;
 
 -- Certificates of this journal's CSRs that nothing uses.

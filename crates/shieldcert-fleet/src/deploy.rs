@@ -1,0 +1,109 @@
+//! How certificates get to devices.
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::Duration;
+
+use shieldcert::{CertificateId, ZoneId};
+
+use crate::config::DeployConfig;
+use crate::hook;
+use crate::journal::Reason;
+use crate::name::DeviceName;
+use crate::outputs;
+
+/// A certificate that is to be brought into use.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Deployment {
+    /// The device.
+    pub device: DeviceName,
+    /// The number of the generation.
+    pub generation: u32,
+    /// Why it was made.
+    pub reason: Reason,
+    /// The zone.
+    pub zone: ZoneId,
+    /// The device's labels.
+    pub labels: Vec<String>,
+    /// The certificate.
+    pub certificate: Option<CertificateId>,
+    /// The certificate that is in use until then.
+    pub old_certificate: Option<CertificateId>,
+    /// The folder with its files.
+    pub folder: PathBuf,
+}
+
+/// What came of it: the end of what was printed, or what went wrong.
+pub type DeployResult = Result<String, String>;
+
+/// Brings certificates into use, and checks that they work.
+///
+/// The default runs the commands of `fleet.toml`. A program that has a fleet in it can do it by itself
+/// ([`Fleet::with_deploy`](crate::Fleet::with_deploy)). Both are called again after a crash, so they must be idempotent.
+pub trait Deploy: Send + Sync {
+    /// Brings a certificate into use. When it returns, the device may use it.
+    fn deploy(&self, deployment: Deployment) -> Pin<Box<dyn Future<Output = DeployResult> + Send + '_>>;
+
+    /// Checks that a certificate works.
+    fn verify(&self, deployment: Deployment) -> Pin<Box<dyn Future<Output = DeployResult> + Send + '_>>;
+}
+
+/// Runs the commands of `fleet.toml`.
+pub(crate) struct Commands {
+    config: DeployConfig,
+    /// Where they run.
+    folder: PathBuf,
+}
+
+impl Commands {
+    pub(crate) fn new(config: &DeployConfig, folder: &Path) -> Self {
+        Self {
+            config: config.clone(),
+            folder: folder.to_owned(),
+        }
+    }
+
+    async fn run(&self, command: Option<&str>, deployment: &Deployment) -> DeployResult {
+        match command {
+            None => Ok(String::new()),
+            Some(command) => hook::run(command, &self.folder, &variables(deployment), self.timeout()).await,
+        }
+    }
+
+    fn timeout(&self) -> Duration {
+        self.config.timeout
+    }
+}
+
+impl Deploy for Commands {
+    fn deploy(&self, deployment: Deployment) -> Pin<Box<dyn Future<Output = DeployResult> + Send + '_>> {
+        Box::pin(async move { self.run(self.config.command.as_deref(), &deployment).await })
+    }
+
+    fn verify(&self, deployment: Deployment) -> Pin<Box<dyn Future<Output = DeployResult> + Send + '_>> {
+        Box::pin(async move { self.run(self.config.verify.as_deref(), &deployment).await })
+    }
+}
+
+/// What a command learns of a deployment.
+fn variables(deployment: &Deployment) -> Vec<(String, std::ffi::OsString)> {
+    let id = |id: &Option<CertificateId>| id.as_ref().map(ToString::to_string).unwrap_or_default();
+    let folder = std::path::absolute(&deployment.folder).unwrap_or_else(|_| deployment.folder.clone());
+    let mut variables: Vec<(String, std::ffi::OsString)> = [
+        ("DEVICE", deployment.device.as_str().into()),
+        ("GENERATION", deployment.generation.to_string().into()),
+        ("REASON", deployment.reason.as_str().into()),
+        ("ZONE", deployment.zone.as_str().into()),
+        ("LABELS", deployment.labels.join(" ").into()),
+        ("CERTIFICATE_ID", id(&deployment.certificate).into()),
+        ("OLD_CERTIFICATE_ID", id(&deployment.old_certificate).into()),
+        ("FOLDER", folder.clone().into()),
+    ]
+    .map(|(name, value)| (format!("SHIELDCERT_{name}"), value))
+    .into();
+    for (what, path) in outputs::files(&folder) {
+        variables.push((format!("SHIELDCERT_{what}_FILE"), path.into()));
+    }
+    variables
+}
