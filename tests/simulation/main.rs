@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use jiff::SignedDuration;
 use shieldcert_tests::simulation::{
-    Sequence, for_each, play, play_all, replay, replay_sequence, run, run_with_history,
+    Outcome, Sequence, for_each, play, play_all, replay, replay_fleet, replay_sequence, run, run_fleet,
+    run_fleet_with_history, run_with_history,
 };
 
 /// Run the client against the emulator, which loses, delays and corrupts messages, and lies
@@ -34,6 +35,9 @@ struct Arguments {
     /// Play every sequence of up to this many faults instead: of an issue, a list of three pages and a wait
     #[arg(long, value_name = "FAULTS", num_args = 0..=1, default_missing_value = "3")]
     exhaustive: Option<u32>,
+    /// Run a fleet whose process crashes instead
+    #[arg(long, conflicts_with_all = ["exhaustive", "sequence"])]
+    fleet: bool,
     /// Play this sequence, such as 'issue: lose-response; -; html'
     #[arg(long, conflicts_with_all = ["seed", "seeds", "run_for", "from", "exhaustive"])]
     sequence: Option<Sequence>,
@@ -49,7 +53,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let is_kept = if let Some(seed) = arguments.seed {
-        one_seed(seed)
+        one_seed(seed, arguments.fleet)
     } else if let Some(sequence) = &arguments.sequence {
         one_sequence(sequence)
     } else if let Some(length) = arguments.exhaustive {
@@ -63,8 +67,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn one_seed(seed: u64) -> bool {
-    let outcome = run_with_history(seed);
+fn one_seed(seed: u64, is_fleet: bool) -> bool {
+    let outcome = match is_fleet {
+        true => run_fleet_with_history(seed),
+        false => run_with_history(seed),
+    };
     print_all(&outcome.history, &outcome.broken);
     println!("seed {seed}: {:?}", outcome.tally);
     outcome.broken.is_empty()
@@ -102,6 +109,10 @@ fn seeds(arguments: &Arguments) -> bool {
     let end = match arguments.run_for {
         Some(_) => u64::MAX,
         None => arguments.from.saturating_add(arguments.seeds),
+    };
+    let (run, replay): (fn(u64) -> Outcome, fn(u64) -> String) = match arguments.fleet {
+        true => (run_fleet, replay_fleet),
+        false => (run, replay),
     };
     let findings = Mutex::new(Findings {
         finished: 0,

@@ -23,6 +23,8 @@ pub(super) struct Held {
     pub(super) id: String,
     pub(super) common_name: String,
     pub(super) status: String,
+    /// In hex.
+    pub(super) serial: String,
 }
 
 impl Held {
@@ -32,6 +34,7 @@ impl Held {
             id: text("id"),
             common_name: text("common_name"),
             status: text("status"),
+            serial: text("serial_number"),
         }
     }
 }

@@ -154,6 +154,11 @@ impl World {
         (zone_through(network.clone(), ZONE), network)
     }
 
+    /// The service without faults.
+    pub(super) fn transport(&self) -> EmulatorTransport {
+        self.emulator.transport()
+    }
+
     pub(super) fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
