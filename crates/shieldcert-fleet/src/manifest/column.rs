@@ -1,7 +1,5 @@
 //! The columns of a manifest.
 
-use std::fmt;
-
 /// A column of CSV, or a member of JSONL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Column {
@@ -67,11 +65,5 @@ impl Column {
 impl From<Column> for String {
     fn from(column: Column) -> Self {
         column.as_str().to_owned()
-    }
-}
-
-impl fmt::Display for Column {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }

@@ -223,12 +223,9 @@ fn parse_key(
             Err((Column::Key, problem.into()))
         }
         (None, None) => Ok(DeviceKey::Generated(default)),
-        (Some(key), None) => match key.parse() {
+        (Some(key), None) => match key.parse::<KeyAlgorithm>() {
             Ok(key) => Ok(DeviceKey::Generated(key)),
-            Err(error) => Err((
-                Column::Key,
-                format!("{} is unknown; {}", quote(key), known_keys(&error)),
-            )),
+            Err(error) => Err((Column::Key, error.problem().to_owned())),
         },
         (None, Some(csr)) => {
             if csr.is_empty() {
@@ -242,14 +239,6 @@ fn parse_key(
             Ok(DeviceKey::Csr(PathBuf::from(csr)))
         }
     }
-}
-
-/// Returns the part of the message that lists the algorithms.
-fn known_keys(error: &shieldcert::InvalidInput) -> &str {
-    let problem = error.problem();
-    problem
-        .rsplit_once("; ")
-        .map_or(problem, |(_, known)| known)
 }
 
 fn parse_days(days: Option<u64>, default: u32) -> Result<u32, Refusal> {

@@ -138,7 +138,7 @@ fn to_jsonl(devices: &[Device], columns: &[Column]) -> String {
                     None => continue,
                 },
             };
-            object.insert(column.to_string(), value);
+            object.insert(String::from(*column), value);
         }
         text.push_str(&serde_json::Value::Object(object).to_string());
         text.push('\n');
