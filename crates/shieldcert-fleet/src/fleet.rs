@@ -230,6 +230,7 @@ impl Fleet {
                     if left > patience {
                         break;
                     }
+                    let owed = engine.journal.looks_owed()?;
                     let waiting = engine.clone();
                     progress(&Progress {
                         look_wait: Some(left),
@@ -240,6 +241,10 @@ impl Fleet {
                         waiting.reconcile().await
                     })
                     .await?;
+                    // What can't be looked at now is left for the next run.
+                    if engine.journal.looks_owed()? >= owed {
+                        break;
+                    }
                 }
                 _ => break,
             }
@@ -253,7 +258,7 @@ impl Fleet {
         Ok(Summary {
             progress: engine.progress(devices),
             is_stopped: engine.is_stopped(),
-            waiting: engine.journal.waiting()?,
+            waiting: left.holds,
             looks_owed: engine.journal.looks_owed()?,
             surplus: engine.journal.surplus()?.len() as u64,
             next: left.next,

@@ -186,7 +186,14 @@ impl Plan {
             zone: None,
         };
         match decision {
-            Decision::Now(step) => self.add_step(&mut entry, snapshot, step, config),
+            Decision::Now(step) => {
+                self.add_step(&mut entry, snapshot, step, config);
+                // What kept it from being done the last time, and may again.
+                entry.hold = snapshot.generations.iter().rev().find_map(|generation| generation.hold);
+                if let Some(hold) = entry.hold {
+                    *self.holds.entry(hold).or_default() += 1;
+                }
+            }
             Decision::Later { at, hold } => {
                 entry.action = Action::Wait;
                 (entry.due, entry.hold) = (*at, *hold);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use jiff::{SignedDuration, Timestamp};
 use shieldcert::Identity;
 use shieldcert_fleet::{Act, Fleet};
 
@@ -10,34 +11,48 @@ use super::Play;
 use crate::simulation::history::History;
 use crate::simulation::service::plain;
 
+/// Shorter than any certificate of the simulation is valid.
+const MIN_LIFETIME: SignedDuration = SignedDuration::from_hours(4 * 24);
+
 /// What holds at every instant: by the journal, which is read as another process would.
 pub(super) fn check_midway(fleet: &Fleet, history: &History) {
     let Ok(journal) = fleet.journal() else { return };
     let entries = journal.history(None, u32::MAX).expect("is read");
-    // By device: which generations were issued, and which have left that state.
+    // By device: which generations were verified, and which were issued and are not deployed, with when they were sent.
+    let mut sent = BTreeMap::<(String, u32), Timestamp>::new();
     let mut verified = BTreeMap::<String, BTreeSet<u32>>::new();
-    let mut undeployed = BTreeMap::<String, BTreeSet<u32>>::new();
+    let mut undeployed = BTreeMap::<String, BTreeMap<u32, Timestamp>>::new();
     for entry in entries {
         let (Some(device), Some(generation)) = (entry.device, entry.generation) else { continue };
         let device = device.to_string();
         let waiting = undeployed.entry(device.clone()).or_default();
+        let detail = entry.detail.unwrap_or_default();
         match entry.act {
-            Act::Issued => {
-                waiting.insert(generation);
-                if waiting.len() > 1 {
-                    history.broken(format_args!("fleet: {device} has the generations {waiting:?} undeployed at once"));
+            // One that is usable is deployed: no other is made beside it, unless something else is wanted.
+            Act::Planned if ["new", "time", "asked", "lost"].contains(&&*detail) => {
+                let usable = waiting.iter().find(|(_, since)| entry.at.duration_since(**since) < MIN_LIFETIME);
+                if let Some((usable, _)) = usable {
+                    history.broken(format_args!(
+                        "fleet: generation {generation} of {device} was begun ({detail}), and {usable} was not deployed yet"
+                    ));
                 }
+            }
+            Act::Sending => {
+                sent.entry((device, generation)).or_insert(entry.at);
+            }
+            Act::Issued => {
+                let since = sent.get(&(device, generation)).copied();
+                waiting.insert(generation, since.unwrap_or(entry.at));
             }
             Act::Deployed => {
                 waiting.remove(&generation);
             }
             Act::Revoked => {
                 waiting.remove(&generation);
-                let is_replaced = entry.detail.as_deref().is_some_and(|detail| detail.starts_with("a later one"));
                 let has_later = verified
                     .get(&device)
                     .is_some_and(|verified| verified.iter().any(|later| *later > generation));
-                if is_replaced && !has_later {
+                if detail.starts_with("a later one") && !has_later {
                     history.broken(format_args!(
                         "fleet: generation {generation} of {device} was revoked before a later one was verified"
                     ));
@@ -55,6 +70,14 @@ pub(super) fn check_midway(fleet: &Fleet, history: &History) {
 pub(super) async fn check_end(play: &Play, fleet: &Fleet) {
     let history = &play.world.history;
     check_midway(fleet, history);
+    if let Ok(journal) = fleet.journal() {
+        for entry in journal.history(None, u32::MAX).expect("is read") {
+            let device = entry.device.map(|device| device.to_string()).unwrap_or_default();
+            let generation = entry.generation.unwrap_or_default();
+            let detail = entry.detail.unwrap_or_default();
+            history.add(format_args!("journal  {} {device} {generation} {} {detail}", entry.at, entry.act));
+        }
+    }
     let held = play.world.service.list().await;
     let fixed = play.world.fixed();
     for held in &held {

@@ -108,14 +108,7 @@ impl Engine {
     /// Tries a look again later.
     fn postpone(&self, owed: &Owed, problem: &str) -> Result<()> {
         tracing::warn!(device = %owed.name, generation = owed.generation.number, problem, "a look failed");
-        let pause = self
-            .config
-            .limits
-            .settle_window
-            .max(Duration::from_secs(60));
-        let now = self.now().time;
-        let at = now.checked_add(pause).unwrap_or(now);
-        self.journal.postpone_look(owed, at, problem, now)
+        self.journal.postpone_look(owed, problem, self.now().time)
     }
 
     async fn revoke_surplus(&self) -> Result<()> {

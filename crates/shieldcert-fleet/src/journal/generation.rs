@@ -397,4 +397,6 @@ pub(crate) struct Owed {
     pub(crate) name: DeviceName,
     pub(crate) generation: Generation,
     pub(crate) intent: IssueIntent,
+    /// How often in a row the look failed.
+    pub(crate) failures: u32,
 }

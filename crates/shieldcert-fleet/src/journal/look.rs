@@ -17,7 +17,7 @@ impl Journal {
     pub(crate) fn owed_looks(&self, now: Timestamp, limit: usize) -> Result<Vec<Owed>> {
         self.read(|connection| {
             let sql = format!(
-                "SELECT {COLUMNS}, d.id, d.name, g.look_intent FROM generations g JOIN devices d ON d.id = g.device
+                "SELECT {COLUMNS}, d.id, d.name, g.look_intent, g.look_failures FROM generations g JOIN devices d ON d.id = g.device
                  WHERE g.look_at <= ? ORDER BY g.look_at LIMIT ?"
             );
             let mut statement = connection.prepare_cached(&sql)?;
@@ -28,6 +28,7 @@ impl Journal {
                     device: row.get(COLUMN_COUNT)?,
                     name: name(row, COLUMN_COUNT + 1)?,
                     intent: json(row, COLUMN_COUNT + 2)?,
+                    failures: row.get(COLUMN_COUNT + 3)?,
                 })
             })?;
             rows.collect()
@@ -49,18 +50,20 @@ impl Journal {
         })
     }
 
-    /// Records that a look failed, and when it is made again.
+    /// Records that a look failed. It is made again later.
     pub(crate) fn postpone_look(
         &self,
         owed: &Owed,
-        at: Timestamp,
         problem: &str,
         now: Timestamp,
     ) -> Result<()> {
         let generation = &owed.generation;
+        let failures = owed.failures.saturating_add(1);
+        let at = now.checked_add(backoff(failures)).unwrap_or(now);
         self.write(|transaction| {
             Change::default()
                 .set("look_at", at.as_second())
+                .set("look_failures", i64::from(failures))
                 .write(transaction, generation.id)?;
             let detail = format!("a look after an unclear request failed: {problem}");
             history::add(
@@ -107,6 +110,7 @@ impl Journal {
             }
             Change::default()
                 .set("look_at", None::<i64>)
+                .set("look_failures", 0)
                 .set("look_intent", None::<String>)
                 .write(transaction, generation.id)
         })

@@ -41,6 +41,7 @@ CREATE TABLE generations (
     -- When the zone is to be looked at once more, because a request was unclear.
     look_at INTEGER,
     look_intent TEXT,
+    look_failures INTEGER NOT NULL DEFAULT 0,
     certificate TEXT,
     -- SHA-256 of the certificate, which is the same however its id is written.
     fingerprint TEXT,

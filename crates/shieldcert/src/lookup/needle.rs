@@ -10,7 +10,7 @@
 //! | another CSR; or no readable CSR and another public key | another one |
 //! | every time that it states is more than an hour before the request | another one |
 //! | the CSR, and the validity that was asked for | it is the one |
-//! | no readable CSR, but the key, which was made for the request, and the validity | it is the one |
+//! | the CSR or the key, which was made for the request, whatever the validity | it is the one |
 //! | no readable CSR, but the key and the common name, made after the request, and the validity | it is the one |
 //! | the CSR or the key otherwise | unclear: it may be the one |
 //! | neither a CSR nor a certificate that can be read | incomparable |
@@ -173,6 +173,8 @@ impl Needle {
         let certificate = certificate_with_key(record, self.csr.public_key());
         match validity(record, certificate.as_ref()) {
             Some(validity) if validity.cmp_days(self.validity_days).is_eq() => Verdict::Match,
+            // No other request can have led to it. That it is not what was asked for is said where it is returned.
+            Some(_) if self.key_is_new => Verdict::Match,
             Some(validity) => Verdict::Unclear(format!(
                 "it is valid for {} days, and {} were asked for",
                 validity.days(),
