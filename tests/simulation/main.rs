@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use jiff::SignedDuration;
 use shieldcert_tests::simulation::{
-    Outcome, Sequence, for_each, play, play_all, replay, replay_fleet, replay_sequence, run, run_fleet,
-    run_fleet_with_history, run_with_history,
+    Outcome, Sequence, for_each, play, play_all, replay, replay_fleet, replay_sequence, run,
+    run_fleet, run_fleet_with_history, run_with_history,
 };
 
 /// Run the client against the emulator, which loses, delays and corrupts messages, and lies

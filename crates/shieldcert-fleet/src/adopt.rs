@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use shieldcert::{CertificateId, ClientCertificate, Csr, PrivateKey, Status, X509Certificate, ZoneId};
+use shieldcert::{
+    CertificateId, ClientCertificate, Csr, PrivateKey, Status, X509Certificate, ZoneId,
+};
 
 use crate::budgets::Budgets;
 use crate::config::Config;
@@ -77,7 +79,9 @@ impl Adoptee {
     fn is(&self, certificate: &ClientCertificate, csr: Option<&str>) -> bool {
         match &self.by {
             AdoptBy::Certificate(x509, _) => {
-                certificate.x509().is_ok_and(|other| other.der() == x509.der())
+                certificate
+                    .x509()
+                    .is_ok_and(|other| other.der() == x509.der())
                     || certificate.has_fingerprint_sha256(&x509.fingerprint_sha256()) == Some(true)
             }
             AdoptBy::Csr(own) => csr == Some(&own.sha256()),
@@ -95,12 +99,16 @@ pub(crate) async fn adopt(
     adoptees: Vec<Adoptee>,
     now: Timestamp,
 ) -> Result<Vec<Adopted>> {
-    let mut found: Vec<Vec<(ZoneId, ClientCertificate)>> = adoptees.iter().map(|_| Vec::new()).collect();
+    let mut found: Vec<Vec<(ZoneId, ClientCertificate)>> =
+        adoptees.iter().map(|_| Vec::new()).collect();
     for zone in config.zones.values() {
         let mut pages = budgets.zone(&zone.id).await?.list().pages();
         while let Some(page) = pages.try_next().await? {
             for certificate in &page.certificates {
-                let is_active = !matches!(certificate.status(), Status::Revoked | Status::PendingRevocation);
+                let is_active = !matches!(
+                    certificate.status(),
+                    Status::Revoked | Status::PendingRevocation
+                );
                 if !is_active {
                     continue;
                 }
@@ -115,11 +123,16 @@ pub(crate) async fn adopt(
     }
     let mut adopted = Vec::new();
     for (adoptee, found) in adoptees.into_iter().zip(found) {
-        let certificates = found.iter().map(|(_, certificate)| certificate.id().clone()).collect();
+        let certificates = found
+            .iter()
+            .map(|(_, certificate)| certificate.id().clone())
+            .collect();
         let device = adoptee.device.clone();
         let outcome = match found.as_slice() {
             [] => AdoptOutcome::NotFound,
-            [(zone, certificate)] => take_over(journal, folder, config, adoptee, zone, certificate, now)?,
+            [(zone, certificate)] => {
+                take_over(journal, folder, config, adoptee, zone, certificate, now)?
+            }
             _ => AdoptOutcome::Ambiguous,
         };
         adopted.push(Adopted {
@@ -151,13 +164,16 @@ fn take_over(
         AdoptBy::Certificate(_, key) => key.map(|key| *key),
         AdoptBy::Csr(_) | AdoptBy::CommonName(_) => None,
     };
-    let csr = certificate.csr_pem().and_then(|pem| Csr::from_pem(pem).ok());
+    let csr = certificate
+        .csr_pem()
+        .and_then(|pem| Csr::from_pem(pem).ok());
     let csr = match (csr, &key) {
         (Some(csr), _) => Some(csr),
         // Another one than that of the certificate, for the same key.
         (None, Some(key)) => {
             let subject = row.as_ref().map(|row| row.subject.to_subject());
-            let subject = subject.unwrap_or_else(|| shieldcert::Subject::common_name(adoptee.device.as_str()));
+            let subject = subject
+                .unwrap_or_else(|| shieldcert::Subject::common_name(adoptee.device.as_str()));
             Some(key.csr(&subject)?)
         }
         (None, None) => None,
@@ -186,7 +202,10 @@ fn take_over(
         .set("fingerprint", x509.fingerprint_sha256())
         .set("csr_sha256", csr.as_ref().map(Csr::sha256))
         .set("public_key_sha256", sha256(x509.public_key()))
-        .set("issuer", certificate.certificate_authority_id().map(str::to_owned))
+        .set(
+            "issuer",
+            certificate.certificate_authority_id().map(str::to_owned),
+        )
         .set("not_before", x509.not_before().map(|time| time.as_second()))
         .set("not_after", x509.not_after().map(|time| time.as_second()))
         .set("hook_started", true)
@@ -195,7 +214,15 @@ fn take_over(
         true => change,
         false => change.set("hold", Hold::Watched.as_str().to_owned()),
     };
-    journal.add_generation(id, number, zone, &spec, change, now, certificate.id().as_str())?;
+    journal.add_generation(
+        id,
+        number,
+        zone,
+        &spec,
+        change,
+        now,
+        certificate.id().as_str(),
+    )?;
     Ok(match is_managed {
         true => AdoptOutcome::Managed,
         false => AdoptOutcome::Watched,

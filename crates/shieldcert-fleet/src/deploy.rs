@@ -43,10 +43,16 @@ pub type DeployResult = Result<String, String>;
 /// ([`Fleet::with_deploy`](crate::Fleet::with_deploy)). Both are called again after a crash, so they must be idempotent.
 pub trait Deploy: Send + Sync {
     /// Brings a certificate into use. When it returns, the device may use it.
-    fn deploy(&self, deployment: Deployment) -> Pin<Box<dyn Future<Output = DeployResult> + Send + '_>>;
+    fn deploy(
+        &self,
+        deployment: Deployment,
+    ) -> Pin<Box<dyn Future<Output = DeployResult> + Send + '_>>;
 
     /// Checks that a certificate works.
-    fn verify(&self, deployment: Deployment) -> Pin<Box<dyn Future<Output = DeployResult> + Send + '_>>;
+    fn verify(
+        &self,
+        deployment: Deployment,
+    ) -> Pin<Box<dyn Future<Output = DeployResult> + Send + '_>>;
 }
 
 /// Runs the commands of `fleet.toml`.
@@ -67,7 +73,15 @@ impl Commands {
     async fn run(&self, command: Option<&str>, deployment: &Deployment) -> DeployResult {
         match command {
             None => Ok(String::new()),
-            Some(command) => hook::run(command, &self.folder, &variables(deployment), self.timeout()).await,
+            Some(command) => {
+                hook::run(
+                    command,
+                    &self.folder,
+                    &variables(deployment),
+                    self.timeout(),
+                )
+                .await
+            }
         }
     }
 
@@ -77,11 +91,17 @@ impl Commands {
 }
 
 impl Deploy for Commands {
-    fn deploy(&self, deployment: Deployment) -> Pin<Box<dyn Future<Output = DeployResult> + Send + '_>> {
+    fn deploy(
+        &self,
+        deployment: Deployment,
+    ) -> Pin<Box<dyn Future<Output = DeployResult> + Send + '_>> {
         Box::pin(async move { self.run(self.config.command.as_deref(), &deployment).await })
     }
 
-    fn verify(&self, deployment: Deployment) -> Pin<Box<dyn Future<Output = DeployResult> + Send + '_>> {
+    fn verify(
+        &self,
+        deployment: Deployment,
+    ) -> Pin<Box<dyn Future<Output = DeployResult> + Send + '_>> {
         Box::pin(async move { self.run(self.config.verify.as_deref(), &deployment).await })
     }
 }
@@ -89,7 +109,8 @@ impl Deploy for Commands {
 /// What a command learns of a deployment.
 fn variables(deployment: &Deployment) -> Vec<(String, std::ffi::OsString)> {
     let id = |id: &Option<CertificateId>| id.as_ref().map(ToString::to_string).unwrap_or_default();
-    let folder = std::path::absolute(&deployment.folder).unwrap_or_else(|_| deployment.folder.clone());
+    let folder =
+        std::path::absolute(&deployment.folder).unwrap_or_else(|_| deployment.folder.clone());
     let mut variables: Vec<(String, std::ffi::OsString)> = [
         ("DEVICE", deployment.device.as_str().into()),
         ("GENERATION", deployment.generation.to_string().into()),

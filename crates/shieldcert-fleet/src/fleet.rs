@@ -132,11 +132,23 @@ impl Fleet {
         load(&journal, &self.folder, &self.config)?;
         let budgets = self.budgets();
         let now = ask_time(&budgets, &self.config).await?;
-        adopt(&journal, &self.folder, &self.config, &budgets, adoptees, now.time).await
+        adopt(
+            &journal,
+            &self.folder,
+            &self.config,
+            &budgets,
+            adoptees,
+            now.time,
+        )
+        .await
     }
 
     fn budgets(&self) -> Budgets {
-        Budgets::new(self.connector.clone(), self.folder.clone(), self.config.clone())
+        Budgets::new(
+            self.connector.clone(),
+            self.folder.clone(),
+            self.config.clone(),
+        )
     }
 
     /// Makes the fleet what the manifest says, as far as that is possible now. It can be killed and called again at any
@@ -339,6 +351,8 @@ async fn ask_time(budgets: &Budgets, config: &Config) -> Result<Now> {
 
 impl fmt::Debug for Fleet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fleet").field("folder", &self.folder.path()).finish_non_exhaustive()
+        f.debug_struct("Fleet")
+            .field("folder", &self.folder.path())
+            .finish_non_exhaustive()
     }
 }

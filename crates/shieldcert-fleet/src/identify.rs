@@ -7,7 +7,9 @@ use crate::journal::Identifiers;
 
 /// Returns what identifies a certificate.
 pub(crate) fn identify(certificate: &ClientCertificate) -> Identifiers<'_> {
-    let csr = certificate.csr_pem().and_then(|pem| Csr::from_pem(pem).ok());
+    let csr = certificate
+        .csr_pem()
+        .and_then(|pem| Csr::from_pem(pem).ok());
     let x509 = certificate.x509().ok();
     let public_key = match &csr {
         Some(_) => None,

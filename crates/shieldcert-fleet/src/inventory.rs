@@ -85,7 +85,11 @@ impl Inventory<'_> {
     /// # Errors
     /// Returns an error if a zone can't be read to its end: then nothing is concluded about it. What was found in zones
     /// before it is recorded.
-    pub(crate) async fn compare(&self, now: Timestamp, mut each: impl FnMut(Finding)) -> Result<Differences> {
+    pub(crate) async fn compare(
+        &self,
+        now: Timestamp,
+        mut each: impl FnMut(Finding),
+    ) -> Result<Differences> {
         let mut differences = Differences::new();
         let mut report = |finding: Finding| {
             *differences.entry(finding.difference).or_default() += 1;
@@ -97,7 +101,12 @@ impl Inventory<'_> {
         Ok(differences)
     }
 
-    async fn compare_zone(&self, id: &ZoneId, now: Timestamp, report: &mut impl FnMut(Finding)) -> Result<()> {
+    async fn compare_zone(
+        &self,
+        id: &ZoneId,
+        now: Timestamp,
+        report: &mut impl FnMut(Finding),
+    ) -> Result<()> {
         let zone = self.budgets.zone(id).await?;
         self.journal.begin_listing()?;
         let mut pages = zone.list().pages();
@@ -131,7 +140,10 @@ impl Inventory<'_> {
         }
         for (issuer, owner, certificate) in issuers {
             if newest.as_ref().is_some_and(|(_, other)| *other != issuer) {
-                report(Finding::of(Difference::OtherIssuer, id, Some(&certificate), &owner).with(issuer));
+                report(
+                    Finding::of(Difference::OtherIssuer, id, Some(&certificate), &owner)
+                        .with(issuer),
+                );
             }
         }
         // A record that can't be read may be any of them.
@@ -139,7 +151,12 @@ impl Inventory<'_> {
             let mut unseen = Vec::new();
             self.journal.unseen(id, |owner| unseen.push(owner))?;
             for owner in unseen {
-                report(Finding::of(Difference::Missing, id, owner.generation.certificate.as_ref(), &owner));
+                report(Finding::of(
+                    Difference::Missing,
+                    id,
+                    owner.generation.certificate.as_ref(),
+                    &owner,
+                ));
                 self.ask(&owner, Some(Hold::Missing), now)?;
             }
         }
@@ -159,21 +176,40 @@ impl Inventory<'_> {
         let is_active = !matches!(status, Status::Revoked | Status::PendingRevocation);
         if is_active && certificate.is_expired_at(now) == Some(true) {
             let finding = Finding::new(Difference::ExpiredButActive, zone);
-            report(Finding { certificate: Some(id.clone()), ..finding });
+            report(Finding {
+                certificate: Some(id.clone()),
+                ..finding
+            });
         }
         match found {
             Match::Foreign => {
                 let finding = Finding::new(Difference::Foreign, zone);
                 let detail = certificate.common_name().map(str::to_owned);
-                report(Finding { certificate: Some(id.clone()), detail, ..finding });
+                report(Finding {
+                    certificate: Some(id.clone()),
+                    detail,
+                    ..finding
+                });
             }
             Match::Own(owner) if is_live(&owner) && !is_active => {
-                report(Finding::of(Difference::RevokedElsewhere, zone, Some(id), &owner));
+                report(Finding::of(
+                    Difference::RevokedElsewhere,
+                    zone,
+                    Some(id),
+                    &owner,
+                ));
                 self.ask(&owner, Some(Hold::RevokedElsewhere), now)?;
             }
-            Match::Own(owner) if is_live(&owner) => self.compare_files(zone, certificate, &owner, now, report)?,
+            Match::Own(owner) if is_live(&owner) => {
+                self.compare_files(zone, certificate, &owner, now, report)?
+            }
             Match::Own(owner) | Match::Surplus(owner) if is_active => {
-                report(Finding::of(Difference::ReactivatedElsewhere, zone, Some(id), &owner));
+                report(Finding::of(
+                    Difference::ReactivatedElsewhere,
+                    zone,
+                    Some(id),
+                    &owner,
+                ));
                 self.record_surplus(&owner, id, now)?;
             }
             Match::Other(owner) if is_active && is_imported(&owner) => {
@@ -205,21 +241,32 @@ impl Inventory<'_> {
         report: &mut impl FnMut(Finding),
     ) -> Result<()> {
         let generation = &owner.generation;
-        let is_written = matches!(generation.state, State::Written | State::Deployed | State::Verified);
+        let is_written = matches!(
+            generation.state,
+            State::Written | State::Deployed | State::Verified
+        );
         if !is_written || generation.hold == Some(Hold::Watched) {
             return Ok(());
         }
         let path = self.folder.generation(&owner.name, generation.number);
         let keyed = match self.folder.stored(&path)? {
             Stored::Complete(keyed) => keyed,
-            Stored::Missing => return self.lost_key(zone, owner, "its folder is missing", now, report),
+            Stored::Missing => {
+                return self.lost_key(zone, owner, "its folder is missing", now, report);
+            }
             Stored::Unusable(problem) => return self.lost_key(zone, owner, &problem, now, report),
         };
         let Ok(x509) = certificate.x509() else {
             return self.ask(owner, None, now);
         };
         if keyed.csr.public_key() != x509.public_key() {
-            return self.lost_key(zone, owner, "it does not belong to the certificate", now, report);
+            return self.lost_key(
+                zone,
+                owner,
+                "it does not belong to the certificate",
+                now,
+                report,
+            );
         }
         if keyed.key.is_none() && generation.spec.key != crate::policy::CSR {
             return self.lost_key(zone, owner, "the file is missing", now, report);
@@ -228,11 +275,23 @@ impl Inventory<'_> {
         if outputs::are_complete(&path, &x509, &self.config.outputs) {
             return Ok(());
         }
-        report(Finding::of(Difference::FileChanged, zone, Some(certificate.id()), owner));
+        report(Finding::of(
+            Difference::FileChanged,
+            zone,
+            Some(certificate.id()),
+            owner,
+        ));
         if self.records {
             outputs::write(self.folder, &path, keyed, &x509, &self.config.outputs)?;
             let repaired = crate::journal::Act::Repaired;
-            self.journal.change(owner.device, generation, Change::default().set("failures", 0), now, repaired, None)?;
+            self.journal.change(
+                owner.device,
+                generation,
+                Change::default().set("failures", 0),
+                now,
+                repaired,
+                None,
+            )?;
         }
         Ok(())
     }
@@ -273,11 +332,15 @@ fn is_live(owner: &Owner) -> bool {
 /// Whether it was added to a restored journal because its folder was there.
 fn is_imported(owner: &Owner) -> bool {
     let generation = &owner.generation;
-    generation.state == State::Keyed && generation.reason == Reason::Adopted && generation.certificate.is_none()
+    generation.state == State::Keyed
+        && generation.reason == Reason::Adopted
+        && generation.certificate.is_none()
 }
 
 fn issuer(certificate: &ClientCertificate) -> Option<&str> {
-    certificate.certificate_authority_id().or(certificate.certificate_authority_name())
+    certificate
+        .certificate_authority_id()
+        .or(certificate.certificate_authority_name())
 }
 
 impl Finding {
@@ -292,7 +355,12 @@ impl Finding {
         }
     }
 
-    fn of(difference: Difference, zone: &ZoneId, certificate: Option<&CertificateId>, owner: &Owner) -> Self {
+    fn of(
+        difference: Difference,
+        zone: &ZoneId,
+        certificate: Option<&CertificateId>,
+        owner: &Owner,
+    ) -> Self {
         Self {
             certificate: certificate.cloned(),
             device: Some(owner.name.clone()),

@@ -27,8 +27,8 @@ mod outputs;
 mod owner;
 mod plan;
 mod policy;
-mod restore;
 mod quote;
+mod restore;
 mod step;
 mod token;
 
@@ -40,8 +40,8 @@ pub use config::{
     BudgetConfig, Config, DeployConfig, DevicesConfig, LimitsConfig, MaxRevoke, OutputFormat,
     OutputsConfig, RenewConfig, TokenSource, ZoneConfig,
 };
-pub use duration::parse_duration;
 pub use deploy::{Deploy, DeployResult, Deployment};
+pub use duration::parse_duration;
 pub use error::{Error, Result};
 pub use fleet::Fleet;
 pub use inventory::{Difference, Differences, Finding};

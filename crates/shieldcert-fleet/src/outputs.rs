@@ -127,9 +127,15 @@ fn publish_file(fleet: &Folder, device: &Device, number: u32) -> Result<()> {
 }
 
 /// Whether the files of a generation are there and hold its certificate.
-pub(crate) fn are_complete(generation: &Path, certificate: &X509Certificate, config: &OutputsConfig) -> bool {
+pub(crate) fn are_complete(
+    generation: &Path,
+    certificate: &X509Certificate,
+    config: &OutputsConfig,
+) -> bool {
     let has_certificate = |path: PathBuf| {
-        let written = fs::read(path).ok().and_then(|text| X509Certificate::from_pem(text).ok());
+        let written = fs::read(path)
+            .ok()
+            .and_then(|text| X509Certificate::from_pem(text).ok());
         written.is_some_and(|written| written.der() == certificate.der())
     };
     // A file with the key is there if the key is.

@@ -189,7 +189,11 @@ impl Plan {
             Decision::Now(step) => {
                 self.add_step(&mut entry, snapshot, step, config);
                 // What kept it from being done the last time, and may again.
-                entry.hold = snapshot.generations.iter().rev().find_map(|generation| generation.hold);
+                entry.hold = snapshot
+                    .generations
+                    .iter()
+                    .rev()
+                    .find_map(|generation| generation.hold);
                 if let Some(hold) = entry.hold {
                     *self.holds.entry(hold).or_default() += 1;
                 }

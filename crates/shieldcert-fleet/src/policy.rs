@@ -252,7 +252,9 @@ fn decide_present(
         }
         next = earlier(next, due(&snapshot.name, current, &config.renew));
     }
-    let question = current.and_then(question).filter(|hold| *hold != Hold::Watched);
+    let question = current
+        .and_then(question)
+        .filter(|hold| *hold != Hold::Watched);
     match (begin, question) {
         (Some(later), _) => later,
         (None, Some(hold)) => Decision::Later {
@@ -277,7 +279,10 @@ fn begin(
     config: &Config,
     now: Now,
 ) -> Decision {
-    if let Some(hold) = current.and_then(question).filter(|_| reason != Reason::Asked) {
+    if let Some(hold) = current
+        .and_then(question)
+        .filter(|_| reason != Reason::Asked)
+    {
         return Decision::Later {
             at: None,
             hold: Some(hold),

@@ -17,7 +17,12 @@ use crate::policy::{choose_zone, zone_id};
 
 /// Adds the generations whose folders are there and that a restored journal does not know. What they are, the inventory
 /// shows.
-pub(crate) fn import_folders(journal: &Journal, folder: &Folder, config: &Config, now: Timestamp) -> Result<u64> {
+pub(crate) fn import_folders(
+    journal: &Journal,
+    folder: &Folder,
+    config: &Config,
+    now: Timestamp,
+) -> Result<u64> {
     let devices = folder.devices();
     let entries = match fs::read_dir(&devices) {
         Ok(entries) => entries,
@@ -27,12 +32,19 @@ pub(crate) fn import_folders(journal: &Journal, folder: &Folder, config: &Config
     let mut imported = 0;
     for entry in entries {
         let entry = entry.at(&devices)?;
-        let Some(name) = entry.file_name().to_str().and_then(|name| name.parse::<DeviceName>().ok()) else {
+        let Some(name) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<DeviceName>().ok())
+        else {
             continue;
         };
         for generation in fs::read_dir(entry.path()).at(entry.path())? {
             let generation = generation.at(entry.path())?;
-            let number = generation.file_name().to_str().and_then(|number| number.parse::<u32>().ok());
+            let number = generation
+                .file_name()
+                .to_str()
+                .and_then(|number| number.parse::<u32>().ok());
             if let Some(number) = number {
                 imported += u64::from(import(journal, folder, config, &name, number, now)?);
             }
@@ -66,7 +78,15 @@ fn import(
         .set("public_key_sha256", sha256(keyed.csr.public_key()))
         // A device may use it.
         .set("hook_started", true);
-    journal.add_generation(id, number, zone, &Spec::of(&row), change, now, "its folder was there")
+    journal.add_generation(
+        id,
+        number,
+        zone,
+        &Spec::of(&row),
+        change,
+        now,
+        "its folder was there",
+    )
 }
 
 /// What the inventory shows of a generation that was imported: its certificate.
@@ -89,12 +109,36 @@ pub(crate) fn identified(
     let change = Change::to(state)
         .set("zone", zone.to_string())
         .set("certificate", certificate.id().to_string())
-        .set("fingerprint", x509.as_ref().map(X509Certificate::fingerprint_sha256))
-        .set("pem", x509.as_ref().filter(|_| !is_current).map(X509Certificate::to_pem))
-        .set("not_before", x509.as_ref().and_then(X509Certificate::not_before).map(|time| time.as_second()))
-        .set("not_after", x509.as_ref().and_then(X509Certificate::not_after).map(|time| time.as_second()))
+        .set(
+            "fingerprint",
+            x509.as_ref().map(X509Certificate::fingerprint_sha256),
+        )
+        .set(
+            "pem",
+            x509.as_ref()
+                .filter(|_| !is_current)
+                .map(X509Certificate::to_pem),
+        )
+        .set(
+            "not_before",
+            x509.as_ref()
+                .and_then(X509Certificate::not_before)
+                .map(|time| time.as_second()),
+        )
+        .set(
+            "not_after",
+            x509.as_ref()
+                .and_then(X509Certificate::not_after)
+                .map(|time| time.as_second()),
+        )
         .set("verified_at", is_current.then_some(now.as_second()));
     let adopted = Act::Adopted;
-    journal.change(owner.device, &owner.generation, change, now, adopted, Some(certificate.id().as_str()))
+    journal.change(
+        owner.device,
+        &owner.generation,
+        change,
+        now,
+        adopted,
+        Some(certificate.id().as_str()),
+    )
 }
-

@@ -23,14 +23,21 @@ pub(super) fn check_midway(fleet: &Fleet, history: &History) {
     let mut verified = BTreeMap::<String, BTreeSet<u32>>::new();
     let mut undeployed = BTreeMap::<String, BTreeMap<u32, Timestamp>>::new();
     for entry in entries {
-        let (Some(device), Some(generation)) = (entry.device, entry.generation) else { continue };
+        let (Some(device), Some(generation)) = (entry.device, entry.generation) else {
+            continue;
+        };
         let device = device.to_string();
         let waiting = undeployed.entry(device.clone()).or_default();
         let detail = entry.detail.unwrap_or_default();
         match entry.act {
             // One that is usable is deployed: no other is made beside it, unless something else is wanted.
             Act::Planned if ["new", "time", "asked", "lost"].contains(&&*detail) => {
-                let usable = waiting.iter().find(|(_, since)| entry.at.duration_since(**since) < MIN_LIFETIME);
+                // Those before the newest were replaced already.
+                let mut newest = waiting
+                    .iter()
+                    .filter(|(number, _)| **number + 1 == generation);
+                let usable =
+                    newest.find(|(_, since)| entry.at.duration_since(**since) < MIN_LIFETIME);
                 if let Some((usable, _)) = usable {
                     history.broken(format_args!(
                         "fleet: generation {generation} of {device} was begun ({detail}), and {usable} was not deployed yet"
@@ -72,10 +79,16 @@ pub(super) async fn check_end(play: &Play, fleet: &Fleet) {
     check_midway(fleet, history);
     if let Ok(journal) = fleet.journal() {
         for entry in journal.history(None, u32::MAX).expect("is read") {
-            let device = entry.device.map(|device| device.to_string()).unwrap_or_default();
+            let device = entry
+                .device
+                .map(|device| device.to_string())
+                .unwrap_or_default();
             let generation = entry.generation.unwrap_or_default();
             let detail = entry.detail.unwrap_or_default();
-            history.add(format_args!("journal  {} {device} {generation} {} {detail}", entry.at, entry.act));
+            history.add(format_args!(
+                "journal  {} {device} {generation} {} {detail}",
+                entry.at, entry.act
+            ));
         }
     }
     let held = play.world.service.list().await;
@@ -84,29 +97,45 @@ pub(super) async fn check_end(play: &Play, fleet: &Fleet) {
         if let Some(expected) = fixed.get(&*plain(&held.id))
             && expected.status != held.status
         {
-            history.broken(format_args!("fleet: the foreign {} was {}, and is {}", held.id, expected.status, held.status));
+            history.broken(format_args!(
+                "fleet: the foreign {} was {}, and is {}",
+                held.id, expected.status, held.status
+            ));
         }
     }
     for (name, row) in &play.manifest.rows {
-        let active: Vec<_> = held.iter().filter(|held| held.common_name == *name && held.status == "active").collect();
+        let active: Vec<_> = held
+            .iter()
+            .filter(|held| held.common_name == *name && held.status == "active")
+            .collect();
         let is_wanted = !row.is_absent && !play.manifest.revoked.contains(name);
         if active.len() != usize::from(is_wanted) {
-            history.broken(format_args!("fleet: {name} has {} active certificates, wanted: {is_wanted}", active.len()));
+            history.broken(format_args!(
+                "fleet: {name} has {} active certificates, wanted: {is_wanted}",
+                active.len()
+            ));
             continue;
         }
-        let [active] = active.as_slice() else { continue };
+        let [active] = active.as_slice() else {
+            continue;
+        };
         let current = fleet.folder().join("devices").join(name).join("current");
         let read = |file: &str| fs::read(current.join(file)).unwrap_or_default();
         let identity = match Identity::from_pem([read("key.pem"), read("cert.pem")].concat()) {
             Ok(identity) => identity,
             Err(error) => {
-                history.broken(format_args!("fleet: the files of {name} are not usable: {error}"));
+                history.broken(format_args!(
+                    "fleet: the files of {name} are not usable: {error}"
+                ));
                 continue;
             }
         };
         let serial = identity.certificate().serial_number();
         if serial != active.serial {
-            history.broken(format_args!("fleet: {name} uses serial {serial}, and active is {}", active.serial));
+            history.broken(format_args!(
+                "fleet: {name} uses serial {serial}, and active is {}",
+                active.serial
+            ));
         }
     }
 }

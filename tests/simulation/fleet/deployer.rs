@@ -42,7 +42,9 @@ impl Deployer {
         sleep(Duration::from_millis(pause)).await;
         let fails = fails && !self.is_well.load(Ordering::Relaxed);
         let (device, generation) = (&deployment.device, deployment.generation);
-        self.history.add(format_args!("{device} {generation}: {what}, fails: {fails}"));
+        self.history.add(format_args!(
+            "{device} {generation}: {what}, fails: {fails}"
+        ));
         match fails {
             true => Err(format!("the {what} of {device} fails")),
             false => Ok(String::new()),
@@ -51,11 +53,17 @@ impl Deployer {
 }
 
 impl Deploy for Deployer {
-    fn deploy(&self, deployment: Deployment) -> Pin<Box<dyn Future<Output = DeployResult> + Send + '_>> {
+    fn deploy(
+        &self,
+        deployment: Deployment,
+    ) -> Pin<Box<dyn Future<Output = DeployResult> + Send + '_>> {
         Box::pin(self.try_it("deployment", deployment))
     }
 
-    fn verify(&self, deployment: Deployment) -> Pin<Box<dyn Future<Output = DeployResult> + Send + '_>> {
+    fn verify(
+        &self,
+        deployment: Deployment,
+    ) -> Pin<Box<dyn Future<Output = DeployResult> + Send + '_>> {
         Box::pin(self.try_it("verification", deployment))
     }
 }

@@ -53,7 +53,9 @@ impl Manifest {
                 self.rows.remove(&name);
                 continue;
             }
-            let Some(row) = self.rows.get_mut(&name) else { continue };
+            let Some(row) = self.rows.get_mut(&name) else {
+                continue;
+            };
             match kind {
                 1 => row.is_absent = !row.is_absent,
                 2 => row.organization = format!("Acme {}", random.u8(0..3)),
@@ -83,7 +85,10 @@ impl Manifest {
         let mut text = "name,state,organization,days\n".to_owned();
         for (name, row) in &self.rows {
             let state = if row.is_absent { "absent" } else { "present" };
-            text.push_str(&format!("{name},{state},{},{}\n", row.organization, row.days));
+            text.push_str(&format!(
+                "{name},{state},{},{}\n",
+                row.organization, row.days
+            ));
         }
         text
     }

@@ -64,14 +64,17 @@ impl Engine {
     fn deployment(&self, at: Work<'_>) -> Deployment {
         let generation = at.generation;
         let generations = at.snapshot.generations.iter().rev();
-        let mut before = generations.filter(|old| old.number < generation.number && old.state == State::Verified);
+        let mut before = generations
+            .filter(|old| old.number < generation.number && old.state == State::Verified);
         let device = at.snapshot.device.as_ref();
         Deployment {
             device: at.snapshot.name.clone(),
             generation: generation.number,
             reason: generation.reason,
             zone: generation.zone.clone(),
-            labels: device.map(|device| device.labels.clone()).unwrap_or_default(),
+            labels: device
+                .map(|device| device.labels.clone())
+                .unwrap_or_default(),
             certificate: generation.certificate.clone(),
             old_certificate: before.next().and_then(|old| old.certificate.clone()),
             folder: self.folder.generation(&at.snapshot.name, generation.number),

@@ -320,7 +320,10 @@ impl Engine {
             .set("intent", None::<String>)
             .set("certificate", certificate.id().to_string())
             .set("pem", x509.as_ref().map(X509Certificate::to_pem))
-            .set("fingerprint", x509.as_ref().map(X509Certificate::fingerprint_sha256))
+            .set(
+                "fingerprint",
+                x509.as_ref().map(X509Certificate::fingerprint_sha256),
+            )
             .set("issuer", issuer)
             .set("not_before", not_before.map(|time| time.as_second()))
             .set("not_after", not_after.map(|time| time.as_second()));

@@ -83,7 +83,10 @@ impl Engine {
                 // An id can be written in several ways, and what shows no certificate may be the generation's own.
                 let own = generation.fingerprint.as_deref();
                 let is_other = |found: &ClientCertificate| {
-                    own.is_none() || found.x509().is_ok_and(|x509| Some(&*x509.fingerprint_sha256()) != own)
+                    own.is_none()
+                        || found
+                            .x509()
+                            .is_ok_and(|x509| Some(&*x509.fingerprint_sha256()) != own)
                 };
                 let surplus: Vec<_> = found
                     .iter()

@@ -209,7 +209,10 @@ words! {
 impl Hold {
     /// Whether an operator decides. Nothing is renewed until one asks for it.
     pub fn needs_operator(self) -> bool {
-        matches!(self, Self::RevokedElsewhere | Self::Missing | Self::KeyLost | Self::Watched)
+        matches!(
+            self,
+            Self::RevokedElsewhere | Self::Missing | Self::KeyLost | Self::Watched
+        )
     }
 }
 

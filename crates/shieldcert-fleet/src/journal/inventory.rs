@@ -74,7 +74,10 @@ impl Journal {
             if let Some(owner) = owner(connection, is_surplus, id)? {
                 return Ok(Match::Surplus(owner));
             }
-            let by_csr = identifiers.csr.as_deref().map(|csr| ("g.csr_sha256 = ?", csr));
+            let by_csr = identifiers
+                .csr
+                .as_deref()
+                .map(|csr| ("g.csr_sha256 = ?", csr));
             // A key that the device has made may be in other CSRs.
             let by_key = identifiers
                 .public_key
@@ -83,10 +86,12 @@ impl Journal {
             for (condition, value) in by_csr.into_iter().chain(by_key) {
                 if let Some(owner) = owner(connection, condition, value)? {
                     // It may be the generation's own, if nothing shows what it is.
-                    return Ok(match fingerprint.is_none() && owner.generation.certificate.is_some() {
-                        true => Match::Unclear(owner),
-                        false => Match::Other(owner),
-                    });
+                    return Ok(
+                        match fingerprint.is_none() && owner.generation.certificate.is_some() {
+                            true => Match::Unclear(owner),
+                            false => Match::Other(owner),
+                        },
+                    );
                 }
             }
             Ok(Match::Foreign)
@@ -115,7 +120,12 @@ impl Journal {
     }
 
     /// Records that an operator is to decide about a generation, or that there is nothing to decide any more.
-    pub(crate) fn set_question(&self, owner: &Owner, hold: Option<Hold>, at: Timestamp) -> Result<()> {
+    pub(crate) fn set_question(
+        &self,
+        owner: &Owner,
+        hold: Option<Hold>,
+        at: Timestamp,
+    ) -> Result<()> {
         let present = owner.generation.hold.filter(|hold| hold.needs_operator());
         if present == hold {
             return Ok(());
@@ -132,11 +142,23 @@ impl Journal {
     }
 
     /// Records a surplus certificate that the inventory showed.
-    pub(crate) fn add_surplus(&self, owner: &Owner, id: &CertificateId, at: Timestamp) -> Result<()> {
+    pub(crate) fn add_surplus(
+        &self,
+        owner: &Owner,
+        id: &CertificateId,
+        at: Timestamp,
+    ) -> Result<()> {
         self.write(|transaction| {
             surplus::insert(transaction, id, &owner.generation, at)?;
             let (device, number) = (Some(owner.device), Some(owner.generation.number));
-            history::add(transaction, at, device, number, Act::SurplusFound, Some(id.as_str()))
+            history::add(
+                transaction,
+                at,
+                device,
+                number,
+                Act::SurplusFound,
+                Some(id.as_str()),
+            )
         })
     }
 
@@ -150,7 +172,9 @@ impl Journal {
                 .prepare_cached("SELECT id FROM devices WHERE name = ?")?
                 .query_row([device.as_str()], |row| row.get(0))?;
             let number = transaction
-                .prepare_cached("SELECT COALESCE(MAX(number), 0) FROM generations WHERE device = ?")?
+                .prepare_cached(
+                    "SELECT COALESCE(MAX(number), 0) FROM generations WHERE device = ?",
+                )?
                 .query_row([id], |row| row.get(0))?;
             Ok((id, number))
         })

@@ -51,12 +51,7 @@ impl Journal {
     }
 
     /// Records that a look failed. It is made again later.
-    pub(crate) fn postpone_look(
-        &self,
-        owed: &Owed,
-        problem: &str,
-        now: Timestamp,
-    ) -> Result<()> {
+    pub(crate) fn postpone_look(&self, owed: &Owed, problem: &str, now: Timestamp) -> Result<()> {
         let generation = &owed.generation;
         let failures = owed.failures.saturating_add(1);
         let at = now.checked_add(backoff(failures)).unwrap_or(now);
