@@ -10,7 +10,8 @@
 //!    has leaked, or the manifest asks for something else by now.
 //! 6. A device without a usable certificate gets one. One whose certificate is due, or is not what the manifest asks for,
 //!    gets another.
-//! 7. A generation whose deploy command was started is revoked only once a later one is verified and its grace is over.
+//! 7. A generation whose deploy command was started is revoked only once a later one is verified and its grace is over,
+//!    or once it has expired.
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
@@ -68,6 +69,8 @@ pub(crate) enum RevokeReason {
     Replaced,
     /// It was never deployed, and is not what the manifest asks for.
     Outdated,
+    /// It has expired before it was verified, and takes a place in the quota.
+    Expired,
 }
 
 impl RevokeReason {
@@ -77,6 +80,7 @@ impl RevokeReason {
             Self::Absent => "the device is absent",
             Self::Asked => "asked for",
             Self::Replaced => "a later one is in use",
+            Self::Expired => "it has expired before it was verified",
             Self::Outdated => "it was never deployed, and the manifest asks for something else",
         }
     }
@@ -221,8 +225,11 @@ fn decide_present(
                 };
                 return act(open, step, now);
             }
+            _ if open.is_expired(now.time) && now.is_service_time => {
+                return act(open, Step::Revoke(number, RevokeReason::Expired), now);
+            }
             // Nothing uses it, and nothing will.
-            State::Issued | State::Written if !open.hook_started && !open.is_expired(now.time) => {
+            State::Issued | State::Written if !open.hook_started => {
                 return act(open, Step::Revoke(number, RevokeReason::Outdated), now);
             }
             // A device may use it: another one is made beside it.

@@ -86,7 +86,8 @@ fn draw(random: &mut Rng) -> Settings {
         let settings = Settings::draw(random);
         // Without any time of the service, this machine's clock counts, which is another one than the emulator's.
         let has_dates = !settings.quirks.to_string().contains("no-date");
-        if has_dates && settings.size < 60 {
+        // Ids that other responses don't know are an id's notation in one of the emulator's quirks alone.
+        if has_dates && !settings.has_odd_ids && settings.size < 60 {
             return settings;
         }
     }
