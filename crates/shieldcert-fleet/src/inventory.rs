@@ -245,8 +245,11 @@ impl Inventory<'_> {
             generation.state,
             State::Written | State::Deployed | State::Verified
         );
-        if !is_written || generation.hold == Some(Hold::Watched) {
+        if generation.hold == Some(Hold::Watched) {
             return Ok(());
+        }
+        if !is_written {
+            return self.ask(owner, None, now);
         }
         let path = self.folder.generation(&owner.name, generation.number);
         let keyed = match self.folder.stored(&path)? {

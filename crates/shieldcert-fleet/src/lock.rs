@@ -43,8 +43,9 @@ impl Lock {
 
     /// Returns the process that works on the fleet, if one does.
     pub(crate) fn holder(path: &Path) -> Option<u32> {
-        match Self::take(path) {
-            Err(Error::Locked { pid, .. }) => Some(pid.unwrap_or_default()),
+        let mut file = File::open(path).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(read_pid(&mut file).unwrap_or_default()),
             _ => None,
         }
     }
@@ -56,3 +57,6 @@ fn read_pid(file: &mut File) -> Option<u32> {
     file.take(32).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

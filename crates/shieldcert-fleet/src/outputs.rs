@@ -180,3 +180,6 @@ fn grant(path: &Path, config: &OutputsConfig) -> Result<()> {
 fn grant(_: &Path, _: &OutputsConfig) -> Result<()> {
     Ok(())
 }
+
+#[cfg(all(test, unix))]
+mod tests;

@@ -214,6 +214,7 @@ impl Engine {
             id,
             snapshot,
             generation,
+            replacements: self.budgets.replacements(),
         };
         tracing::debug!(device = %snapshot.name, generation = number, ?step, "next step");
         match step {
@@ -285,7 +286,7 @@ impl Engine {
             return self.wait_for(at, Hold::Quota, Some(&error.to_string()));
         }
         if error.is_not_allowed() {
-            return match self.budgets.read_token_again(zone).await {
+            return match self.budgets.read_token_again(zone, at.replacements).await {
                 Ok(true) => Ok(Progress::Done),
                 Ok(false) => {
                     self.zones.forbid(zone);
@@ -326,6 +327,8 @@ struct Work<'a> {
     id: i64,
     snapshot: &'a Snapshot,
     generation: &'a Generation,
+    /// How often a token had been replaced when the step began.
+    replacements: u64,
 }
 
 impl Engine {

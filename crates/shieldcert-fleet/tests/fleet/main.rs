@@ -1,4 +1,15 @@
 //! A fleet against the emulator in this process.
 
+mod adopt;
+mod asks;
+mod deploy;
+mod faults;
 mod kit;
 mod lifecycle;
+mod manifests;
+mod order;
+mod quota;
+mod refresh;
+mod restore;
+mod secrets;
+mod tokens;
