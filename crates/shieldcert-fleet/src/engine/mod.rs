@@ -257,8 +257,9 @@ impl Engine {
 
     /// Records what a generation waits for. It is tried again in the next run.
     fn wait_for(&self, at: Work<'_>, hold: Hold, problem: Option<&str>) -> Result<Progress> {
-        let is_known =
-            at.generation.hold == Some(hold) && at.generation.problem.as_deref() == problem;
+        // What it waits for may have been said by an earlier request.
+        let is_known = at.generation.hold == Some(hold)
+            && (problem.is_none() || at.generation.problem.as_deref() == problem);
         if !is_known {
             let change = Change::hold(hold, problem.map(str::to_owned), None);
             self.record(at, change, Act::Failed, problem.or(Some(hold.as_str())))?;

@@ -126,6 +126,9 @@ async fn a_killed_run_is_resumed_by_one_scan() {
     world.script("create@*: stall=1h");
     world.killed_after(Duration::from_secs(20)).await;
     world.emulator.clear_script();
+    for event in world.emulator.history().iter() {
+        eprintln!("{event:?}");
+    }
     assert_eq!(held(&world).await, 20);
     let (lists, creates) = (world.count(Operation::List), world.count(Operation::Create));
     let summary = world.apply().await;

@@ -192,7 +192,8 @@ impl World {
     pub(crate) fn ask(&self, ask: Ask, devices: &[&str]) {
         let journal = self.fleet().journal().expect("a journal");
         let names: Vec<_> = devices.iter().map(|device| name(device)).collect();
-        let now = journal.service_time().expect("is read").expect("is known");
+        let now = journal.service_time().expect("is read");
+        let now = now.unwrap_or_else(shieldcert::jiff::Timestamp::now);
         let asked = journal.ask(ask, &names, now).expect("is asked");
         assert_eq!(asked, devices.len() as u64);
     }
@@ -219,6 +220,13 @@ impl World {
     /// How many requests there were.
     pub(crate) fn count(&self, operation: Operation) -> usize {
         self.emulator.history().count(operation)
+    }
+
+    /// How many requests it takes to list the zone.
+    pub(crate) async fn list_requests(&self) -> usize {
+        let before = self.count(Operation::List);
+        self.certificates().await;
+        self.count(Operation::List) - before
     }
 
     /// The generation in use, and what its files hold.
