@@ -24,15 +24,23 @@ impl Lock {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(path).at(path)?;
-        match try_for_a_moment(&file) {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::Locked {
-                    path: path.to_owned(),
-                    pid: read_pid(&mut file),
-                });
+        let mut tries = 0;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                // Somebody may just be looking.
+                Err(TryLockError::WouldBlock) if tries < MAX_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(PAUSE);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::Locked {
+                        path: path.to_owned(),
+                        pid: read_pid(&mut file),
+                    });
+                }
+                Err(TryLockError::Error(error)) => return Err(error).at(path),
             }
-            Err(TryLockError::Error(error)) => return Err(error).at(path),
         }
         // For people. What holds the lock is the open file.
         let written = file
@@ -42,9 +50,10 @@ impl Lock {
         Ok(Self { _file: file })
     }
 
-    /// Returns the process that works on the fleet, if one does.
+    /// Returns the process that works on the fleet, if one does. 0 if it has not said which it is.
     pub(crate) fn holder(path: &Path) -> Option<u32> {
         let mut file = File::open(path).ok()?;
+        // Released at once. Others who look hold it at the same time.
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Some(read_pid(&mut file).unwrap_or_default()),
             _ => None,
@@ -52,19 +61,9 @@ impl Lock {
     }
 }
 
-/// Tries again for a moment: whoever asks who holds the lock keeps it for an instant, and so does a process that another
-/// thread has just started.
-fn try_for_a_moment(file: &File) -> Result<(), TryLockError> {
-    const TRIES: u32 = 20;
-    const PAUSE: Duration = Duration::from_millis(10);
-    for _ in 1..TRIES {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
-            done => return done,
-        }
-    }
-    file.try_lock()
-}
+/// How often the lock is tried, and the pause in between: longer than a look at it takes.
+const MAX_TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(20);
 
 fn read_pid(file: &mut File) -> Option<u32> {
     let mut text = String::new();

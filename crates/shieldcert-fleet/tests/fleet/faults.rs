@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shieldcert_emulator::Operation;
+use shieldcert_emulator::{Operation, RateLimit};
 use shieldcert_fleet::{Act, ApplyOptions, Hold};
 
 use crate::kit::{World, emulator, manifest};
@@ -121,14 +121,13 @@ async fn a_look_that_fails_is_made_again_later() {
 
 #[tokio::test(start_paused = true)]
 async fn a_killed_run_is_resumed_by_one_scan() {
-    let world = World::new(emulator(), SHORT_WINDOW, &manifest(20));
+    // It says its rate limit, so that requests don't wait for each other.
+    let limited = emulator().rate_limit(RateLimit::default());
+    let world = World::new(limited, SHORT_WINDOW, &manifest(20));
     // The service acts, and the process is killed before it hears of that.
     world.script("create@*: stall=1h");
     world.killed_after(Duration::from_secs(20)).await;
     world.emulator.clear_script();
-    for event in world.emulator.history().iter() {
-        eprintln!("{event:?}");
-    }
     assert_eq!(held(&world).await, 20);
     let (lists, creates) = (world.count(Operation::List), world.count(Operation::Create));
     let summary = world.apply().await;
