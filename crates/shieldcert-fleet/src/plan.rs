@@ -334,7 +334,7 @@ impl Plan {
 }
 
 /// How many requests a second a budget has: 1,200 in 300 seconds, as documented.
-const RATE: f64 = 4.0;
+pub(crate) const RATE: f64 = 4.0;
 
 /// Whether a revocation takes the last verified certificate of a device.
 fn leaves_without(snapshot: &Snapshot, reason: RevokeReason) -> bool {

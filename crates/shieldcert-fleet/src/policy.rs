@@ -237,7 +237,7 @@ fn decide_present(
         }
     }
     let reason = reason_to_begin(snapshot, current, open, &wanted, delivered, config, now);
-    let begin = reason.map(|reason| begin(reason, generations, current, delivered, config, now));
+    let begin = reason.map(|reason| begin(reason, snapshot, current, delivered, config, now));
     if let Some(Decision::Now(step)) = begin {
         return Decision::Now(step);
     }
@@ -280,16 +280,14 @@ fn question(generation: &Generation) -> Option<Hold> {
 /// Whether a generation can be begun now.
 fn begin(
     reason: Reason,
-    generations: &[Generation],
+    snapshot: &Snapshot,
     current: Option<&Generation>,
     delivered: &Delivered,
     config: &Config,
     now: Now,
 ) -> Decision {
-    if let Some(hold) = current
-        .and_then(question)
-        .filter(|_| reason != Reason::Asked)
-    {
+    let is_asked = snapshot.ask.is_some_and(Ask::rotates);
+    if let Some(hold) = current.and_then(question).filter(|_| !is_asked) {
         return Decision::Later {
             at: None,
             hold: Some(hold),
@@ -298,7 +296,9 @@ fn begin(
     let needs_csr = match delivered {
         Delivered::NotNeeded => false,
         Delivered::Missing => true,
-        Delivered::Csr(sha256) => !config.renew.reuse_csr && was_used(generations, sha256),
+        Delivered::Csr(sha256) => {
+            !config.renew.reuse_csr && was_used(&snapshot.generations, sha256)
+        }
     };
     if needs_csr {
         return Decision::Later {
@@ -307,7 +307,7 @@ fn begin(
         };
     }
     // What was given up after it failed is not begun again at once.
-    match generations.last() {
+    match snapshot.generations.last() {
         Some(newest) if newest.state == State::Abandoned => act(newest, Step::Begin(reason), now),
         _ => Decision::Now(Step::Begin(reason)),
     }
@@ -357,13 +357,13 @@ fn reason_to_begin(
             },
         });
     };
-    if snapshot.ask == Some(Ask::Rotate) || snapshot.ask == Some(Ask::RotateNow) {
-        return Some(Reason::Asked);
-    }
     // A device may use one that is outdated by now; what replaces it is for the same reason.
     let compared = open.unwrap_or(current);
     if !compared.spec.is_as(wanted) {
         return Some(compared.spec.difference(wanted));
+    }
+    if snapshot.ask.is_some_and(Ask::rotates) {
+        return Some(Reason::Asked);
     }
     if current.leaked {
         return Some(Reason::Leaked);

@@ -107,6 +107,8 @@ pub struct RenewConfig {
 pub struct DeployConfig {
     /// The shell command that brings a new certificate into use. Default: none.
     pub command: Option<String>,
+    /// The shell command that is run once for all certificates that were written since it was run last. Default: none.
+    pub command_once: Option<String>,
     /// The shell command that succeeds when the new certificate works. Default: none.
     pub verify: Option<String>,
     /// How long each may take, from 1 second. Default: 60 seconds.

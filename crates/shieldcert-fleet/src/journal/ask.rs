@@ -33,6 +33,11 @@ impl Ask {
         matches!(self, Self::RotateNow | Self::RevokeNow)
     }
 
+    /// Whether the device is to have a new certificate.
+    pub(crate) fn rotates(self) -> bool {
+        matches!(self, Self::Rotate | Self::RotateNow)
+    }
+
     /// Whether the device is to have no certificate.
     pub(crate) fn revokes(self) -> bool {
         matches!(self, Self::Revoke | Self::RevokeNow)

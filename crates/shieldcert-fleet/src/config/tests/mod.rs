@@ -39,6 +39,7 @@ fn defaults() -> Config {
         },
         deploy: DeployConfig {
             command: None,
+            command_once: None,
             verify: None,
             timeout: Duration::from_secs(60),
             max_failures: 10,
@@ -183,6 +184,7 @@ fn every_key_is_read() {
     };
     assert_eq!(config.renew, renew);
     let deploy = DeployConfig {
+        command_once: None,
         command: Some("./deploy.sh\n".to_owned()),
         verify: Some("./verify.sh".to_owned()),
         timeout: Duration::from_secs(5400),

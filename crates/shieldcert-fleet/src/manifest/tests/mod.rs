@@ -59,6 +59,7 @@ fn device(name: &str) -> Device {
         validity_days: 90,
         zone: Some("south".to_owned()),
         labels: Vec::new(),
+        output: None,
     }
 }
 
