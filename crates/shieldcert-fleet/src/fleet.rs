@@ -14,18 +14,18 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::folder::Folder;
-use crate::journal::Journal;
+use crate::journal::{Hold, Journal};
 use crate::load::load;
 use crate::lock::Lock;
-use crate::plan::{Plan, PlanEntry, survey};
+use crate::plan::{Action, Plan, PlanEntry, seconds, survey};
 use crate::policy::Now;
 
 /// A fleet: a folder with its policy, its manifest, its journal, and the keys and certificates of its devices.
 #[derive(Clone, Debug)]
 pub struct Fleet {
-    folder: Folder,
-    config: Arc<Config>,
-    connector: Connector,
+    pub(crate) folder: Folder,
+    pub(crate) config: Arc<Config>,
+    pub(crate) connector: Connector,
 }
 
 impl Fleet {
@@ -39,7 +39,7 @@ impl Fleet {
         Ok(Self::new(folder, config, connector))
     }
 
-    fn new(folder: Folder, config: Config, connector: Connector) -> Self {
+    pub(crate) fn new(folder: Folder, config: Config, connector: Connector) -> Self {
         Self {
             folder,
             config: Arc::new(config),
@@ -68,6 +68,11 @@ impl Fleet {
     /// Returns the process that works on the fleet, if one does.
     pub fn worker(&self) -> Option<u32> {
         Lock::holder(&self.folder.lock())
+    }
+
+    /// Returns how long so many requests take under the rate limit, at best.
+    pub fn time_for(&self, requests: u64) -> Duration {
+        Duration::from_secs(seconds(requests, &self.config))
     }
 
     /// Reads the manifest, and compares it with the journal. `each` gets every device, in the order of the manifest. Nothing
@@ -191,10 +196,20 @@ impl Fleet {
             engine.journal.forget_before(begin)?;
         }
         let left = plan.plan;
+        let mut waiting = engine.journal.waiting()?;
+        // Of these the journal has no generation.
+        if let Some(count) = left.holds.get(&Hold::Csr) {
+            waiting.insert(Hold::Csr, *count);
+        }
         Ok(Summary {
             progress: engine.progress(devices),
+            settled: left
+                .actions
+                .get(&Action::Leave)
+                .copied()
+                .unwrap_or_default(),
             is_stopped: engine.is_stopped(),
-            waiting: engine.journal.waiting()?,
+            waiting,
             looks_owed: engine.journal.looks_owed()?,
             surplus: engine.journal.surplus()?.len() as u64,
             next: left.next,
