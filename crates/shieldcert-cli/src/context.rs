@@ -7,7 +7,8 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use jiff::Timestamp;
-use shieldcert::{CallSummary, Client, ClientBuilder, RateLimit, Zone};
+use shieldcert::{CallSummary, Client, ClientBuilder, RateLimit, Zone, ZoneId};
+use shieldcert_fleet::Connector;
 
 use crate::args::globals::{Color, Globals};
 use crate::args::zone;
@@ -30,25 +31,28 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(globals: Globals) -> Result<Self> {
+    /// `is_service` says whether the command logs what it does without being asked to.
+    pub(crate) fn new(globals: Globals, is_service: bool) -> Result<Self> {
         let color = match globals.color {
             None | Some(Color::Auto) => anstream::ColorChoice::Auto,
             Some(Color::Always) => anstream::ColorChoice::Always,
             Some(Color::Never) => anstream::ColorChoice::Never,
         };
         color.write_global();
-        let messages = Messages::new(globals.quiet, globals.verbose > 0);
+        let messages = Messages::new(globals.quiet, globals.verbose > 0 || is_service);
         if let Some(conflict) = globals.conflict() {
             return Err(Failure::usage(conflict));
         }
-        let log = match globals.verbose {
-            0 => None,
-            verbosity => Some(Log::start(Log::of_client(verbosity)).map_err(|error| {
-                Failure::failed(format!(
-                    "the thread that writes the log does not start: {error}"
-                ))
-            })?),
+        let filter = match (is_service, globals.verbose) {
+            (true, verbosity) => Some(Log::of_service(verbosity, globals.quiet)),
+            (false, 0) => None,
+            (false, verbosity) => Some(Log::of_client(verbosity)),
         };
+        let log = filter.map(Log::start).transpose().map_err(|error| {
+            Failure::failed(format!(
+                "the thread that writes the log does not start: {error}"
+            ))
+        })?;
         Ok(Self {
             globals,
             messages,
@@ -70,6 +74,11 @@ impl Context {
     /// A printer of rows. A pipe gets this format, unless another was asked for.
     pub(crate) fn printer_or<R: Row>(&self, piped: Format) -> Result<Printer<R>> {
         Printer::new(&self.output(piped), &self.messages)
+    }
+
+    /// Whether a format or fields were asked for.
+    pub(crate) fn has_chosen_output(&self) -> bool {
+        self.globals.output.is_some() || self.globals.fields.is_some()
     }
 
     /// What standard output is, and what it is to get. A pipe gets this format, unless another was asked for.
@@ -152,8 +161,42 @@ impl Context {
         self.globals.ca_file.as_deref()
     }
 
-    /// The zones that the command is about.
-    pub(crate) async fn zones(&self) -> Result<Vec<Zone>> {
+    /// What makes the clients of a fleet, whose zones and tokens are in its own files.
+    pub(crate) async fn connector(&self) -> Result<Connector> {
+        let globals = &self.globals;
+        if !globals.zones.is_empty() {
+            let message = "--zone: the zones of a fleet are in its fleet.toml; leave it out";
+            return Err(Failure::usage(message));
+        }
+        if globals.token_file.is_some() || globals.token_command.is_some() {
+            return Err(Failure::usage(
+                "--token-file, --token-command: a fleet reads its tokens again while it runs; put token_file or \
+                 token_command into its fleet.toml, below [budgets.NAME]",
+            ));
+        }
+        if globals.local {
+            return local_connector().await;
+        }
+        let (base_url, ca_file) = (globals.base_url.clone(), globals.ca_file.clone());
+        let build = move || {
+            let mut builder = ClientBuilder::from_env()?;
+            if let Some(url) = &base_url {
+                builder = builder.base_url(url);
+            }
+            if let Some(file) = &ca_file {
+                builder = builder.ca_file(file);
+            }
+            Ok(builder)
+        };
+        // What is invalid is said before anything is done. The token comes later.
+        build()
+            .and_then(|builder| builder.token("placeholder").build())
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(Connector::new(build))
+    }
+
+    /// The ids of the zones that were named.
+    pub(crate) fn zone_ids(&self) -> Result<Vec<ZoneId>> {
         let mut known = HashSet::new();
         let mut ids = self.globals.zones.clone();
         ids.retain(|id| known.insert(id.clone()));
@@ -167,6 +210,12 @@ impl Context {
             return Err(Failure::usage("no zone: give --zone ID, or set CLOUDFLARE_ZONE_ID")
                 .hint("the dashboard shows the id of a zone under \"API\"; with --local there is no need for one"));
         }
+        Ok(ids)
+    }
+
+    /// The zones that the command is about.
+    pub(crate) async fn zones(&self) -> Result<Vec<Zone>> {
+        let ids = self.zone_ids()?;
         let client = self.client().await?;
         Ok(ids.into_iter().map(|id| client.zone(id)).collect())
     }
@@ -206,11 +255,18 @@ fn terminal_width() -> Option<usize> {
 
 #[cfg(feature = "emulator")]
 async fn local_builder() -> Result<ClientBuilder> {
-    local::builder().await
+    Ok(local::builder(&local::open().await?))
 }
 
 #[cfg(feature = "emulator")]
-fn local_zone() -> Option<shieldcert::ZoneId> {
+async fn local_connector() -> Result<Connector> {
+    let emulator = local::open().await?;
+    let connector = Connector::new(move || Ok(local::builder(&emulator)));
+    Ok(connector.with_credentials())
+}
+
+#[cfg(feature = "emulator")]
+fn local_zone() -> Option<ZoneId> {
     Some(zone::example())
 }
 
@@ -222,6 +278,12 @@ async fn local_builder() -> Result<ClientBuilder> {
 }
 
 #[cfg(not(feature = "emulator"))]
-fn local_zone() -> Option<shieldcert::ZoneId> {
+async fn local_connector() -> Result<Connector> {
+    local_builder().await?;
+    Ok(Connector::new(|| Ok(ClientBuilder::default())))
+}
+
+#[cfg(not(feature = "emulator"))]
+fn local_zone() -> Option<ZoneId> {
     None
 }

@@ -86,14 +86,17 @@ impl Fleet {
             self.folder.clone(),
             self.config.clone(),
         );
-        let now = ask_time(&budgets, &self.config).await?;
+        let (now, problems) = ask_time(&budgets, &self.config).await?;
         let journal = match self.folder.journal().exists() {
             true => Journal::open_beside(&self.folder.journal())?,
             false => Journal::open_empty()?,
         };
         load(&journal, &self.folder, &self.config)?;
-        let survey = survey(&journal, &self.folder, &self.config, now, each)?;
-        Ok(survey.plan)
+        let mut plan = survey(&journal, &self.folder, &self.config, now, each)?.plan;
+        for (zone, problem) in problems {
+            plan.zones.entry(zone).or_default().problem = Some(problem);
+        }
+        Ok(plan)
     }
 
     /// Makes the fleet what the manifest says, as far as that is possible now. It can be killed and called again at any
@@ -133,7 +136,7 @@ impl Fleet {
             self.config.clone(),
         );
         load(&journal, &self.folder, &self.config)?;
-        let now = ask_time(&budgets, &self.config).await?;
+        let (now, _) = ask_time(&budgets, &self.config).await?;
         if options.confirm_restored {
             journal.confirm_restored()?;
         }
@@ -252,8 +255,8 @@ async fn watch_progress(
     }
 }
 
-/// Makes one request to each budget, which tells the service's time.
-async fn ask_time(budgets: &Budgets, config: &Config) -> Result<Now> {
+/// Makes one request to each budget, which tells the service's time. Returns also which zones can't be used, and why.
+async fn ask_time(budgets: &Budgets, config: &Config) -> Result<(Now, Vec<(ZoneId, String)>)> {
     let mut asked = Vec::<&str>::new();
     let mut zones: Vec<&ZoneId> = Vec::new();
     for zone in config.zones.values() {
@@ -262,18 +265,19 @@ async fn ask_time(budgets: &Budgets, config: &Config) -> Result<Now> {
             zones.push(&zone.id);
         }
     }
+    let mut problems = Vec::new();
     for id in zones {
-        // What is wrong with a zone or its token is said where it is needed: others go on.
-        if let Ok(zone) = budgets.zone(id).await {
-            let page = zone
-                .list()
-                .status(StatusFilter::Active)
-                .pages()
-                .try_next()
-                .await;
-            if let Err(error) = page {
-                tracing::warn!(zone = %id, %error, "the zone can't be listed");
+        // What is wrong with a zone or its token stops no other.
+        let problem = match budgets.zone(id).await {
+            Ok(zone) => {
+                let mut pages = zone.list().status(StatusFilter::Active).pages();
+                pages.try_next().await.err().map(|error| error.to_string())
             }
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(problem) = problem {
+            tracing::warn!(zone = %id, problem, "the zone can't be listed");
+            problems.push((id.clone(), problem));
         }
     }
     let service = budgets.service_time();
@@ -282,8 +286,9 @@ async fn ask_time(budgets: &Budgets, config: &Config) -> Result<Now> {
             "the service does not say its time; this machine's decides on renewals, and nothing is revoked by it"
         );
     }
-    Ok(Now {
+    let now = Now {
         time: service.unwrap_or_else(Timestamp::now),
         is_service_time: service.is_some(),
-    })
+    };
+    Ok((now, problems))
 }

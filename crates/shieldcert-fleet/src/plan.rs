@@ -105,6 +105,8 @@ pub struct ZonePlan {
     pub revoke: u64,
     /// The quota, where it is known.
     pub quota: Option<u64>,
+    /// Why the zone can't be used at present.
+    pub problem: Option<String>,
 }
 
 /// A plan, and the devices that have something to do, in no order.

@@ -22,6 +22,8 @@ pub struct Status {
     pub next_renewal: Option<Timestamp>,
     /// When the first of the certificates in use expires, which may be past.
     pub next_expiry: Option<Timestamp>,
+    /// The newest time of the service that a run has seen.
+    pub service_time: Option<Timestamp>,
     /// The process that works on the fleet. 0 if it has not said which it is.
     pub worker: Option<u32>,
 }
@@ -54,6 +56,7 @@ impl Fleet {
         let journal = self.journal()?;
         let mut status = Status {
             counts: journal.counts()?,
+            service_time: journal.service_time()?,
             worker: self.worker(),
             ..Status::default()
         };
