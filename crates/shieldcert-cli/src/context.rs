@@ -177,9 +177,37 @@ impl Context {
         if globals.local {
             return local_connector().await;
         }
-        let (base_url, ca_file) = (globals.base_url.clone(), globals.ca_file.clone());
+        // The token comes later, and not from here.
+        let (build, _) = self.remote_builders(Some("placeholder".to_owned()))?;
+        Ok(Connector::new(build))
+    }
+
+    /// What makes the clients of a command that is built on a fleet, with the credentials of other commands, and the
+    /// service's base URL.
+    pub(crate) async fn connector_with_credentials(&self) -> Result<(Connector, String)> {
+        if self.globals.local {
+            let client = local_builder().await?.build()?;
+            return Ok((local_connector().await?, client.base_url().to_owned()));
+        }
+        let token = CredentialSource::of(&self.globals).read()?;
+        let (build, base_url) = self.remote_builders(token)?;
+        Ok((Connector::new(build).with_credentials(), base_url))
+    }
+
+    /// What makes builders of clients, and the base URL. What is invalid is said now.
+    fn remote_builders(
+        &self,
+        token: Option<String>,
+    ) -> Result<(
+        impl Fn() -> shieldcert::Result<ClientBuilder> + Send + Sync + 'static,
+        String,
+    )> {
+        let (base_url, ca_file) = (self.globals.base_url.clone(), self.globals.ca_file.clone());
         let build = move || {
             let mut builder = ClientBuilder::from_env()?;
+            if let Some(token) = &token {
+                builder = builder.token(token.as_str());
+            }
             if let Some(url) = &base_url {
                 builder = builder.base_url(url);
             }
@@ -188,11 +216,10 @@ impl Context {
             }
             Ok(builder)
         };
-        // What is invalid is said before anything is done. The token comes later.
-        build()
-            .and_then(|builder| builder.token("placeholder").build())
+        let client = build()
+            .and_then(ClientBuilder::build)
             .map_err(|error| Failure::usage(error.to_string()))?;
-        Ok(Connector::new(build))
+        Ok((build, client.base_url().to_owned()))
     }
 
     /// The ids of the zones that were named.

@@ -39,6 +39,18 @@ impl Fleet {
         Ok(Self::new(folder, config, connector))
     }
 
+    /// Creates the fleet of a folder from a policy that is in memory: no `fleet.toml` is read. Relative paths start at
+    /// `base`.
+    pub fn with_config(
+        folder: impl AsRef<Path>,
+        base: impl AsRef<Path>,
+        config: Config,
+        connector: Connector,
+    ) -> Self {
+        let folder = Folder::with_base(folder.as_ref(), base.as_ref());
+        Self::new(folder, config, connector)
+    }
+
     pub(crate) fn new(folder: Folder, config: Config, connector: Connector) -> Self {
         Self {
             folder,

@@ -160,7 +160,7 @@ impl Fleet {
     /// Dropping the future is like killing the process: the next call goes on.
     pub async fn run(
         &self,
-        options: &RunOptions,
+        options: RunOptions,
         stop: watch::Receiver<bool>,
         mut each: impl FnMut(RunEvent<'_>),
     ) -> Result<()> {
@@ -190,7 +190,7 @@ impl Fleet {
             let ended = match read {
                 Ok(_) => {
                     fleet
-                        .apply_watched(options, &mut watcher, &stop, &mut each)
+                        .apply_watched(&options, &mut watcher, &stop, &mut each)
                         .await
                 }
                 Err(error) => Err(error.into()),
@@ -217,7 +217,7 @@ impl Fleet {
             cause = match fleet
                 .wait(
                     begun + options.interval,
-                    options,
+                    &options,
                     &mut watcher,
                     &stop,
                     &mut each,

@@ -1,7 +1,7 @@
 //! `shieldcert fleet apply`, and what others that act at once have in common with it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 
 use clap::Args;
@@ -75,8 +75,13 @@ impl InFolder for Apply {
             let confirmed = agree(context, &plan)?;
             options.confirmed_revocations = options.confirmed_revocations.max(confirmed);
         }
-        apply(context, &fleet, &options).await
+        apply(context, &fleet, &options, &failed_file(&fleet)).await
     }
+}
+
+/// The file that has the devices that failed or wait.
+pub(super) fn failed_file(fleet: &Fleet) -> PathBuf {
+    fleet.folder().join("failed.csv")
 }
 
 /// Shows the plan. Asks where it revokes. Returns how many devices may be left without a certificate.
@@ -107,9 +112,14 @@ fn agree(context: &Context, plan: &Plan) -> Result<u64> {
     Ok(plan.left_without)
 }
 
-/// Applies, and says what was done.
-pub(super) async fn apply(context: &Context, fleet: &Fleet, options: &ApplyOptions) -> Result {
-    let ran = attempt(context, fleet, options).await?;
+/// Applies, and says what was done. Devices that failed or wait are written to the file `failed`.
+pub(crate) async fn apply(
+    context: &Context,
+    fleet: &Fleet,
+    options: &ApplyOptions,
+    failed: &Path,
+) -> Result {
+    let ran = attempt(context, fleet, options, failed).await?;
     match ran {
         Ok(code) => Ok(code),
         Err(error) => Err(failure(context, error)),
@@ -121,6 +131,7 @@ pub(super) async fn attempt(
     context: &Context,
     fleet: &Fleet,
     options: &ApplyOptions,
+    failed: &Path,
 ) -> Result<std::result::Result<ExitCode, Error>> {
     let messages = context.messages();
     let (stop, stopped) = watch::channel(false);
@@ -149,14 +160,14 @@ pub(super) async fn attempt(
         Err(error) => return Ok(Err(error)),
     };
     print(context, &summary)?;
-    let examples = match write_failures(fleet, &summary) {
+    let examples = match write_failures(fleet, &summary, failed) {
         Ok(examples) => examples,
         Err(failure) => {
             messages.error(&failure);
             BTreeMap::new()
         }
     };
-    advise(context, fleet, &summary, &examples);
+    advise(context, failed, &summary, &examples);
     if let Ok(journal) = fleet.journal()
         && let Ok(is_restored) = journal.is_restored()
     {
@@ -225,8 +236,7 @@ fn print(context: &Context, summary: &Summary) -> Result<()> {
 }
 
 /// Writes `failed.csv`, or removes it. Returns a problem for each kind of wait.
-fn write_failures(fleet: &Fleet, summary: &Summary) -> Result<BTreeMap<Hold, String>> {
-    let path = fleet.folder().join("failed.csv");
+fn write_failures(fleet: &Fleet, summary: &Summary, path: &Path) -> Result<BTreeMap<Hold, String>> {
     let mut examples = BTreeMap::new();
     let mut rows = Vec::new();
     if !summary.waiting.is_empty() {
@@ -240,20 +250,20 @@ fn write_failures(fleet: &Fleet, summary: &Summary) -> Result<BTreeMap<Hold, Str
         })?;
     }
     if rows.is_empty() {
-        return match std::fs::remove_file(&path) {
+        return match std::fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Failure::file(&path, &error))
+                Err(Failure::file(path, &error))
             }
             _ => Ok(examples),
         };
     }
-    let text = csv::document(rows).map_err(|error| Failure::file(&path, &error))?;
-    file::write(&path, &text, Existing::Replace)?;
+    let text = csv::document(rows).map_err(|error| Failure::file(path, &error))?;
+    file::write(path, &text, Existing::Replace)?;
     Ok(examples)
 }
 
 /// Says what is left, and what to do about it.
-fn advise(context: &Context, fleet: &Fleet, summary: &Summary, examples: &BTreeMap<Hold, String>) {
+fn advise(context: &Context, failed: &Path, summary: &Summary, examples: &BTreeMap<Hold, String>) {
     let messages = context.messages();
     for (hold, count) in &summary.waiting {
         let devices = counted(*count, "device");
@@ -279,9 +289,8 @@ fn advise(context: &Context, fleet: &Fleet, summary: &Summary, examples: &BTreeM
         messages.warning(&format!("{text}{}", example.unwrap_or_default()));
     }
     if !summary.waiting.is_empty() {
-        let path = fleet.folder().join("failed.csv");
-        let path = path.strip_prefix(".").unwrap_or(&path);
-        messages.note(&format!("see {}", path.display()));
+        let shown = failed.strip_prefix(".").unwrap_or(failed);
+        messages.note(&format!("see {}", shown.display()));
     }
     if summary.is_stopped || !summary.is_complete() {
         messages.note(&format!("to go on, which is safe: {}", this_command()));

@@ -8,7 +8,7 @@ use shieldcert_fleet::{
     ApplyOptions, Ask, DeviceName, DeviceState, Error, Fleet, Generation, Snapshot,
 };
 
-use super::apply::attempt;
+use super::apply::{attempt, failed_file};
 use super::plan::under_limit;
 use super::{InFolder, confirm, failure, open};
 use crate::args::selector::Pattern;
@@ -179,7 +179,10 @@ impl AskArgs {
         // Somebody who works on the fleet does it. The lock says so again if one has just begun.
         let applied = match fleet.worker() {
             Some(pid) => Err(pid),
-            None => match attempt(context, &fleet, &ApplyOptions::default()).await? {
+            None => match {
+                let failed = failed_file(&fleet);
+                attempt(context, &fleet, &ApplyOptions::default(), &failed).await?
+            } {
                 Ok(code) => Ok(code),
                 Err(Error::Locked { pid, .. }) => Err(pid.unwrap_or_default()),
                 Err(error) => return Err(failure(context, error)),
@@ -233,7 +236,8 @@ impl AskArgs {
                 time::short(fleet.config().renew.grace)
             )),
             (Verb::Rotate, true) => text.push_str(&format!(
-                "; {} revoked first, and the devices are without one until the new one is deployed",
+                "; first of all the present ones are revoked ({}), and the devices are without one until the new one is \
+                 deployed",
                 counted(selected.certificates, "certificate")
             )),
             (Verb::Revoke, _) => text.push_str("; they get no others until they are rotated"),

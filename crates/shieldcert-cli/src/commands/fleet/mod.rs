@@ -60,7 +60,7 @@ async fn open(context: &Context, folder: &Path) -> Result<Fleet> {
 }
 
 /// Turns an error into a failure. Every problem of a manifest is said before.
-fn failure(context: &Context, error: Error) -> Failure {
+pub(super) fn failure(context: &Context, error: Error) -> Failure {
     let Error::Manifest {
         path,
         problems,

@@ -108,7 +108,7 @@ fn line(text: &str) -> Result<()> {
 }
 
 /// The plan in numbers, for people.
-pub(super) fn describe(plan: &FleetPlan) -> Facts {
+pub(crate) fn describe(plan: &FleetPlan) -> Facts {
     let count = |action| plan.actions.get(&action).copied().unwrap_or_default();
     let mut facts = Facts::default();
     facts.add("devices", plan.devices.to_string());
@@ -190,7 +190,7 @@ pub(super) fn under_limit(duration: Duration) -> String {
 }
 
 /// Warns of what keeps the plan from being done.
-pub(super) fn warn(context: &Context, plan: &FleetPlan) {
+pub(crate) fn warn(context: &Context, plan: &FleetPlan) {
     let messages = context.messages();
     for (id, zone) in &plan.zones {
         if let Some(problem) = &zone.problem {

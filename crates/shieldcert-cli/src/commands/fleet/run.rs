@@ -66,7 +66,7 @@ impl InFolder for Run {
         let (stop, stopped) = watch::channel(false);
         let mut totals = Totals::default();
         let mut is_ready = false;
-        let running = fleet.run(&options, stopped, |event| {
+        let running = fleet.run(options, stopped, |event| {
             match event {
                 RunEvent::Alive => notify(State::Alive),
                 RunEvent::Begun(_) if !is_ready => {

@@ -1,10 +1,11 @@
 //! An entry of a fleet's history as it is printed.
 
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 use serde::Serialize;
 use shieldcert_fleet::Entry;
 
 use crate::output::row::{Cell, Column, Row};
+use crate::output::time;
 
 /// Something that was done, or seen.
 #[derive(Debug, Clone, Serialize)]
@@ -51,7 +52,7 @@ impl Row for HistoryRow {
     }
 
     fn cells(&self, _: Timestamp) -> Vec<Cell<'_>> {
-        let at = self.at.round(Unit::Second).unwrap_or(self.at);
+        let at = time::to_seconds(self.at);
         let number = self.generation.map(|number| number.to_string());
         vec![
             Cell::new(at.to_string()),

@@ -42,7 +42,7 @@ impl From<&PlanEntry> for PlanRow {
             action: word(&entry.action),
             reason: entry.reason,
             hold: entry.hold.map(|hold| hold.as_str()),
-            due: entry.due,
+            due: entry.due.map(time::to_seconds),
             expires: entry.expires,
             zone_id: entry.zone.as_ref().map(ToString::to_string),
         }
@@ -179,7 +179,7 @@ impl From<&Plan> for PlanSummaryRow {
             seconds: plan.seconds,
             zones: zones.collect(),
             renewals: plan.renewals.clone(),
-            next: plan.next,
+            next: plan.next.map(time::to_seconds),
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use shieldcert_fleet::Status;
 
 use crate::output::row::{Cell, Column, Row};
+use crate::output::time;
 
 /// What is known of a fleet without asking the service.
 #[derive(Debug, Clone, Serialize)]
@@ -67,7 +68,7 @@ impl From<&Status> for StatusRow {
             surplus: counts.surplus,
             looks_owed: counts.looks_owed,
             next_look: counts.next_look,
-            next_renewal: status.next_renewal,
+            next_renewal: status.next_renewal.map(time::to_seconds),
             next_revocation: counts.next_revocation,
             next_retry: counts.next_retry,
             next_expiry: status.next_expiry,
@@ -107,7 +108,7 @@ impl Row for StatusRow {
     }
 
     fn cells(&self, _: Timestamp) -> Vec<Cell<'_>> {
-        let renewal = self.next_renewal.map(crate::output::time::day);
+        let renewal = self.next_renewal.map(time::day);
         let worker = self.worker.map(|pid| pid.to_string());
         vec![
             Cell::new(self.devices.to_string()),

@@ -7,6 +7,7 @@ use serde::Serialize;
 use shieldcert_fleet::Summary;
 
 use crate::output::row::{Cell, Column, Row};
+use crate::output::time;
 
 /// What a run has done, and what is left.
 #[derive(Debug, Clone, Serialize)]
@@ -63,7 +64,7 @@ impl From<&Summary> for SummaryRow {
                 .collect(),
             looks_owed: summary.looks_owed,
             surplus: summary.surplus,
-            next: summary.next,
+            next: summary.next.map(time::to_seconds),
         }
     }
 }
