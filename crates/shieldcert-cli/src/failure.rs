@@ -91,6 +91,24 @@ impl From<InvalidInput> for Failure {
     }
 }
 
+impl From<shieldcert_fleet::Error> for Failure {
+    fn from(error: shieldcert_fleet::Error) -> Self {
+        use shieldcert_fleet::Error as Fleet;
+        match error {
+            Fleet::Client(error) => error.into(),
+            Fleet::Config(_)
+            | Fleet::OpenManifest(_)
+            | Fleet::Manifest { .. }
+            | Fleet::RestoredJournal
+            | Fleet::Token { .. } => Self::usage(error.to_string()),
+            Fleet::TooManyRevocations { devices, .. } => Self::usage(error.to_string()).hint(format!(
+                "shieldcert fleet plan shows them; to confirm: shieldcert fleet apply --confirm-revoke {devices}"
+            )),
+            other => Self::failed(other.to_string()),
+        }
+    }
+}
+
 #[cfg(feature = "emulator")]
 impl From<shieldcert_emulator::Error> for Failure {
     fn from(error: shieldcert_emulator::Error) -> Self {

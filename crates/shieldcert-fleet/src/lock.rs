@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::error::{AtPath, Error, Result};
 
@@ -23,15 +24,23 @@ impl Lock {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(path).at(path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::Locked {
-                    path: path.to_owned(),
-                    pid: read_pid(&mut file),
-                });
+        let mut tries = 0;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                // Somebody may just be looking.
+                Err(TryLockError::WouldBlock) if tries < MAX_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(PAUSE);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::Locked {
+                        path: path.to_owned(),
+                        pid: read_pid(&mut file),
+                    });
+                }
+                Err(TryLockError::Error(error)) => return Err(error).at(path),
             }
-            Err(TryLockError::Error(error)) => return Err(error).at(path),
         }
         // For people. What holds the lock is the open file.
         let written = file
@@ -41,14 +50,20 @@ impl Lock {
         Ok(Self { _file: file })
     }
 
-    /// Returns the process that works on the fleet, if one does.
+    /// Returns the process that works on the fleet, if one does. 0 if it has not said which it is.
     pub(crate) fn holder(path: &Path) -> Option<u32> {
-        match Self::take(path) {
-            Err(Error::Locked { pid, .. }) => Some(pid.unwrap_or_default()),
+        let mut file = File::open(path).ok()?;
+        // Released at once. Others who look hold it at the same time.
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(read_pid(&mut file).unwrap_or_default()),
             _ => None,
         }
     }
 }
+
+/// How often the lock is tried, and the pause in between: longer than a look at it takes.
+const MAX_TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(20);
 
 fn read_pid(file: &mut File) -> Option<u32> {
     let mut text = String::new();

@@ -101,7 +101,10 @@ pub async fn measure_plan(devices: u64) -> anyhow::Result<PlanCost> {
     let mut count = 0;
     let plan = fleet.plan(|_| count += 1).await?;
     let plan_seconds = started.elapsed().as_secs_f64();
-    ensure!(plan.devices == devices && count == devices, "the plan is not complete");
+    ensure!(
+        plan.devices == devices && count == devices,
+        "the plan is not complete"
+    );
     Ok(PlanCost {
         devices,
         plan_seconds,
@@ -135,7 +138,11 @@ pub async fn measure_limit(devices: u64, chaos: &str) -> anyhow::Result<LimitCos
         .sign_inline(true)
         .clock_start(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000))
         .build()?;
-    let (sent, refused, faults) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (sent, refused, faults) = (
+        Arc::new(AtomicU64::new(0)),
+        Arc::new(AtomicU64::new(0)),
+        Arc::new(AtomicU64::new(0)),
+    );
     let observer = {
         let (sent, refused, faults) = (sent.clone(), refused.clone(), faults.clone());
         move |observation: &Observation<'_>| match observation.moment {
@@ -159,11 +166,15 @@ pub async fn measure_limit(devices: u64, chaos: &str) -> anyhow::Result<LimitCos
     let fleet = open(folder.path(), Arc::new(connection))?;
     let (wall, began) = (Instant::now(), tokio::time::Instant::now());
     let (_stop, stopped) = watch::channel(false);
-    let mut summary = fleet.apply(&ApplyOptions::default(), stopped.clone(), |_| {}).await?;
+    let mut summary = fleet
+        .apply(&ApplyOptions::default(), stopped.clone(), |_| {})
+        .await?;
     let mut runs = 1;
     while !summary.is_complete() && runs < 20 {
         tokio::time::sleep(Duration::from_secs(3600)).await;
-        summary = fleet.apply(&ApplyOptions::default(), stopped.clone(), |_| {}).await?;
+        summary = fleet
+            .apply(&ApplyOptions::default(), stopped.clone(), |_| {})
+            .await?;
         runs += 1;
     }
     let simulated_seconds = began.elapsed().as_secs_f64();
@@ -173,7 +184,11 @@ pub async fn measure_limit(devices: u64, chaos: &str) -> anyhow::Result<LimitCos
     let started = Instant::now();
     let plan = clean.plan(|_| {}).await?;
     let plan_seconds = started.elapsed().as_secs_f64();
-    ensure!(plan.changes() == 0, "the fleet is not complete: {:?}", plan.actions);
+    ensure!(
+        plan.changes() == 0,
+        "the fleet is not complete: {:?}",
+        plan.actions
+    );
     let client = Client::builder()
         .token(TOKEN)
         .base_url(EmulatorTransport::BASE_URL)

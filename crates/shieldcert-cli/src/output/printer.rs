@@ -37,6 +37,7 @@ pub(crate) struct Printer<R> {
     has_color: bool,
     table: Table,
     is_detailed: bool,
+    is_single: bool,
     rows: usize,
     row: PhantomData<fn(&R)>,
 }
@@ -66,6 +67,7 @@ impl<R: Row> Printer<R> {
             has_color: output.has_color,
             table: Table::new(columns, output.width, output.has_color),
             is_detailed: false,
+            is_single: false,
             rows: 0,
             row: PhantomData,
         })
@@ -74,6 +76,12 @@ impl<R: Row> Printer<R> {
     /// Prints a line for each member where a table was asked for. For commands that are about few things.
     pub(crate) fn detailed(mut self) -> Self {
         self.is_detailed = true;
+        self
+    }
+
+    /// Prints JSON without an array. For commands that print one thing, whatever they are about.
+    pub(crate) fn single(mut self) -> Self {
+        self.is_single = true;
         self
     }
 
@@ -100,7 +108,13 @@ impl<R: Row> Printer<R> {
         match self.format {
             Format::Id => writeln!(out, "{}", escape(row.id())),
             Format::Json => {
-                let start = if self.rows == 0 { "[\n" } else { ",\n" };
+                let start = if self.is_single {
+                    ""
+                } else if self.rows == 0 {
+                    "[\n"
+                } else {
+                    ",\n"
+                };
                 out.write_all(start.as_bytes())?;
                 json::write_object(out, &members(row)?, &self.fields)
             }
@@ -177,6 +191,7 @@ impl<R: Row> Printer<R> {
     pub(crate) fn finish(&mut self) -> Result<()> {
         let end = match (self.format, self.rows) {
             (Format::Json, 0) => self.out.write_all(b"[]\n"),
+            (Format::Json, _) if self.is_single => self.out.write_all(b"\n"),
             (Format::Json, _) => self.out.write_all(b"\n]\n"),
             (Format::Csv, 0) => {
                 csv::write_line(&mut self.out, self.fields.iter().map(|name| (*name).into()))

@@ -35,6 +35,31 @@ impl Progress {
         }
     }
 
+    /// Says how much is done, of how much, and more about it.
+    pub(crate) fn set(&mut self, done: u64, total: u64, detail: &str) {
+        (self.done, self.total) = (done, Some(total));
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+            bar.set_position(done);
+            bar.set_message(format!("{} {done} of {total}, {detail}", self.what));
+        } else if self.reported.elapsed() >= INTERVAL {
+            self.reported = Instant::now();
+            let what = self.what;
+            self.messages
+                .note(&format!("{what} {done} of {total}, {detail}"));
+        }
+    }
+
+    /// Begins to count, with more to say than numbers.
+    pub(crate) fn start_detailed(messages: &Messages, what: &'static str) -> Self {
+        let progress = Self::start(messages, what, Some(0));
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {eta} left");
+        if let (Some(bar), Ok(style)) = (&progress.bar, style) {
+            bar.set_style(style);
+        }
+        progress
+    }
+
     /// Counts more.
     pub(crate) fn add(&mut self, more: usize) {
         self.done += more as u64;

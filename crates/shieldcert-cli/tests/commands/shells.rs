@@ -58,6 +58,7 @@ fn every_command_has_a_manual_page() {
         "shieldcert.1",
         "shieldcert-list.1",
         "shieldcert-issue.1",
+        "shieldcert-fleet-run.1",
         "shieldcert-emulator.1",
     ] {
         assert!(folder.join(page).is_file(), "{page}");

@@ -142,7 +142,7 @@ impl<'a> Terminal<'a> {
     }
 
     /// Types a command, on a screen of its own.
-    fn start(&self, command: &str) {
+    pub(crate) fn start(&self, command: &str) {
         // What an earlier command has left on the screen is not taken for this one's.
         let earlier = format!("end of {}, ", self.runs.get());
         self.type_keys(&["clear", "Enter"]);
@@ -156,7 +156,7 @@ impl<'a> Terminal<'a> {
     }
 
     /// Waits for the end of the command, and returns the screen without the shell's prompt.
-    fn end(&self) -> String {
+    pub(crate) fn end(&self) -> String {
         let end = format!("end of {}, ", self.runs.get());
         let screen = self.wait_for(|screen| screen.lines().any(|line| line.starts_with(&end)));
         let lines: Vec<_> = screen.lines().collect();

@@ -84,6 +84,9 @@ pub struct DevicesConfig {
     pub validity_days: u32,
     /// The zone. Default: the only one, or else devices are spread over all.
     pub zone: Option<String>,
+    /// A folder that gets `NAME.pem`, with key and certificate, of each device. For programs: no key of `fleet.toml` sets
+    /// it. A relative path starts at the fleet's folder.
+    pub output_folder: Option<PathBuf>,
 }
 
 /// When certificates are renewed.

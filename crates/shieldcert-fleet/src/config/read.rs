@@ -287,6 +287,7 @@ fn devices(
             let hint = hint(&zone, zones.keys().map(String::as_str));
             Err(format!("there is no zone {}; {hint}", quote(&zone)))
         })?,
+        output_folder: None,
     })
 }
 

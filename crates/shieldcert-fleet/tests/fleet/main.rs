@@ -2,3 +2,5 @@
 
 mod kit;
 mod lifecycle;
+mod operate;
+mod run;

@@ -9,7 +9,9 @@ fn main() -> anyhow::Result<()> {
     runtime.enable_all();
     match arguments[..] {
         ["plan", devices] => {
-            let measured = runtime.build()?.block_on(fleet::measure_plan(devices.parse()?))?;
+            let measured = runtime
+                .build()?
+                .block_on(fleet::measure_plan(devices.parse()?))?;
             contender::print_json(&measured)
         }
         ["forecast", devices] => contender::print_json(&fleet::measure_forecast(devices.parse()?)?),

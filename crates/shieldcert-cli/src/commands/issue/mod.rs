@@ -1,5 +1,6 @@
 //! `shieldcert issue`: a key, a CSR and a certificate, exactly once.
 
+mod many;
 mod pending;
 
 use std::fs;
@@ -14,6 +15,7 @@ use shieldcert::{
 };
 use shieldcert_fleet::parse_duration;
 
+use self::many::Many;
 use self::pending::{Pending, Request};
 use super::{Run, find};
 use crate::args::subject::Attribute;
@@ -35,11 +37,21 @@ use crate::output::shell::{quote, this_command};
 Examples:
   shieldcert issue sensor-001 --days 90 --subject 'O=Acme, Inc.'
   shieldcert issue --csr device.csr -o device.crt
+  shieldcert issue --from devices.csv --out-dir ids
   shieldcert issue sensor-001 -o - | kubectl create secret generic sensor --from-file=tls.pem=/dev/stdin")]
 pub(crate) struct Issue {
     /// The common name; of a CSR, its own
-    #[arg(required_unless_present = "csr")]
+    #[arg(required_unless_present_any = ["csr", "from"])]
     name: Option<String>,
+
+    /// Issue for each row of this CSV (with a header) or JSONL file, which is a manifest of `shieldcert fleet`: name, and
+    /// what differs from the options, such as organization, days, key, csr
+    #[arg(long, value_name = "FILE", requires = "out_dir", conflicts_with_all = ["name", "csr", "key", "subject", "out", "timeout"])]
+    from: Option<PathBuf>,
+
+    /// Write NAME.pem of each row into this folder. What the same command needs to go on is in its folder .shieldcert
+    #[arg(long, value_name = "DIR", requires = "from")]
+    out_dir: Option<PathBuf>,
 
     /// How many days it is valid, from 1 to 36500
     #[arg(long, default_value_t = IssueCall::DEFAULT_VALIDITY_DAYS, value_parser = parse_days, allow_hyphen_values = true)]
@@ -109,6 +121,17 @@ struct Subjected {
 
 impl Run for Issue {
     async fn run(self, context: &Context) -> Result {
+        if let (Some(from), Some(out_dir)) = (&self.from, &self.out_dir) {
+            let many = Many {
+                from,
+                out_dir,
+                days: self.days,
+                key: self.key_algorithm,
+                force: self.force,
+                dry_run: self.dry_run,
+            };
+            return many.run(context).await;
+        }
         let given = self.read_inputs()?;
         let target = self.target(&given.name)?;
         if !target.is_stdout && !self.force && target.file.exists() {
