@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use clap::Args;
 use shieldcert::{
-    ClientCertificate, Csr, Error, Identity, Issue as IssueCall, Issued, KeyAlgorithm, PrivateKey,
-    Status, Subject, X509Certificate, Zone,
+    ClientCertificate, Csr, Error, Identity, Issue as IssueCall, Issued, KeyAlgorithm, Prepared,
+    PrivateKey, Status, Subject, X509Certificate, Zone,
 };
 use shieldcert_fleet::parse_duration;
 
@@ -477,17 +477,14 @@ impl Issue {
         } else if pending.intent().is_some() {
             issue = issue.deadline(MAX_RESUME);
         }
-        let sent = match pending.intent().cloned() {
-            Some(intent) => issue.resume(intent).await,
-            None => {
-                let issue = match self.csr.is_none() && self.key.is_none() {
-                    true => issue.key_is_new(),
-                    false => issue,
-                };
-                let prepared = issue
-                    .intent()
-                    .await
-                    .map_err(|error| Sent::Refused(error.into()))?;
+        issue = match pending.intent().cloned() {
+            Some(intent) => issue.resume(intent),
+            None if self.csr.is_none() && self.key.is_none() => issue.key_is_new(),
+            None => issue,
+        };
+        let sent = match issue.prepare().await {
+            Ok(Prepared::Issued(issued)) => Ok(*issued),
+            Ok(Prepared::Ready(prepared)) => {
                 pending
                     .set_intent(Some(prepared.intent().clone()))
                     .map_err(Sent::Refused)?;
@@ -502,6 +499,7 @@ impl Issue {
                 }
                 sent
             }
+            Err(error) => Err(error),
         };
         sent.map_err(|error| match &error {
             Error::WrongCertificate { id, .. } => {
