@@ -57,6 +57,10 @@ impl<R: Row> Printer<R> {
                 .collect::<Result<_>>()?;
             columns = fields.iter().map(|name| field_column(name)).collect();
         }
+        let mut table = Table::new(columns, output.width, output.has_color);
+        if output.format == Format::Wide || output.fields.is_some() {
+            table.keep_columns();
+        }
         Ok(Self {
             out: BufWriter::new(io::stdout()),
             messages: messages.clone(),
@@ -64,7 +68,7 @@ impl<R: Row> Printer<R> {
             fields,
             has_chosen_fields: output.fields.is_some(),
             has_color: output.has_color,
-            table: Table::new(columns, output.width, output.has_color),
+            table,
             is_detailed: false,
             rows: 0,
             row: PhantomData,
@@ -160,7 +164,16 @@ impl<R: Row> Printer<R> {
             table.flush(out)?;
             out.flush()
         });
-        flushed.map_err(|error| Failure::output(&error))
+        flushed.map_err(|error| Failure::output(&error))?;
+        let left_out = self.table.take_left_out();
+        if !left_out.is_empty() {
+            self.messages.note(&format!(
+                "left out, because the terminal is too narrow: {}; --output wide shows them, or --fields those that you \
+                 choose",
+                left_out.join(", ")
+            ));
+        }
+        Ok(())
     }
 
     /// Like [`flush`](Self::flush), but a table waits until enough rows are there to know how wide its columns are.
