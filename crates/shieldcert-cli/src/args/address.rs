@@ -17,9 +17,7 @@ pub(crate) fn parse(text: &str) -> Result<SocketAddr, String> {
         // The last group of an IPv6 address is no port.
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port),
         Some(_) => {
-            return Err(format!(
-                "an IPv6 address is written in brackets; write [{text}]:8787"
-            ));
+            return Err("an IPv6 address is written in brackets, such as [::1]:8787".to_owned());
         }
         None => {
             return Err(format!(

@@ -19,9 +19,9 @@ pub(crate) fn from_environment() -> Targets {
     if text.is_empty() {
         return Targets::new().with_default(LevelFilter::INFO);
     }
-    text.parse().unwrap_or_else(|error| {
+    text.parse().unwrap_or_else(|_| {
         exit_with_usage_error(&format!(
-            "invalid value {text:?} in {VARIABLE}: {error}; write a level ({LEVELS}), or MODULE=LEVEL, separated by commas"
+            "invalid value {text:?} in {VARIABLE}; write a level ({LEVELS}), or MODULE=LEVEL, separated by commas"
         ))
     })
 }

@@ -201,11 +201,13 @@ impl Change {
         if left > 0 {
             parts.push(format!("{left} not sent"));
         }
-        if parts.len() > 1 && succeeded + pending + failures.len() + unknown + left == 0 {
-            let first = &mut parts[0];
-            *first = format!("nothing to {}", self.verb);
-        }
-        messages.note(&parts.join(", "));
+        let is_nothing = succeeded + pending + failures.len() + unknown + left == 0;
+        messages.note(&match parts.split_first() {
+            Some((_, others)) if is_nothing && !others.is_empty() => {
+                format!("nothing to {}: {}", self.verb, others.join(", "))
+            }
+            _ => parts.join(", "),
+        });
         if pending > 0 || (succeeded > 0 && !args.wait) {
             messages.note(match args.wait {
                 true => "the service completes what is pending within seconds",

@@ -234,11 +234,10 @@ impl Plan {
             .zones
             .first()
             .and_then(|zone| zone.client().requests_left());
-        let mut text = format!(
-            "{verb} {}: {}",
-            counted(count, "certificate"),
-            requests(count, left)
-        );
+        let mut text = format!("{verb} {}", counted(count, "certificate"));
+        if count > 0 {
+            text.push_str(&format!(": {}", requests(count, left)));
+        }
         match self.unneeded() {
             0 => {}
             1 => text.push_str("; 1 needs nothing"),
@@ -284,20 +283,39 @@ fn counted(count: usize, noun: &str) -> String {
 
 /// So many requests, and how long they take.
 pub(crate) fn requests(count: usize, left: Option<RequestsLeft>) -> String {
-    let time = duration_of(count as u64, left);
+    let time = duration_of(count as u64, left.map(Budget::from));
     format!("{}, {time}", counted(count, "request"))
 }
 
+/// What is left of a rate limit.
+struct Budget {
+    requests: u64,
+    quota: u64,
+    window: Duration,
+    resets_in: Duration,
+}
+
+impl From<RequestsLeft> for Budget {
+    fn from(left: RequestsLeft) -> Self {
+        Self {
+            requests: left.requests,
+            quota: left.quota,
+            window: left.window,
+            resets_in: left.resets_in,
+        }
+    }
+}
+
 /// How long so many requests take, at best, under the rate limit: what is left of it, or the service's if that is not known.
-fn duration_of(requests: u64, left: Option<RequestsLeft>) -> String {
+fn duration_of(requests: u64, left: Option<Budget>) -> String {
     const QUOTA: u64 = 1_200;
     const WINDOW: Duration = Duration::from_secs(300);
     let known = left.filter(|left| left.quota > 0);
-    let (at_once, quota, window, resets_in) = match known {
+    let (at_once, quota, window, resets_in) = match &known {
         Some(left) => (left.requests, left.quota, left.window, left.resets_in),
         None => (QUOTA, QUOTA, WINDOW, WINDOW),
     };
-    let left = match known {
+    let left = match &known {
         Some(left) => format!(
             ", which has {} of {} requests left",
             left.requests, left.quota
@@ -342,7 +360,7 @@ mod tests {
                 "at least 1m under the rate limit, which has 30 of 100 requests left",
             ),
         ] {
-            let left = RequestsLeft {
+            let left = Budget {
                 requests: 30,
                 quota: 100,
                 window: Duration::from_secs(60),

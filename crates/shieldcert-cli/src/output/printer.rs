@@ -168,8 +168,7 @@ impl<R: Row> Printer<R> {
         let left_out = self.table.take_left_out();
         if !left_out.is_empty() {
             self.messages.note(&format!(
-                "left out, because the terminal is too narrow: {}; --output wide shows them, or --fields those that you \
-                 choose",
+                "left out, because the terminal is narrow: {}; --output wide or --fields shows them",
                 left_out.join(", ")
             ));
         }

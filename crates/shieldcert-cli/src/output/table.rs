@@ -293,10 +293,20 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_left_out_whole_and_named() {
         let (text, left_out) = print_with(Some(14), true, ROWS);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @"
+        NAME    ID
+        senso…  7bf7f…
+        计量\\…  7bf7f…
+        senso…  7bf7f…
+        ");
         assert_eq!(left_out, ["STATUS"]);
         let (text, left_out) = print_with(Some(14), false, ROWS);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @"
+        NAME    ID     STATUS
+        senso…  7bf7…  active
+        计量\\…  7bf7…  revoked
+        senso…  7bf7…  active
+        ");
         assert_eq!(left_out, [""; 0]);
         assert_eq!(print_with(Some(22), true, ROWS).1, [""; 0]);
         // The second has no room, and the third has.

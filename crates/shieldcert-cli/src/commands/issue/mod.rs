@@ -396,7 +396,7 @@ impl Issue {
             return Err(is_other("holds a certificate that has expired".to_owned()));
         }
         if let Some(difference) = self.difference(given, &certificate, &x509)? {
-            return Err(is_other(difference));
+            return Err(is_other(difference).hint("nothing was issued"));
         }
         // A process that was killed right before the end has left it.
         if !self.dry_run && Pending::folder_for(file).exists() {
@@ -656,9 +656,12 @@ impl Issue {
             let folder = begun.display();
             messages.note(&format!("would go on with the request in {folder}"));
         }
+        let place = match folder == Path::new(".") {
+            true => "this folder".to_owned(),
+            false => folder.display().to_string(),
+        };
         messages.note(&format!(
-            "checked: the permission to read, and that {} can be written to and has room",
-            folder.display()
+            "checked: the permission to read, and that {place} can be written to and has room"
         ));
         let quota = match page.and_then(|page| page.total_count) {
             Some(count) => {

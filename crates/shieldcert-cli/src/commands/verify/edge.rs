@@ -327,5 +327,13 @@ mod tests {
             let target = text.parse::<Target>().ok().map(|target| target.url());
             assert_eq!(target.as_deref(), expected, "{text:?}");
         }
+        for (text, expected) in [
+            ("api.example.com/health", "api.example.com:443"),
+            ("https://localhost:8443", "localhost:8443"),
+            ("[::1]", "[::1]:443"),
+        ] {
+            let target: Target = text.parse().expect("a target");
+            assert_eq!(target.host(), expected, "{text:?}");
+        }
     }
 }
