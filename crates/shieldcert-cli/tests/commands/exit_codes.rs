@@ -119,6 +119,11 @@ fn every_outcome_has_its_code() {
             .command(arguments)
             .env("CLOUDFLARE_API_TOKEN", "another-token-than-the-right-one"));
         assert_eq!(ran.code, Some(4), "{ran:?}");
+        let text = ran.out.clone() + &ran.err;
+        assert!(
+            text.contains("give a token with the permission \"SSL and Certificates: Edit\""),
+            "{ran:?}"
+        );
     }
 }
 
