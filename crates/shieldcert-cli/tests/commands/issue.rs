@@ -642,7 +642,7 @@ fn a_file_that_stays_readable_by_its_group_is_warned_of() {
     std::fs::set_permissions(&file, mode).expect("is ours");
     let ran = service.run(&["issue", "sensor-001", "--force"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    insta::assert_snapshot!(ran.err, @"warning: sensor-001.pem: its group can read the key, as it could read the file before (mode 0640); unless that is meant: chmod 600 sensor-001.pem");
+    insta::assert_snapshot!(ran.err, @"warning: sensor-001.pem: its group can read the key, as the file before (mode 0640); unless that is meant: chmod 600 sensor-001.pem");
     let new = service.run(&["issue", "sensor-002"]);
     assert_eq!((new.code, new.err.as_str()), (Some(0), ""));
 }

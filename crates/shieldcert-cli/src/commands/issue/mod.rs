@@ -296,7 +296,7 @@ impl Issue {
         let Ok(file) = fs::canonicalize(&target.file) else {
             return Ok(());
         };
-        if target.is_stdout {
+        if target.is_stdout || !file.is_file() {
             return Ok(());
         }
         let refusal = |what: &str| {
@@ -775,17 +775,20 @@ fn finish(
     )
 }
 
-/// A file that was replaced keeps its group, and the group's right to read.
+/// A file that was replaced keeps its group, and the group's right to read. One that is mounted keeps its mode.
 fn warn_if_shared(context: &Context, file: &Path) {
     #[cfg(unix)]
     if let Ok(metadata) = file.metadata() {
         use std::os::unix::fs::PermissionsExt;
         let mode = metadata.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
+            let who = match mode & 0o007 {
+                0 => "its group",
+                _ => "everyone",
+            };
             let (file, path) = (file.display(), file);
             context.messages().warning(&format!(
-                "{file}: its group can read the key, as it could read the file before (mode {mode:04o}); unless that is \
-                 meant: chmod 600 {}",
+                "{file}: {who} can read the key, as the file before (mode {mode:04o}); unless that is meant: chmod 600 {}",
                 quote(path)
             ));
         }
