@@ -138,7 +138,15 @@ impl Context {
         };
         // What is invalid was given to this process, and nothing was sent.
         let client = (builder.rate_limit(limit).on_call(log).build())
-            .map_err(|error| Failure::usage(error.to_string()))?;
+            .map_err(|error| {
+                let failure = Failure::usage(error.to_string());
+                match self.credential_source() {
+                    Some(source) if source.is_missing() => failure.hint(
+                        "or give --token-file FILE or --token-command COMMAND; with --local there is no need for one",
+                    ),
+                    _ => failure,
+                }
+            })?;
         Ok(self.client.get_or_init(|| client))
     }
 

@@ -49,6 +49,12 @@ impl CredentialSource {
         }
     }
 
+    /// Whether it is where they are looked for by default, and they are not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        *self == Self::TokenVariable
+            && std::env::var_os(TOKEN_VARIABLE).is_none_or(|value| value.is_empty())
+    }
+
     /// Gives the credentials to a builder that has those of the environment.
     pub(crate) fn apply(&self, builder: ClientBuilder) -> Result<ClientBuilder> {
         Ok(match self.read()? {
@@ -62,7 +68,7 @@ impl CredentialSource {
         let token = match self {
             Self::TokenFile(path) => std::fs::read_to_string(path).map_err(|error| Failure {
                 code: ExitCode::Usage,
-                ..Failure::file(path, &error).about("--token-file")
+                ..Failure::input(path, &error).about("--token-file")
             })?,
             Self::TokenCommand(command) => run(command)?,
             Self::TokenVariable | Self::EmailAndKeyVariables => return Ok(None),

@@ -58,6 +58,10 @@ impl<R: Row> Printer<R> {
                 .collect::<Result<_>>()?;
             columns = fields.iter().map(|name| field_column(name)).collect();
         }
+        let mut table = Table::new(columns, output.width, output.has_color);
+        if output.format == Format::Wide || output.fields.is_some() {
+            table.keep_columns();
+        }
         Ok(Self {
             out: BufWriter::new(io::stdout()),
             messages: messages.clone(),
@@ -65,7 +69,7 @@ impl<R: Row> Printer<R> {
             fields,
             has_chosen_fields: output.fields.is_some(),
             has_color: output.has_color,
-            table: Table::new(columns, output.width, output.has_color),
+            table,
             is_detailed: false,
             is_single: false,
             rows: 0,
@@ -174,7 +178,15 @@ impl<R: Row> Printer<R> {
             table.flush(out)?;
             out.flush()
         });
-        flushed.map_err(|error| Failure::output(&error))
+        flushed.map_err(|error| Failure::output(&error))?;
+        let left_out = self.table.take_left_out();
+        if !left_out.is_empty() {
+            self.messages.note(&format!(
+                "left out, because the terminal is narrow: {}; --output wide or --fields shows them",
+                left_out.join(", ")
+            ));
+        }
+        Ok(())
     }
 
     /// Like [`flush`](Self::flush), but a table waits until enough rows are there to know how wide its columns are.

@@ -1,5 +1,6 @@
 //! How far a long command is: a line that changes at a terminal, and a plain line now and then elsewhere.
 
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -60,6 +61,16 @@ impl Progress {
         progress
     }
 
+    /// Begins to wait for one thing.
+    fn start_waiting(messages: &Messages, what: &'static str) -> Self {
+        let progress = Self::start(messages, what, None);
+        let style = ProgressStyle::with_template("{spinner} {msg}: {elapsed} so far");
+        if let (Some(bar), Ok(style)) = (&progress.bar, style) {
+            bar.set_style(style);
+        }
+        progress
+    }
+
     /// Counts more.
     pub(crate) fn add(&mut self, more: usize) {
         self.done += more as u64;
@@ -72,6 +83,19 @@ impl Progress {
                 Some(total) => self.messages.note(&format!("{what} {done} of {total}")),
                 None => self.messages.note(&format!("{what} {done}")),
             }
+        }
+    }
+}
+
+/// Shows that something takes a while, until it is dropped. It never ends.
+pub(crate) async fn show_wait(messages: &Messages, what: &'static str) -> Infallible {
+    let started = Instant::now();
+    let progress = Progress::start_waiting(messages, what);
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        if progress.bar.is_none() {
+            let seconds = started.elapsed().as_secs();
+            messages.note(&format!("{what}: {seconds} s so far"));
         }
     }
 }
