@@ -17,7 +17,7 @@ use crate::deploy::{Commands, Deploy};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::folder::Folder;
-use crate::forecast::{Forecast, forecast, imagine};
+use crate::forecast::{Forecast, Modelled, forecast, imagine};
 use crate::inventory::{Differences, Finding, Inventory};
 use crate::journal::Journal;
 use crate::load::load;
@@ -126,24 +126,23 @@ impl Fleet {
     /// is sent. With `devices`, of so many devices that don't exist yet, and otherwise of those of the manifest and what
     /// the journal has of them.
     ///
-    /// It takes seconds for each million devices, and 1 kB of memory for each.
-    ///
     /// # Errors
     /// Returns an error if the manifest has problems, or the journal can't be read.
     pub fn forecast(&self, devices: Option<u64>) -> Result<Forecast> {
-        let mut snapshots = Vec::new();
-        match devices {
-            Some(count) => snapshots = imagine(count, &self.config),
+        let devices = match devices {
+            Some(count) => imagine(count, &self.config),
             None => {
                 let journal = match self.folder.journal().exists() {
                     true => Journal::open_beside(&self.folder.journal())?,
                     false => Journal::open_empty()?,
                 };
                 load(&journal, &self.folder, &self.config)?;
-                journal.each_device(|snapshot| snapshots.push(snapshot))?;
+                let mut devices = Vec::new();
+                journal.each_device(|snapshot| devices.extend(Modelled::of(snapshot)))?;
+                devices
             }
-        }
-        forecast(snapshots, &self.config, Timestamp::now())
+        };
+        Ok(forecast(devices, &self.config, Timestamp::now()))
     }
 
     /// Compares the journal with what the zones hold, and with the files. `each` gets what differs. Nothing is changed:

@@ -3,14 +3,14 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use shieldcert::{CertificateId, KeyAlgorithm};
+use shieldcert::{CertificateId, KeyAlgorithm, ZoneId};
 
 use crate::config::Config;
 use crate::engine::{Class, Task};
-use crate::error::Result;
 use crate::journal::{Generation, Reason, Snapshot, Spec, State};
 use crate::manifest::{Device, DeviceKey, DeviceState, DeviceSubject};
 use crate::name::DeviceName;
@@ -70,11 +70,25 @@ impl Day {
     }
 }
 
-/// A device of the model.
+/// A device of the model. There may be millions.
 #[derive(Clone)]
-struct Modelled {
-    device: Device,
-    generations: Vec<Generation>,
+pub(crate) struct Modelled {
+    name: DeviceName,
+    validity_days: u32,
+    zone: Option<Arc<str>>,
+    /// At most two: the one in use, and the one before it.
+    certificates: Vec<Certificate>,
+}
+
+/// A certificate of the model. Times are in seconds.
+#[derive(Clone, Copy)]
+struct Certificate {
+    number: u32,
+    not_before: i64,
+    not_after: i64,
+    revoke_at: Option<i64>,
+    is_leaked: bool,
+    is_revoked: bool,
 }
 
 /// What happens to the fleet.
@@ -95,71 +109,46 @@ const HOUR: SignedDuration = SignedDuration::from_hours(1);
 const ROUTINE_SHARE: u64 = 10;
 
 /// Runs the year of these devices, three times.
-pub(crate) fn forecast(
-    snapshots: Vec<Snapshot>,
-    config: &Config,
-    start: Timestamp,
-) -> Result<Forecast> {
-    let devices: Vec<Modelled> = snapshots
-        .into_iter()
-        .filter_map(|snapshot| {
-            let device = snapshot.device?;
-            (device.state == DeviceState::Present).then_some(Modelled {
-                device: Device {
-                    // The device delivers its CSR in time.
-                    key: DeviceKey::Generated(KeyAlgorithm::EcdsaP256),
-                    ..device
-                },
-                generations: verified(snapshot.generations),
-            })
-        })
-        .collect();
+pub(crate) fn forecast(devices: Vec<Modelled>, config: &Config, start: Timestamp) -> Forecast {
     let run = |event: Event| Model::new(devices.clone(), config, start).run(event);
     let plan = run(Event::None);
     let peak = plan.peak_day as u64 * 24;
-    Ok(Forecast {
+    Forecast {
         devices: devices.len() as u64,
         outage: run(Event::Outage(peak)),
         leak: run(Event::Leak(HOURS / 2)),
         plan,
-    })
+    }
 }
 
 /// Returns devices of a fleet that does not exist yet.
-pub(crate) fn imagine(count: u64, config: &Config) -> Vec<Snapshot> {
+pub(crate) fn imagine(count: u64, config: &Config) -> Vec<Modelled> {
     (0..count)
         .filter_map(|number| {
-            let name: DeviceName = format!("device-{number:07}").parse().ok()?;
-            Some(Snapshot {
-                id: None,
-                device: Some(Device {
-                    subject: DeviceSubject {
-                        common_name: name.to_string(),
-                        ..DeviceSubject::default()
-                    },
-                    name: name.clone(),
-                    state: DeviceState::Present,
-                    key: DeviceKey::Generated(config.devices.key),
-                    validity_days: config.devices.validity_days,
-                    zone: None,
-                    labels: Vec::new(),
-                    output: None,
-                }),
-                name,
-                ask: None,
-                generations: Vec::new(),
+            Some(Modelled {
+                name: format!("device-{number:07}").parse().ok()?,
+                validity_days: config.devices.validity_days,
+                zone: None,
+                certificates: Vec::new(),
             })
         })
         .collect()
 }
 
 /// What counts of the generations that there are: the newest one that is verified.
-fn verified(generations: Vec<Generation>) -> Vec<Generation> {
+fn verified(generations: &[Generation]) -> Option<Certificate> {
     let newest = generations
-        .into_iter()
+        .iter()
         .rev()
-        .find(|generation| generation.state == State::Verified);
-    newest.into_iter().collect()
+        .find(|generation| generation.state == State::Verified)?;
+    Some(Certificate {
+        number: newest.number,
+        not_before: newest.not_before?.as_second(),
+        not_after: newest.not_after?.as_second(),
+        revoke_at: None,
+        is_leaked: newest.leaked,
+        is_revoked: false,
+    })
 }
 
 struct Model<'a> {
@@ -187,7 +176,7 @@ impl<'a> Model<'a> {
     fn new(devices: Vec<Modelled>, config: &'a Config, start: Timestamp) -> Self {
         let without = devices
             .iter()
-            .filter(|device| device.generations.is_empty())
+            .filter(|device| device.certificates.is_empty())
             .count() as u64;
         Self {
             events: (0..devices.len())
@@ -284,11 +273,14 @@ impl<'a> Model<'a> {
 
     fn decide(&mut self, place: usize, hour: u64) {
         let now = self.now(hour);
-        let snapshot = self.devices[place].snapshot();
+        let snapshot = self.devices[place].snapshot(self.config);
         match decide(&snapshot, &Delivered::NotNeeded, self.config, now) {
             Decision::Now(step) => {
                 let task = Task::of(&snapshot, i64::try_from(place).unwrap_or(i64::MAX), &step);
-                let budget = choose_zone(&self.devices[place].device, self.config)
+                let budget = snapshot
+                    .device
+                    .as_ref()
+                    .and_then(|device| choose_zone(device, self.config))
                     .and_then(|zone| self.config.zones.get(zone))
                     .map(|zone| &zone.budget);
                 let Some(lines) = budget.and_then(|budget| self.lines.get_mut(budget)) else {
@@ -343,7 +335,7 @@ impl<'a> Model<'a> {
     /// takes.
     fn perform(&mut self, place: usize, hour: u64) -> u64 {
         let now = self.now(hour);
-        let snapshot = self.devices[place].snapshot();
+        let snapshot = self.devices[place].snapshot(self.config);
         let Decision::Now(step) = decide(&snapshot, &Delivered::NotNeeded, self.config, now) else {
             return 0;
         };
@@ -374,8 +366,8 @@ impl<'a> Model<'a> {
 
     fn leak(&mut self, hour: u64) {
         for place in 0..self.devices.len() {
-            for generation in &mut self.devices[place].generations {
-                generation.leaked = true;
+            for certificate in &mut self.devices[place].certificates {
+                certificate.is_leaked = true;
             }
             self.events.push(Reverse((hour, place)));
         }
@@ -404,48 +396,90 @@ impl Lines {
 }
 
 impl Modelled {
-    fn snapshot(&self) -> Snapshot {
+    /// A device of the manifest that is to be present.
+    pub(crate) fn of(snapshot: Snapshot) -> Option<Self> {
+        let device = snapshot.device?;
+        (device.state == DeviceState::Present).then(|| Self {
+            name: device.name,
+            validity_days: device.validity_days,
+            zone: device.zone.map(Arc::from),
+            certificates: verified(&snapshot.generations).into_iter().collect(),
+        })
+    }
+
+    /// What the policy decides about.
+    fn snapshot(&self, config: &Config) -> Snapshot {
+        let device = Device {
+            name: self.name.clone(),
+            state: DeviceState::Present,
+            subject: DeviceSubject::default(),
+            // A device that makes its key delivers its CSR in time.
+            key: DeviceKey::Generated(KeyAlgorithm::EcdsaP256),
+            validity_days: self.validity_days,
+            zone: self.zone.as_deref().map(str::to_owned),
+            labels: Vec::new(),
+            output: None,
+        };
+        let zone = choose_zone(&device, config).and_then(|zone| zone_id(zone, config));
+        let generations = zone.map(|zone| {
+            let spec = Spec::of(&device);
+            let generations = self.certificates.iter();
+            generations
+                .map(|certificate| certificate.to_generation(zone, &spec))
+                .collect()
+        });
         Snapshot {
             id: None,
-            name: self.device.name.clone(),
-            device: Some(self.device.clone()),
+            name: self.name.clone(),
+            device: Some(device),
             ask: None,
-            generations: self.generations.clone(),
+            generations: generations.unwrap_or_default(),
         }
     }
 
     fn renew(&mut self, config: &Config, now: Timestamp) {
-        let number = self.generations.last().map_or(1, |last| last.number + 1);
-        let grace = SignedDuration::try_from(config.renew.grace).unwrap_or(SignedDuration::MAX);
-        for old in &mut self.generations {
-            old.revoke_at = Some(now.checked_add(grace).unwrap_or(Timestamp::MAX));
+        let now = now.as_second();
+        let grace = i64::try_from(config.renew.grace.as_secs()).unwrap_or(i64::MAX);
+        self.certificates.retain(|old| !old.is_revoked);
+        for old in &mut self.certificates {
+            old.revoke_at = Some(now.saturating_add(grace));
         }
-        let lifetime = SignedDuration::from_hours(24 * i64::from(self.device.validity_days));
-        let zone = choose_zone(&self.device, config).and_then(|zone| zone_id(zone, config));
-        let Some(zone) = zone else { return };
-        self.generations.push(Generation {
-            state: State::Verified,
-            certificate: "modelled".parse::<CertificateId>().ok(),
-            not_before: Some(now),
-            not_after: now.checked_add(lifetime).ok(),
-            hook_started: true,
-            verified_at: Some(now),
-            ..Generation::planned(number, Reason::New, zone.clone(), Spec::of(&self.device))
+        self.certificates.push(Certificate {
+            number: self.certificates.last().map_or(1, |last| last.number + 1),
+            not_before: now,
+            not_after: now + 86_400 * i64::from(self.validity_days),
+            revoke_at: None,
+            is_leaked: false,
+            is_revoked: false,
         });
     }
 
     fn revoke(&mut self, number: u32) {
-        let is_last = self
-            .generations
-            .last()
-            .is_some_and(|last| last.number == number);
-        if is_last {
-            // The newest one says why there is another.
-            if let Some(last) = self.generations.last_mut() {
-                last.state = State::Revoked;
-            }
+        let newest = self.certificates.last().map(|last| last.number);
+        for certificate in &mut self.certificates {
+            certificate.is_revoked |= certificate.number == number;
         }
-        self.generations
-            .retain(|generation| generation.number != number || is_last);
+        // The newest one says why there is another.
+        self.certificates
+            .retain(|certificate| !certificate.is_revoked || Some(certificate.number) == newest);
+    }
+}
+
+impl Certificate {
+    fn to_generation(self, zone: &ZoneId, spec: &Spec) -> Generation {
+        let time = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
+        Generation {
+            state: match self.is_revoked {
+                true => State::Revoked,
+                false => State::Verified,
+            },
+            certificate: "modelled".parse::<CertificateId>().ok(),
+            not_before: Some(time(self.not_before)),
+            not_after: Some(time(self.not_after)),
+            revoke_at: self.revoke_at.map(time),
+            leaked: self.is_leaked,
+            hook_started: true,
+            ..Generation::planned(self.number, Reason::New, zone.clone(), spec.clone())
+        }
     }
 }
