@@ -5,16 +5,27 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use shieldcert_tests::simulation::{for_each, play_all, replay, replay_sequence, run};
+use shieldcert_tests::simulation::{
+    Outcome, for_each, play_all, replay, replay_fleet, replay_sequence, run, run_fleet,
+};
 
 #[test]
 fn every_promise_holds_in_2000_seeds() {
-    const SEEDS: u64 = 2000;
+    hold(2000, run, replay);
+}
+
+#[test]
+fn a_fleet_whose_process_crashes_is_as_its_manifest_says_in_150_seeds() {
+    hold(150, run_fleet, replay_fleet);
+}
+
+/// Runs seeds, none of which may break a promise.
+fn hold(seeds: u64, run: fn(u64) -> Outcome, replay: fn(u64) -> String) {
     let started = Instant::now();
     let failed = Mutex::new(BTreeMap::new());
     let tally = Mutex::new(BTreeMap::<String, u32>::new());
     for_each(
-        0..SEEDS,
+        0..seeds,
         || (),
         |(), seed| {
             let outcome = run(seed);
@@ -29,7 +40,7 @@ fn every_promise_holds_in_2000_seeds() {
             ControlFlow::Continue(())
         },
     );
-    println!("{SEEDS} seeds in {:.1?}: {tally:?}", started.elapsed());
+    println!("{seeds} seeds in {:.1?}: {tally:?}", started.elapsed());
     let failed = failed.into_inner().expect("not poisoned");
     for (seed, outcome) in failed.iter().take(5) {
         println!("{}\n  {}", replay(*seed), outcome.broken.join("\n  "));

@@ -1,8 +1,11 @@
 //! The command line as clap sees it.
 
+use std::path::PathBuf;
+
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::args::globals::Globals;
+use crate::commands::fleet::{InFolder, Placed};
 use crate::commands::{self, Run};
 use crate::context::Context;
 use crate::exit_code::ExitCode;
@@ -48,10 +51,70 @@ enum Command {
 
     Doctor(WithGlobals<commands::doctor::Doctor>),
 
+    Fleet(Fleet),
+    SystemdUnit(commands::systemd_unit::SystemdUnit),
+
     #[cfg(feature = "emulator")]
     Emulator(commands::emulator::Emulator),
     Completions(commands::completions::Completions),
     Man(commands::man::Man),
+}
+
+/// Keep the certificates of a fleet as its manifest says
+///
+/// A fleet is a folder: fleet.toml has the policy, devices.csv (or .jsonl) the devices, and journal.db what was done. `plan`
+/// compares them, `apply` does what is due, and `run` keeps doing it. Each can be killed at any instant, and called again.
+#[derive(Debug, Args)]
+#[command(
+    arg_required_else_help = true,
+    subcommand_required = true,
+    after_help = "\
+Examples:
+  shieldcert --local fleet init demo
+  shieldcert --local fleet --dir demo plan
+  shieldcert --local fleet --dir demo apply"
+)]
+struct Fleet {
+    /// The folder of the fleet
+    #[arg(long, value_name = "DIR", default_value = ".", global = true)]
+    dir: PathBuf,
+
+    #[command(subcommand)]
+    command: FleetCommand,
+
+    #[command(flatten)]
+    globals: Globals,
+}
+
+#[derive(Debug, Subcommand)]
+enum FleetCommand {
+    Init(WithGlobals<commands::fleet::init::Init>),
+    Plan(WithGlobals<commands::fleet::plan::Plan>),
+    Apply(WithGlobals<commands::fleet::apply::Apply>),
+    Run(WithGlobals<commands::fleet::run::Run>),
+    Status(WithGlobals<commands::fleet::status::Status>),
+    History(WithGlobals<commands::fleet::history::History>),
+    Rotate(WithGlobals<commands::fleet::ask::Rotate>),
+    Revoke(WithGlobals<commands::fleet::ask::Revoke>),
+    Backup(WithGlobals<commands::fleet::backup::Backup>),
+}
+
+impl Fleet {
+    fn run(self, in_front: Globals) -> ExitCode {
+        let globals = in_front.merge(self.globals);
+        let folder = self.dir;
+        match self.command {
+            FleetCommand::Init(command) => command.run_in(folder, globals),
+            FleetCommand::Plan(command) => command.run_in(folder, globals),
+            FleetCommand::Apply(command) => command.run_in(folder, globals),
+            FleetCommand::Run(command) => command.run_in(folder, globals),
+            FleetCommand::Status(command) => command.run_in(folder, globals),
+            FleetCommand::History(command) => command.run_in(folder, globals),
+            FleetCommand::Rotate(command) => command.run_in(folder, globals),
+            FleetCommand::Revoke(command) => command.run_in(folder, globals),
+            FleetCommand::Backup(command) => command.run_in(folder, globals),
+        }
+    }
 }
 
 // Takes the global options behind the command's name too. Not a doc comment: it would become the command's.
@@ -80,6 +143,10 @@ impl Cli {
             Command::Report(command) => command.run(globals),
             Command::Metrics(command) => command.run(globals),
             Command::Doctor(command) => command.run(globals),
+            Command::Fleet(command) => command.run(globals),
+            Command::SystemdUnit(command) => {
+                report(globals.reject("systemd-unit").and_then(|()| command.run()))
+            }
             Command::Completions(command) => report(
                 globals
                     .reject("completions")
@@ -99,28 +166,46 @@ impl Cli {
 }
 
 impl<C: Args + Run> WithGlobals<C> {
-    /// Runs the command on a runtime of one thread: it waits for the network most of the time.
     fn run(self, in_front: Globals) -> ExitCode {
-        let context = match Context::new(in_front.merge(self.globals)) {
-            Ok(context) => context,
-            Err(failure) => return report(Err(failure)),
-        };
-        let result = runtime().and_then(|runtime| {
-            let result = runtime.block_on(self.command.run(&context));
-            // What a signal has left on a thread for blocking work ends with the process.
-            runtime.shutdown_background();
-            result
-        });
-        context.flush_log();
-        match result {
-            Ok(code) => code,
-            Err(failure) => conclude(context.messages(), &failure),
-        }
+        execute(self.command, in_front.merge(self.globals))
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
+impl<C: Args + InFolder> WithGlobals<C> {
+    fn run_in(self, folder: PathBuf, in_front: Globals) -> ExitCode {
+        let command = Placed {
+            command: self.command,
+            folder,
+        };
+        execute(command, in_front.merge(self.globals))
+    }
+}
+
+fn execute<C: Run>(command: C, globals: Globals) -> ExitCode {
+    let context = match Context::new(globals, C::IS_SERVICE) {
+        Ok(context) => context,
+        Err(failure) => return report(Err(failure)),
+    };
+    let result = runtime(C::IS_PARALLEL).and_then(|runtime| {
+        let result = runtime.block_on(command.run(&context));
+        // What a signal has left on a thread for blocking work ends with the process.
+        runtime.shutdown_background();
+        result
+    });
+    context.flush_log();
+    match result {
+        Ok(code) => code,
+        Err(failure) => conclude(context.messages(), &failure),
+    }
+}
+
+/// A runtime. Most commands wait for the network most of the time: one thread is enough for them.
+fn runtime(is_parallel: bool) -> Result<tokio::runtime::Runtime> {
+    let mut builder = match is_parallel {
+        true => tokio::runtime::Builder::new_multi_thread(),
+        false => tokio::runtime::Builder::new_current_thread(),
+    };
+    builder
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("the async runtime does not start: {error}")))

@@ -7,7 +7,8 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use jiff::Timestamp;
-use shieldcert::{CallSummary, Client, ClientBuilder, RateLimit, Zone};
+use shieldcert::{CallSummary, Client, ClientBuilder, RateLimit, Zone, ZoneId};
+use shieldcert_fleet::Connector;
 
 use crate::args::globals::{Color, Globals};
 use crate::args::zone;
@@ -30,25 +31,28 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(globals: Globals) -> Result<Self> {
+    /// `is_service` says whether the command logs what it does without being asked to.
+    pub(crate) fn new(globals: Globals, is_service: bool) -> Result<Self> {
         let color = match globals.color {
             None | Some(Color::Auto) => anstream::ColorChoice::Auto,
             Some(Color::Always) => anstream::ColorChoice::Always,
             Some(Color::Never) => anstream::ColorChoice::Never,
         };
         color.write_global();
-        let messages = Messages::new(globals.quiet, globals.verbose > 0);
+        let messages = Messages::new(globals.quiet, globals.verbose > 0 || is_service);
         if let Some(conflict) = globals.conflict() {
             return Err(Failure::usage(conflict));
         }
-        let log = match globals.verbose {
-            0 => None,
-            verbosity => Some(Log::start(Log::of_client(verbosity)).map_err(|error| {
-                Failure::failed(format!(
-                    "the thread that writes the log does not start: {error}"
-                ))
-            })?),
+        let filter = match (is_service, globals.verbose) {
+            (true, verbosity) => Some(Log::of_service(verbosity, globals.quiet)),
+            (false, 0) => None,
+            (false, verbosity) => Some(Log::of_client(verbosity)),
         };
+        let log = filter.map(Log::start).transpose().map_err(|error| {
+            Failure::failed(format!(
+                "the thread that writes the log does not start: {error}"
+            ))
+        })?;
         Ok(Self {
             globals,
             messages,
@@ -70,6 +74,11 @@ impl Context {
     /// A printer of rows. A pipe gets this format, unless another was asked for.
     pub(crate) fn printer_or<R: Row>(&self, piped: Format) -> Result<Printer<R>> {
         Printer::new(&self.output(piped), &self.messages)
+    }
+
+    /// Whether a format or fields were asked for.
+    pub(crate) fn has_chosen_output(&self) -> bool {
+        self.globals.output.is_some() || self.globals.fields.is_some()
     }
 
     /// What standard output is, and what it is to get. A pipe gets this format, unless another was asked for.
@@ -129,7 +138,15 @@ impl Context {
         };
         // What is invalid was given to this process, and nothing was sent.
         let client = (builder.rate_limit(limit).on_call(log).build())
-            .map_err(|error| Failure::usage(error.to_string()))?;
+            .map_err(|error| {
+                let failure = Failure::usage(error.to_string());
+                match self.credential_source() {
+                    Some(source) if source.is_missing() => failure.hint(
+                        "or give --token-file FILE or --token-command COMMAND; with --local there is no need for one",
+                    ),
+                    _ => failure,
+                }
+            })?;
         Ok(self.client.get_or_init(|| client))
     }
 
@@ -152,8 +169,69 @@ impl Context {
         self.globals.ca_file.as_deref()
     }
 
-    /// The zones that the command is about.
-    pub(crate) async fn zones(&self) -> Result<Vec<Zone>> {
+    /// What makes the clients of a fleet, whose zones and tokens are in its own files.
+    pub(crate) async fn connector(&self) -> Result<Connector> {
+        let globals = &self.globals;
+        if !globals.zones.is_empty() {
+            let message = "--zone: the zones of a fleet are in its fleet.toml; leave it out";
+            return Err(Failure::usage(message));
+        }
+        if globals.token_file.is_some() || globals.token_command.is_some() {
+            return Err(Failure::usage(
+                "--token-file, --token-command: a fleet reads its tokens again while it runs; put token_file or \
+                 token_command into its fleet.toml, below [budgets.NAME]",
+            ));
+        }
+        if globals.local {
+            return local_connector().await;
+        }
+        // The token comes later, and not from here.
+        let (build, _) = self.remote_builders(Some("placeholder".to_owned()))?;
+        Ok(Connector::new(build))
+    }
+
+    /// What makes the clients of a command that is built on a fleet, with the credentials of other commands, and the
+    /// service's base URL.
+    pub(crate) async fn connector_with_credentials(&self) -> Result<(Connector, String)> {
+        if self.globals.local {
+            let client = local_builder().await?.build()?;
+            return Ok((local_connector().await?, client.base_url().to_owned()));
+        }
+        let token = CredentialSource::of(&self.globals).read()?;
+        let (build, base_url) = self.remote_builders(token)?;
+        Ok((Connector::new(build).with_credentials(), base_url))
+    }
+
+    /// What makes builders of clients, and the base URL. What is invalid is said now.
+    fn remote_builders(
+        &self,
+        token: Option<String>,
+    ) -> Result<(
+        impl Fn() -> shieldcert::Result<ClientBuilder> + Send + Sync + 'static,
+        String,
+    )> {
+        let (base_url, ca_file) = (self.globals.base_url.clone(), self.globals.ca_file.clone());
+        let build = move || {
+            let mut builder = ClientBuilder::from_env()?;
+            if let Some(token) = &token {
+                builder = builder.token(token.as_str());
+            }
+            if let Some(url) = &base_url {
+                builder = builder.base_url(url);
+            }
+            if let Some(file) = &ca_file {
+                builder = builder.ca_file(file);
+            }
+            Ok(builder)
+        };
+        let client = build()
+            .and_then(ClientBuilder::build)
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        Ok((build, client.base_url().to_owned()))
+    }
+
+    /// The ids of the zones that were named.
+    pub(crate) fn zone_ids(&self) -> Result<Vec<ZoneId>> {
         let mut known = HashSet::new();
         let mut ids = self.globals.zones.clone();
         ids.retain(|id| known.insert(id.clone()));
@@ -167,6 +245,12 @@ impl Context {
             return Err(Failure::usage("no zone: give --zone ID, or set CLOUDFLARE_ZONE_ID")
                 .hint("the dashboard shows the id of a zone under \"API\"; with --local there is no need for one"));
         }
+        Ok(ids)
+    }
+
+    /// The zones that the command is about.
+    pub(crate) async fn zones(&self) -> Result<Vec<Zone>> {
+        let ids = self.zone_ids()?;
         let client = self.client().await?;
         Ok(ids.into_iter().map(|id| client.zone(id)).collect())
     }
@@ -206,11 +290,18 @@ fn terminal_width() -> Option<usize> {
 
 #[cfg(feature = "emulator")]
 async fn local_builder() -> Result<ClientBuilder> {
-    local::builder().await
+    Ok(local::builder(&local::open().await?))
 }
 
 #[cfg(feature = "emulator")]
-fn local_zone() -> Option<shieldcert::ZoneId> {
+async fn local_connector() -> Result<Connector> {
+    let emulator = local::open().await?;
+    let connector = Connector::new(move || Ok(local::builder(&emulator)));
+    Ok(connector.with_credentials())
+}
+
+#[cfg(feature = "emulator")]
+fn local_zone() -> Option<ZoneId> {
     Some(zone::example())
 }
 
@@ -222,6 +313,12 @@ async fn local_builder() -> Result<ClientBuilder> {
 }
 
 #[cfg(not(feature = "emulator"))]
-fn local_zone() -> Option<shieldcert::ZoneId> {
+async fn local_connector() -> Result<Connector> {
+    local_builder().await?;
+    Ok(Connector::new(|| Ok(ClientBuilder::default())))
+}
+
+#[cfg(not(feature = "emulator"))]
+fn local_zone() -> Option<ZoneId> {
     None
 }

@@ -49,21 +49,35 @@ impl CredentialSource {
         }
     }
 
+    /// Whether it is where they are looked for by default, and they are not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        *self == Self::TokenVariable
+            && std::env::var_os(TOKEN_VARIABLE).is_none_or(|value| value.is_empty())
+    }
+
     /// Gives the credentials to a builder that has those of the environment.
     pub(crate) fn apply(&self, builder: ClientBuilder) -> Result<ClientBuilder> {
+        Ok(match self.read()? {
+            Some(token) => builder.token(token),
+            None => builder,
+        })
+    }
+
+    /// Reads the token. `None` if the credentials are in the environment.
+    pub(crate) fn read(&self) -> Result<Option<String>> {
         let token = match self {
             Self::TokenFile(path) => std::fs::read_to_string(path).map_err(|error| Failure {
                 code: ExitCode::Usage,
-                ..Failure::file(path, &error).about("--token-file")
+                ..Failure::input(path, &error).about("--token-file")
             })?,
             Self::TokenCommand(command) => run(command)?,
-            Self::TokenVariable | Self::EmailAndKeyVariables => return Ok(builder),
+            Self::TokenVariable | Self::EmailAndKeyVariables => return Ok(None),
         };
         let token = token.trim();
         if token.is_empty() {
             return Err(Failure::usage(format!("{self}: it is empty")));
         }
-        Ok(builder.token(token))
+        Ok(Some(token.to_owned()))
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) enum ExitCode {
     TimedOut = 6,
     Partial = 7,
     OutcomeUnknown = 8,
+    /// Only where it was asked for.
+    NothingDue = 10,
     Interrupted = 130,
 }
 

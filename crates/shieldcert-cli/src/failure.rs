@@ -51,7 +51,22 @@ impl Failure {
         }
     }
 
-    /// A failure to read or write a file, or a folder.
+    /// A failure to read a file that was given. That it is not there, or no file, is a usage error.
+    pub(crate) fn input(path: &Path, error: &io::Error) -> Self {
+        use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+        let message = match error.kind() {
+            NotFound => "there is no such file; check its path".to_owned(),
+            IsADirectory => "it is a folder; give a file".to_owned(),
+            _ => error.to_string(),
+        };
+        let code = match error.kind() {
+            NotFound | IsADirectory | NotADirectory => ExitCode::Usage,
+            _ => ExitCode::Failed,
+        };
+        Self::new(code, format!("{}: {message}", path.display()))
+    }
+
+    /// A failure to write a file, or a folder.
     pub(crate) fn file(path: &Path, error: &io::Error) -> Self {
         let problem = match error.kind() {
             io::ErrorKind::NotFound => match path.parent() {
@@ -79,15 +94,41 @@ impl Failure {
     }
 }
 
+/// What to do where the service refuses the credentials.
+pub(crate) const CREDENTIALS_FIX: &str = "give a token with the permission \"SSL and Certificates: Edit\" (\"Read\" to list) \
+     for this zone; `shieldcert doctor` shows which one is used";
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::new(ExitCode::from(&error), error.to_string())
+        let failure = Self::new(ExitCode::from(&error), error.to_string());
+        match failure.code {
+            ExitCode::NotAllowed => failure.hint(CREDENTIALS_FIX),
+            _ => failure,
+        }
     }
 }
 
 impl From<InvalidInput> for Failure {
     fn from(error: InvalidInput) -> Self {
         Self::failed(error.to_string())
+    }
+}
+
+impl From<shieldcert_fleet::Error> for Failure {
+    fn from(error: shieldcert_fleet::Error) -> Self {
+        use shieldcert_fleet::Error as Fleet;
+        match error {
+            Fleet::Client(error) => error.into(),
+            Fleet::Config(_)
+            | Fleet::OpenManifest(_)
+            | Fleet::Manifest { .. }
+            | Fleet::RestoredJournal
+            | Fleet::Token { .. } => Self::usage(error.to_string()),
+            Fleet::TooManyRevocations { devices, .. } => Self::usage(error.to_string()).hint(format!(
+                "shieldcert fleet plan shows them; to confirm: shieldcert fleet apply --confirm-revoke {devices}"
+            )),
+            other => Self::failed(other.to_string()),
+        }
     }
 }
 

@@ -12,16 +12,19 @@ use shieldcert_emulator::{Emulator, EmulatorTransport};
 
 use crate::failure::{Failure, Result};
 
-/// A builder of a client of the emulator.
-pub(crate) async fn builder() -> Result<ClientBuilder> {
+/// Opens the emulator.
+pub(crate) async fn open() -> Result<Emulator> {
     let file = file()?;
-    let emulator = Emulator::builder().db(file).open().await?;
-    let builder = Client::builder()
+    Ok(Emulator::builder().db(file).open().await?)
+}
+
+/// A builder of a client of the emulator.
+pub(crate) fn builder(emulator: &Emulator) -> ClientBuilder {
+    Client::builder()
         // The emulator accepts any.
         .token("local")
         .base_url(EmulatorTransport::BASE_URL)
-        .transport(Arc::new(emulator.transport()));
-    Ok(builder)
+        .transport(Arc::new(emulator.transport()))
 }
 
 /// The file that keeps the certificates, whose folder is made.

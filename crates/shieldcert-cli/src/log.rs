@@ -49,6 +49,17 @@ impl Log {
         Targets::new().with_target("shieldcert", level)
     }
 
+    /// A filter for what a service says with so many `-v`.
+    pub(crate) fn of_service(verbosity: u8, is_quiet: bool) -> Targets {
+        match (verbosity, is_quiet) {
+            (0, true) => Targets::new().with_target("shieldcert", LevelFilter::WARN),
+            (0, false) => Targets::new()
+                .with_target("shieldcert", LevelFilter::WARN)
+                .with_target("shieldcert_fleet", LevelFilter::INFO),
+            _ => Self::of_client(verbosity),
+        }
+    }
+
     /// Logs from now on what the filter lets pass.
     pub(crate) fn start(filter: Targets) -> io::Result<Self> {
         let (messages, waiting) = sync_channel(MAX_WAITING);

@@ -267,7 +267,33 @@ fn the_log_is_as_loud_as_it_is_told_to_be() {
         .expect("it ran");
     let err = String::from_utf8(output.stderr).expect("text");
     assert_eq!(output.status.code(), Some(2));
-    assert!(err.contains("RUST_LOG"), "{err}");
+    let first = err.lines().next().unwrap_or_default();
+    insta::assert_snapshot!(first, @r#"error: invalid value "loud=very" in RUST_LOG; write a level (off, error, warn, info, debug or trace), or MODULE=LEVEL, separated by commas"#);
+}
+
+/// The options that the READMEs name are those of the command.
+#[test]
+fn the_documented_options_exist() {
+    let (_, help, _) = run(&["--help"]);
+    let (_, own) = include_str!("../README.md")
+        .split_once("\n## The emulator\n")
+        .expect("its part");
+    let others = include_str!("../../shieldcert-emulator/README.md");
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let known: Vec<&str> = help.split(|c| !is_part(c)).collect();
+    let words = own.lines().chain(others.lines()).flat_map(|line| {
+        let is_foreign = ["cargo ", "curl ", "issue ", "`--local`"]
+            .iter()
+            .any(|other| line.contains(other));
+        let words = line.split(move |c| !is_part(c));
+        words.filter(move |word| !is_foreign && word.starts_with("--"))
+    });
+    let words: Vec<&str> = words
+        .filter(|word| word.bytes().any(|byte| byte != b'-'))
+        .collect();
+    let unknown: Vec<_> = words.iter().filter(|word| !known.contains(word)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+    assert!(words.len() > 20, "{words:?}");
 }
 
 #[test]
@@ -288,6 +314,32 @@ fn it_stops_with_the_process_that_started_it() {
     let mut rest = String::new();
     running.out.read_to_string(&mut rest).expect("text");
     assert_eq!(rest, "");
+}
+
+/// The parent ends before the emulator is executed, so that it can never be asked for.
+#[cfg(target_os = "linux")]
+#[test]
+fn it_stops_where_the_process_that_started_it_has_ended_before_it_began() {
+    // In a session of its own, whatever the session of the process that adopts the emulator.
+    let mut parent = Command::new("setsid");
+    parent
+        .args([
+            "--fork",
+            "--wait",
+            "sh",
+            "-c",
+            "( while test -d /proc/$$; do sleep 0.01; done
+               exec \"$0\" emulator --listen 127.0.0.1:0 --exit-with-parent 2>&1 ) &",
+        ])
+        .arg(env!("CARGO_BIN_EXE_shieldcert"))
+        .stdout(Stdio::piped());
+    // It returns once the emulator, which holds the pipe too, has ended.
+    let output = parent.output().expect("util-linux is there");
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert!(
+        text.contains("the process that started this one has ended"),
+        "{text}"
+    );
 }
 
 /// Requests a path outside the API, with a bearer token.
@@ -396,12 +448,19 @@ fn invalid_arguments_are_usage_errors() {
         ["--transition-delay", "-2s"],
         ["--transition-delay", "soon"],
         ["--latency", "30"],
+        ["--latency", "2d"],
+        ["--db", ":memory:"],
+        ["--db", "file:emulator.db"],
         ["--token", ""],
         ["--token", "hunter\n2"],
         ["--token", "hunter 2"],
         ["--token", "hünter"],
         ["--listen", "localhost"],
         ["--listen", "no.such.host.invalid:8787"],
+        ["--listen", "127.0.0.1:70000"],
+        ["--listen", "127.0.0.1:http"],
+        ["--listen", "70000"],
+        ["--listen", "::1:8787"],
         ["--edge", "8443"],
         ["--edge-rule", "verified"],
         ["--tls-name", ""],
@@ -421,7 +480,10 @@ fn invalid_arguments_are_usage_errors() {
         ["--chaos-seed", "x"],
         ["--quirks", "cap=0"],
         ["--quirks", "odd"],
+        ["--quirks", "cap=25,cap=30"],
         ["--rate-limit", "fast"],
+        ["--rate-limit", "1200/2d"],
+        ["--rate-limit", "0/300s"],
         ["--quota", "few"],
     ] {
         let (code, out, err) = run(&arguments);

@@ -193,7 +193,8 @@ impl EmulatorBuilder {
     ///
     /// The file is made if it does not exist, readable by its owner alone. Certificates and transitions follow the
     /// machine's clock, unless [`clock_start`](Self::clock_start) is set, so that several emulators can share a
-    /// file. Needs [`start`](Self::start) or [`open`](Self::open).
+    /// file. How far the clock was moved is not kept, nor are script, faults, quirks and history. Needs
+    /// [`start`](Self::start) or [`open`](Self::open).
     #[cfg(feature = "sqlite")]
     pub fn db(mut self, path: impl Into<PathBuf>) -> Self {
         self.db = Some(path.into());

@@ -162,6 +162,9 @@ impl fmt::Display for RateLimit {
     }
 }
 
+/// The longest window that can be written, in seconds: a day.
+const MAX_WINDOW: u64 = 86_400;
+
 impl FromStr for RateLimit {
     type Err = ParseError;
 
@@ -170,12 +173,14 @@ impl FromStr for RateLimit {
             let (quota, window) = text.split_once('/')?;
             let seconds: u64 = window.strip_suffix('s')?.parse().ok()?;
             let quota: u32 = quota.parse().ok()?;
-            (quota > 0 && (1..=86_400).contains(&seconds))
+            (quota > 0 && (1..=MAX_WINDOW).contains(&seconds))
                 .then(|| Self::new(quota, Duration::from_secs(seconds)))
         };
         parse().ok_or_else(|| {
             ParseError::new(format!(
-                "{text:?} is not a rate limit; write requests and seconds (at most a day), such as 1200/300s"
+                "{text:?} is not a rate limit; write requests, from 1 to {}, and seconds, from 1 to {MAX_WINDOW}, such as \
+                 1200/300s",
+                u32::MAX
             ))
         })
     }

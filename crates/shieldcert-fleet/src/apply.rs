@@ -62,6 +62,8 @@ pub struct Summary {
     /// What was done.
     #[serde(flatten)]
     pub progress: Progress,
+    /// How many devices are as they should be.
+    pub settled: u64,
     /// Whether it was stopped before its end.
     pub is_stopped: bool,
     /// How many devices wait for what.

@@ -48,6 +48,21 @@ pub trait Deploy: Send + Sync {
         deployment: Deployment,
     ) -> Pin<Box<dyn Future<Output = DeployResult> + Send + '_>>;
 
+    /// Whether [`deploy_together`](Self::deploy_together) does something. Default: no.
+    fn deploys_together(&self) -> bool {
+        false
+    }
+
+    /// Brings certificates into use together, after each was deployed on its own: a server that is reloaded once for all
+    /// of them. When it returns, the devices may use them.
+    fn deploy_together(
+        &self,
+        deployments: Vec<Deployment>,
+    ) -> Pin<Box<dyn Future<Output = DeployResult> + Send + '_>> {
+        drop(deployments);
+        Box::pin(std::future::ready(Ok(String::new())))
+    }
+
     /// Checks that a certificate works.
     fn verify(
         &self,
@@ -96,6 +111,40 @@ impl Deploy for Commands {
         deployment: Deployment,
     ) -> Pin<Box<dyn Future<Output = DeployResult> + Send + '_>> {
         Box::pin(async move { self.run(self.config.command.as_deref(), &deployment).await })
+    }
+
+    fn deploys_together(&self) -> bool {
+        self.config.command_once.is_some()
+    }
+
+    fn deploy_together(
+        &self,
+        deployments: Vec<Deployment>,
+    ) -> Pin<Box<dyn Future<Output = DeployResult> + Send + '_>> {
+        Box::pin(async move {
+            let Some(command) = &self.config.command_once else {
+                return Ok(String::new());
+            };
+            let names: Vec<_> = deployments
+                .iter()
+                .map(|deployment| deployment.device.as_str())
+                .collect();
+            // An environment holds only so much.
+            let list = tempfile::NamedTempFile::with_prefix("shieldcert-")
+                .and_then(|mut file| {
+                    std::io::Write::write_all(&mut file, names.join("\n").as_bytes())?;
+                    Ok(file)
+                })
+                .map_err(|error| format!("the list of devices can't be written: {error}"))?;
+            let variables = [
+                (
+                    "SHIELDCERT_COUNT".to_owned(),
+                    names.len().to_string().into(),
+                ),
+                ("SHIELDCERT_DEVICES_FILE".to_owned(), list.path().into()),
+            ];
+            hook::run(command, &self.folder, &variables, self.timeout()).await
+        })
     }
 
     fn verify(

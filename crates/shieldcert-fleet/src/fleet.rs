@@ -17,20 +17,21 @@ use crate::deploy::{Commands, Deploy};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::folder::Folder;
+use crate::forecast::{Forecast, Modelled, forecast, imagine};
 use crate::inventory::{Differences, Finding, Inventory};
 use crate::journal::Journal;
 use crate::load::load;
 use crate::lock::Lock;
-use crate::plan::{Plan, PlanEntry, survey};
+use crate::plan::{Action, Plan, PlanEntry, seconds, survey};
 use crate::policy::Now;
 use crate::restore::import_folders;
 
 /// A fleet: a folder with its policy, its manifest, its journal, and the keys and certificates of its devices.
 #[derive(Clone)]
 pub struct Fleet {
-    folder: Folder,
-    config: Arc<Config>,
-    connector: Connector,
+    pub(crate) folder: Folder,
+    pub(crate) config: Arc<Config>,
+    pub(crate) connector: Connector,
     deploy: Arc<dyn Deploy>,
 }
 
@@ -45,7 +46,19 @@ impl Fleet {
         Ok(Self::new(folder, config, connector))
     }
 
-    fn new(folder: Folder, config: Config, connector: Connector) -> Self {
+    /// Creates the fleet of a folder from a policy that is in memory: no `fleet.toml` is read. Relative paths start at
+    /// `base`.
+    pub fn with_config(
+        folder: impl AsRef<Path>,
+        base: impl AsRef<Path>,
+        config: Config,
+        connector: Connector,
+    ) -> Self {
+        let folder = Folder::with_base(folder.as_ref(), base.as_ref());
+        Self::new(folder, config, connector)
+    }
+
+    pub(crate) fn new(folder: Folder, config: Config, connector: Connector) -> Self {
         Self {
             deploy: Arc::new(Commands::new(&config.deploy, folder.path())),
             folder,
@@ -84,6 +97,11 @@ impl Fleet {
         Lock::holder(&self.folder.lock())
     }
 
+    /// Returns how long so many requests take under the rate limit, at best.
+    pub fn time_for(&self, requests: u64) -> Duration {
+        Duration::from_secs(seconds(requests, &self.config))
+    }
+
     /// Reads the manifest, and compares it with the journal. `each` gets every device, in the order of the manifest. Nothing
     /// is changed. One request tells the service's time.
     ///
@@ -91,14 +109,40 @@ impl Fleet {
     /// Returns an error if the manifest has problems, or the journal can't be read.
     pub async fn plan(&self, each: impl FnMut(PlanEntry)) -> Result<Plan> {
         let budgets = self.budgets();
-        let now = ask_time(&budgets, &self.config).await?;
+        let (now, problems) = ask_time(&budgets, &self.config).await?;
         let journal = match self.folder.journal().exists() {
             true => Journal::open_beside(&self.folder.journal())?,
             false => Journal::open_empty()?,
         };
         load(&journal, &self.folder, &self.config)?;
-        let survey = survey(&journal, &self.folder, &self.config, now, each)?;
-        Ok(survey.plan)
+        let mut plan = survey(&journal, &self.folder, &self.config, now, each)?.plan;
+        for (zone, problem) in problems {
+            plan.zones.entry(zone).or_default().problem = Some(problem);
+        }
+        Ok(plan)
+    }
+
+    /// Simulates a year: the policy decides, and a modelled service takes as many requests as the rate limit allows. Nothing
+    /// is sent. With `devices`, of so many devices that don't exist yet, and otherwise of those of the manifest and what
+    /// the journal has of them.
+    ///
+    /// # Errors
+    /// Returns an error if the manifest has problems, or the journal can't be read.
+    pub fn forecast(&self, devices: Option<u64>) -> Result<Forecast> {
+        let devices = match devices {
+            Some(count) => imagine(count, &self.config),
+            None => {
+                let journal = match self.folder.journal().exists() {
+                    true => Journal::open_beside(&self.folder.journal())?,
+                    false => Journal::open_empty()?,
+                };
+                load(&journal, &self.folder, &self.config)?;
+                let mut devices = Vec::new();
+                journal.each_device(|snapshot| devices.extend(Modelled::of(snapshot)))?;
+                devices
+            }
+        };
+        Ok(forecast(devices, &self.config, Timestamp::now()))
     }
 
     /// Compares the journal with what the zones hold, and with the files. `each` gets what differs. Nothing is changed:
@@ -108,7 +152,7 @@ impl Fleet {
     /// Returns an error if a zone can't be read to its end, or the journal can't be read.
     pub async fn compare(&self, each: impl FnMut(Finding)) -> Result<Differences> {
         let budgets = self.budgets();
-        let now = ask_time(&budgets, &self.config).await?;
+        let (now, _) = ask_time(&budgets, &self.config).await?;
         let journal = self.journal()?;
         let inventory = Inventory {
             journal: &journal,
@@ -131,7 +175,7 @@ impl Fleet {
         let journal = Journal::open(&self.folder.journal())?;
         load(&journal, &self.folder, &self.config)?;
         let budgets = self.budgets();
-        let now = ask_time(&budgets, &self.config).await?;
+        let (now, _) = ask_time(&budgets, &self.config).await?;
         adopt(
             &journal,
             &self.folder,
@@ -184,7 +228,7 @@ impl Fleet {
     ) -> Result<Summary> {
         let budgets = self.budgets();
         load(&journal, &self.folder, &self.config)?;
-        let now = ask_time(&budgets, &self.config).await?;
+        let (now, _) = ask_time(&budgets, &self.config).await?;
         if options.confirm_restored {
             journal.confirm_restored()?;
         }
@@ -269,6 +313,11 @@ impl Fleet {
         let left = plan.plan;
         Ok(Summary {
             progress: engine.progress(devices),
+            settled: left
+                .actions
+                .get(&Action::Leave)
+                .copied()
+                .unwrap_or_default(),
             is_stopped: engine.is_stopped(),
             waiting: left.holds,
             looks_owed: engine.journal.looks_owed()?,
@@ -313,8 +362,8 @@ async fn watch_progress(
     }
 }
 
-/// Makes one request to each budget, which tells the service's time.
-async fn ask_time(budgets: &Budgets, config: &Config) -> Result<Now> {
+/// Makes one request to each budget, which tells the service's time. Returns also which zones can't be used, and why.
+async fn ask_time(budgets: &Budgets, config: &Config) -> Result<(Now, Vec<(ZoneId, String)>)> {
     let mut asked = Vec::<&str>::new();
     let mut zones: Vec<&ZoneId> = Vec::new();
     for zone in config.zones.values() {
@@ -323,18 +372,19 @@ async fn ask_time(budgets: &Budgets, config: &Config) -> Result<Now> {
             zones.push(&zone.id);
         }
     }
+    let mut problems = Vec::new();
     for id in zones {
-        // What is wrong with a zone or its token is said where it is needed: others go on.
-        if let Ok(zone) = budgets.zone(id).await {
-            let page = zone
-                .list()
-                .status(StatusFilter::Active)
-                .pages()
-                .try_next()
-                .await;
-            if let Err(error) = page {
-                tracing::warn!(zone = %id, %error, "the zone can't be listed");
+        // What is wrong with a zone or its token stops no other.
+        let problem = match budgets.zone(id).await {
+            Ok(zone) => {
+                let mut pages = zone.list().status(StatusFilter::Active).pages();
+                pages.try_next().await.err().map(|error| error.to_string())
             }
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(problem) = problem {
+            tracing::warn!(zone = %id, problem, "the zone can't be listed");
+            problems.push((id.clone(), problem));
         }
     }
     let service = budgets.service_time();
@@ -343,10 +393,11 @@ async fn ask_time(budgets: &Budgets, config: &Config) -> Result<Now> {
             "the service does not say its time; this machine's decides on renewals, and nothing is revoked by it"
         );
     }
-    Ok(Now {
+    let now = Now {
         time: service.unwrap_or_else(Timestamp::now),
         is_service_time: service.is_some(),
-    })
+    };
+    Ok((now, problems))
 }
 
 impl fmt::Debug for Fleet {

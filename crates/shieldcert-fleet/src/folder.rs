@@ -8,36 +8,52 @@ use crate::name::DeviceName;
 
 /// The paths of a fleet.
 #[derive(Clone, Debug)]
-pub(crate) struct Folder(PathBuf);
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// Where relative paths start.
+    base: PathBuf,
+}
 
 impl Folder {
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
+        let path = path.into();
+        Self {
+            base: path.clone(),
+            path,
+        }
+    }
+
+    /// A folder whose relative paths start at another.
+    pub(crate) fn with_base(path: impl Into<PathBuf>, base: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            base: base.into(),
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     pub(crate) fn config(&self) -> PathBuf {
-        self.0.join("fleet.toml")
+        self.path.join("fleet.toml")
     }
 
     pub(crate) fn journal(&self) -> PathBuf {
-        self.0.join("journal.db")
+        self.path.join("journal.db")
     }
 
     pub(crate) fn lock(&self) -> PathBuf {
-        self.0.join("fleet.lock")
+        self.path.join("fleet.lock")
     }
 
     /// A path of the configuration or the manifest.
     pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
-        self.0.join(path)
+        self.base.join(path)
     }
 
     pub(crate) fn devices(&self) -> PathBuf {
-        self.0.join("devices")
+        self.path.join("devices")
     }
 
     pub(crate) fn device(&self, name: &DeviceName) -> PathBuf {

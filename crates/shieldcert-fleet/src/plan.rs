@@ -105,6 +105,8 @@ pub struct ZonePlan {
     pub revoke: u64,
     /// The quota, where it is known.
     pub quota: Option<u64>,
+    /// Why the zone can't be used at present.
+    pub problem: Option<String>,
 }
 
 /// A plan, and the devices that have something to do, in no order.
@@ -305,12 +307,7 @@ impl Plan {
             MaxRevoke::Count(count) => count,
             MaxRevoke::Share(share) => ((self.devices as f64 * share) as u64).max(10),
         };
-        let rate: f64 = config
-            .budgets
-            .values()
-            .map(|budget| RATE * (1.0 - budget.reserve_share))
-            .sum();
-        self.seconds = (self.requests as f64 / rate.max(f64::MIN_POSITIVE)) as u64;
+        self.seconds = seconds(self.requests, config);
     }
 
     /// How long it takes under the rate limit.
@@ -334,15 +331,24 @@ impl Plan {
 }
 
 /// How many requests a second a budget has: 1,200 in 300 seconds, as documented.
-const RATE: f64 = 4.0;
+pub(crate) const RATE: f64 = 4.0;
 
-/// Whether a revocation takes the last verified certificate of a device.
+/// How many seconds so many requests take under the rate limit.
+pub(crate) fn seconds(requests: u64, config: &Config) -> u64 {
+    let budgets = config.budgets.values();
+    let rate: f64 = budgets
+        .map(|budget| RATE * (1.0 - budget.reserve_share))
+        .sum();
+    (requests as f64 / rate.max(f64::MIN_POSITIVE)) as u64
+}
+
+/// Whether a revocation takes the last verified certificate of a device. What an operator asked for was confirmed then.
 fn leaves_without(snapshot: &Snapshot, reason: RevokeReason) -> bool {
     let has_verified = snapshot
         .generations
         .iter()
         .any(|generation| generation.state == State::Verified && generation.revoke_at.is_none());
-    reason.leaves_none() && has_verified
+    reason == RevokeReason::Absent && has_verified
 }
 
 fn month(time: Timestamp) -> String {

@@ -249,7 +249,7 @@ fn decide_present(
         .and_then(question)
         .or_else(|| current.and_then(question));
     // An operator who asks for a new certificate has decided.
-    let unanswered = question.filter(|_| snapshot.ask.is_none());
+    let unanswered = question.filter(|_| !snapshot.ask.is_some_and(Ask::rotates));
     let begin = reason.map(|reason| begin(reason, generations, unanswered, delivered, config, now));
     if let Some(Decision::Now(step)) = begin {
         return Decision::Now(step);
@@ -392,13 +392,13 @@ fn reason_to_begin(
             },
         });
     };
-    if snapshot.ask == Some(Ask::Rotate) || snapshot.ask == Some(Ask::RotateNow) {
-        return Some(Reason::Asked);
-    }
     // A device may use one that is outdated by now; what replaces it is for the same reason.
     let compared = open.unwrap_or(current);
     if !compared.spec.is_as(wanted) {
         return Some(compared.spec.difference(wanted));
+    }
+    if snapshot.ask.is_some_and(Ask::rotates) {
+        return Some(Reason::Asked);
     }
     if current.leaked {
         return Some(Reason::Leaked);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shieldcert::{CertificateId, Csr, Error, Issue, IssueIntent, Issued, Zone};
+use shieldcert::{CertificateId, Csr, Error, Issue, IssueIntent, Issued, Prepared, Zone};
 
 use crate::error::Result;
 
@@ -36,7 +36,7 @@ pub(crate) enum Outcome {
 const RESUME: Duration = Duration::from_secs(600);
 
 /// How long a request may take beyond two settle windows.
-const SEND: Duration = Duration::from_secs(60);
+const SEND: Duration = Duration::from_secs(30);
 
 impl Request {
     fn issue(&self) -> Issue {
@@ -74,13 +74,16 @@ impl Request {
         Ok(outcome(prepared.send().await))
     }
 
-    /// Finds out about a request that may have been sent, and sends it if it is absent.
-    ///
-    /// # Cancel safety
-    /// After the future is dropped, a certificate may have been issued. The same intent resumes it again.
-    pub(crate) async fn resume(&self, intent: IssueIntent) -> Outcome {
+    /// Finds out about a request that may have been sent. `None`: nothing was issued, and it may be sent again, as a new
+    /// one.
+    pub(crate) async fn resume(&self, intent: IssueIntent) -> Option<Outcome> {
         let issue = self.issue().deadline(self.patience(&intent)).resume(intent);
-        outcome(issue.send().await)
+        match issue.prepare().await {
+            Ok(Prepared::Issued(issued)) => Some(Outcome::Issued(issued)),
+            // What is sent next gets an intent of its own, with a deadline of its own.
+            Ok(Prepared::Ready(_)) => None,
+            Err(error) => Some(outcome(Err(error))),
+        }
     }
 
     /// Finds what a request has led to beside the known certificates, and sends nothing.

@@ -69,7 +69,7 @@ pub use error::{Error, Result, WaitTarget};
 pub use find::{FindByCsr, FindByCsrs, Found};
 pub use get::Get;
 pub use issue::intent::IssueIntent;
-pub use issue::{Issue, Issued, PreparedIssue};
+pub use issue::{Issue, Issued, Prepared, PreparedIssue};
 pub use list::List;
 pub use list::page::{CertificateList, Page};
 pub use list::stream::{CertificateStream, PageStream};

@@ -8,6 +8,7 @@
 #![allow(clippy::missing_errors_doc, clippy::missing_panics_doc)]
 
 pub mod contender;
+pub mod fleet;
 pub mod floor;
 pub mod generated;
 pub mod identity;

@@ -220,7 +220,8 @@ impl Play {
         let fleet = self.fleet_through(transport);
         let mut options = ApplyOptions::default();
         options.confirmed_revocations = 1_000;
-        options.refresh = true;
+        // What the service does after the settle window, only the inventory shows.
+        options.refresh = self.world.settings.acts_after_settle_window || self.random.bool();
         let mut is_idle = false;
         for run in 0..8 {
             // By then the grace periods are over that were set before. New ones have none.

@@ -4,9 +4,40 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, Result};
+
+// Not a doc comment: it would become that of the command.
+#[derive(Debug, Args)]
+pub(crate) struct KeyPasswordArgs {
+    /// Read the password of the private key, if it is encrypted, from this file
+    #[arg(long, value_name = "FILE")]
+    key_password_file: Option<PathBuf>,
+
+    /// Read the password of the private key, if it is encrypted, from this descriptor
+    #[arg(long, value_name = "N", conflicts_with = "key_password_file")]
+    key_password_fd: Option<u32>,
+}
+
+impl KeyPasswordArgs {
+    pub(crate) fn is_given(&self) -> bool {
+        self.key_password_file.is_some() || self.key_password_fd.is_some()
+    }
+
+    /// Reads the password of a private key from where the options say, or asks for it. `None` if the text holds no key
+    /// that is encrypted.
+    pub(crate) fn read(&self, path: &Path, text: &str) -> Result<Option<Zeroizing<String>>> {
+        if !text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") {
+            return Ok(None);
+        }
+        let file = self.key_password_file.as_ref();
+        let source = PasswordSource::new(file, self.key_password_fd, false);
+        let what = format!("of the private key in {}", path.display());
+        source.read(&what, "--key-password").map(Some)
+    }
+}
 
 /// The longest password that is read, in bytes.
 const MAX_LEN: u64 = 4_096;
@@ -34,7 +65,7 @@ impl<'a> PasswordSource<'a> {
     /// Reads the password. `what` is what it is for, and `option` names what gives it in place of a prompt.
     pub(crate) fn read(self, what: &str, option: &str) -> Result<Zeroizing<String>> {
         let password = match self {
-            Self::File(path) => first_line(path).map_err(|error| Failure::file(path, &error))?,
+            Self::File(path) => first_line(path).map_err(|error| Failure::input(path, &error))?,
             Self::Descriptor(descriptor) => {
                 let path = PathBuf::from(format!("/dev/fd/{descriptor}"));
                 first_line(&path).map_err(|error| {

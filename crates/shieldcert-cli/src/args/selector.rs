@@ -189,10 +189,10 @@ fn any_known(items: &[String], matches: impl Fn(&str) -> Option<bool>) -> Option
 
 /// A glob: `*`, `?`, `[a-z]` and `{a,b}`. What is missing matches as an empty text.
 #[derive(Debug, Clone)]
-struct Pattern(GlobMatcher);
+pub(crate) struct Pattern(GlobMatcher);
 
 impl Pattern {
-    fn matches(&self, text: Option<&str>) -> bool {
+    pub(crate) fn matches(&self, text: Option<&str>) -> bool {
         self.0.is_match(text.unwrap_or_default())
     }
 }

@@ -57,6 +57,11 @@ impl Attribute {
         self.key == other.key
     }
 
+    /// Whether the subject of a certificate has it.
+    pub(crate) fn is_of(&self, certificate: &ClientCertificate) -> bool {
+        self.key.of(certificate) == Some(&*self.value)
+    }
+
     /// Adds the attribute to a subject.
     pub(crate) fn add_to(&self, subject: Subject) -> Subject {
         let value = &self.value;

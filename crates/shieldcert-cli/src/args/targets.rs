@@ -110,7 +110,7 @@ fn read(path: &Path) -> Result<String> {
     } else {
         std::fs::read(path)
     };
-    let bytes = bytes.map_err(|error| Failure::file(path, &error))?;
+    let bytes = bytes.map_err(|error| Failure::input(path, &error))?;
     String::from_utf8(bytes).map_err(|_| {
         Failure::failed(format!(
             "{}: it is no text; give ids, or a certificate in PEM",

@@ -1,8 +1,8 @@
 //! What `revoke` and `reactivate` have in common: a plan, a confirmation, and many requests, whose outcomes are said.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -47,6 +47,10 @@ pub(crate) struct Change {
     pub(crate) verb: &'static str,
     /// `revoked`.
     pub(crate) done: &'static str,
+    /// The status that it leads to, in the end.
+    pub(crate) status: &'static str,
+    /// What else a rehearsal does not show.
+    pub(crate) unchecked: &'static str,
     pub(crate) needs_nothing: fn(&Status) -> bool,
     pub(crate) send: fn(&Zone, Ids, bool) -> BulkStream<CertificateId, ClientCertificate>,
 }
@@ -62,6 +66,16 @@ struct Shared {
     is_stopped: AtomicBool,
     /// How many were taken to be sent.
     taken: AtomicUsize,
+    /// Those that were taken, and of which nothing came yet.
+    in_flight: Mutex<HashSet<CertificateId>>,
+}
+
+impl Shared {
+    fn in_flight(&self) -> MutexGuard<'_, HashSet<CertificateId>> {
+        self.in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Iterator for Ids {
@@ -73,6 +87,7 @@ impl Iterator for Ids {
         }
         let id = self.ids.pop_front()?;
         self.shared.taken.fetch_add(1, Ordering::Relaxed);
+        self.shared.in_flight().insert(id.clone());
         Some(id)
     }
 }
@@ -86,6 +101,8 @@ struct State {
     interrupts: Interrupts,
     shared: Arc<Shared>,
     succeeded: usize,
+    /// Those that were to be waited for, and are pending, since the command is to stop.
+    pending: usize,
     failures: Vec<ExitCode>,
     is_interrupted: bool,
 }
@@ -107,12 +124,20 @@ impl Change {
             context
                 .messages()
                 .note(&format!("would {}", plan.describe(self.verb)));
+            if args.wait && !plan.ids.is_empty() {
+                context.messages().note("--wait takes more requests");
+            }
+            if plan.ids.len() + plan.unneeded() > 0 {
+                context.messages().note("checked: the permission to read");
+            }
             if !plan.ids.is_empty() {
-                let unknown = "not checked: the permission to write, which `shieldcert doctor --probe-write` checks";
-                context.messages().note(unknown);
+                context.messages().note(&format!(
+                    "not checked: the permission to write, which `shieldcert doctor --probe-write` checks{}",
+                    self.unchecked
+                ));
             }
             return Ok(ExitCode::of_many(
-                plan.ids.len() + plan.done,
+                plan.ids.len() + plan.unneeded(),
                 &plan.failures,
             ));
         }
@@ -125,6 +150,7 @@ impl Change {
             interrupts: Interrupts::listen(),
             shared: Arc::default(),
             succeeded: 0,
+            pending: 0,
             failures: std::mem::take(&mut plan.failures),
             is_interrupted: false,
         };
@@ -135,7 +161,8 @@ impl Change {
                 shared: state.shared.clone(),
             };
             let results = (self.send)(zone, ids, args.wait);
-            self.take(context, zone, results, &mut state).await;
+            self.take(context, zone, results, args.wait, &mut state)
+                .await;
         }
         state.note_print(Printer::finish);
         let State {
@@ -143,33 +170,57 @@ impl Change {
             progress,
             shared,
             succeeded,
+            pending,
             failures,
             is_interrupted,
             ..
         } = state;
         drop(progress);
         let left = total - shared.taken.load(Ordering::Relaxed);
+        let unknown = shared.in_flight().len();
         let messages = context.messages();
+        let was = |count| if count == 1 { "was" } else { "were" };
         let mut parts = vec![format!("{succeeded} {}", self.done)];
+        if pending > 0 {
+            parts.push(format!("{pending} pending"));
+        }
         if plan.done > 0 {
-            parts.push(format!("{} were {} already", plan.done, self.done));
+            let count = plan.done;
+            parts.push(format!("{count} {} already {}", was(count), self.status));
+        }
+        if plan.pending > 0 {
+            let count = plan.pending;
+            parts.push(format!("{count} {} already pending", was(count)));
         }
         if !failures.is_empty() {
             parts.push(format!("{} failed", failures.len()));
         }
+        if unknown > 0 {
+            parts.push(format!("{unknown} in flight, of which nothing is known"));
+        }
         if left > 0 {
             parts.push(format!("{left} not sent"));
         }
-        messages.note(&parts.join(", "));
-        if left > 0 || is_interrupted {
+        let is_nothing = succeeded + pending + failures.len() + unknown + left == 0;
+        messages.note(&match parts.split_first() {
+            Some((_, others)) if is_nothing && !others.is_empty() => {
+                format!("nothing to {}: {}", self.verb, others.join(", "))
+            }
+            _ => parts.join(", "),
+        });
+        if pending > 0 || (succeeded > 0 && !args.wait) {
+            messages.note(match args.wait {
+                true => "the service completes what is pending within seconds",
+                false => "the service completes this within seconds; --wait waits for it",
+            });
+        }
+        if left + unknown > 0 {
             messages.note(&format!("to go on, which is safe: {}", this_command()));
-        } else if succeeded > 0 && !args.wait {
-            messages.note("the service completes this within seconds; --wait waits for it");
         }
         if is_interrupted {
             return Ok(ExitCode::Interrupted);
         }
-        match ExitCode::of_many(succeeded + plan.done, &failures) {
+        match ExitCode::of_many(succeeded + plan.unneeded(), &failures) {
             ExitCode::Done => printed.map(|()| ExitCode::Done),
             code => Ok(code),
         }
@@ -181,8 +232,10 @@ impl Change {
         context: &Context,
         zone: &Zone,
         mut results: BulkStream<CertificateId, ClientCertificate>,
+        mut waits: bool,
         state: &mut State,
     ) {
+        let has_waited = waits;
         let mut shown = Instant::now();
         loop {
             let result = tokio::select! {
@@ -193,21 +246,40 @@ impl Change {
                     }
                     state.is_interrupted = true;
                     state.shared.is_stopped.store(true, Ordering::Relaxed);
+                    let in_flight: VecDeque<_> = state.shared.in_flight().iter().cloned().collect();
+                    if in_flight.is_empty() {
+                        continue;
+                    }
                     context.messages().note("finishing what is in flight; Ctrl-C again stops at once");
+                    if waits {
+                        // Whether each was sent or is being waited for is not known. Sending it again is safe, and says.
+                        waits = false;
+                        let ids = Ids { ids: in_flight, shared: Arc::default() };
+                        results = (self.send)(zone, ids, false);
+                    }
                     continue;
                 }
                 result = results.next() => result,
             };
             match result {
                 None => return,
-                Some((_, Ok(certificate))) => {
-                    state.succeeded += 1;
+                Some((id, Ok(certificate))) => {
+                    state.shared.in_flight().remove(&id);
+                    match has_waited && !waits && certificate.status().is_pending() {
+                        true => state.pending += 1,
+                        false => state.succeeded += 1,
+                    }
                     let now = context.now();
                     let row = CertificateRow::new(zone.id(), &certificate, now);
                     state.note_print(|printer| printer.print(&row, now));
                 }
                 Some((id, Err(error))) => {
-                    let failure = Failure::from(error).about(format!("certificate {id}"));
+                    state.shared.in_flight().remove(&id);
+                    let mut failure = Failure::from(error).about(format!("certificate {id}"));
+                    if state.failures.contains(&failure.code) {
+                        // It was said what to do.
+                        failure.hints.clear();
+                    }
                     context.messages().error(&failure);
                     state.failures.push(failure.code);
                     if failure.code == ExitCode::NotAllowed {

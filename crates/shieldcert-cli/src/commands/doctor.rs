@@ -13,6 +13,8 @@ use crate::output::format::Format;
 use crate::output::printer::Printer;
 use crate::output::time;
 
+const TOKEN_FIX: &str = "give a token with the permission \"SSL and Certificates: Edit\" (\"Read\" to list) for this zone";
+
 /// An id that no certificate has.
 const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
 
@@ -65,7 +67,8 @@ impl Doctor {
             Err(failure) => {
                 let message = failure.message;
                 let detail = message.strip_prefix("credentials: ").unwrap_or(&message);
-                return checks.fail("credentials", failure.code, detail.to_owned(), None);
+                let fix = failure.hints.into_iter().next();
+                return checks.fail("credentials", failure.code, detail.to_owned(), fix);
             }
         };
         checks.add("credentials", CheckResult::Ok, source, None)?;
@@ -144,8 +147,11 @@ impl Doctor {
                     error if error.is_rate_limited() => "rate limit",
                     _ => "zone",
                 };
-                let fix = (check == "service")
-                    .then(|| format!("check the base URL, {service}, and the network"));
+                let fix = match check {
+                    "read permission" => Some(TOKEN_FIX.to_owned()),
+                    "service" => Some(format!("check the base URL, {service}, and the network")),
+                    _ => None,
+                };
                 return checks.fail(check, ExitCode::from(&error), error.to_string(), fix);
             }
         };
@@ -182,7 +188,8 @@ impl Doctor {
                 checks.add(CHECK, CheckResult::Ok, detail, None)
             }
             Err(error) if error.is_not_allowed() => {
-                checks.fail(CHECK, ExitCode::NotAllowed, error.to_string(), None)
+                let fix = Some(TOKEN_FIX.to_owned());
+                checks.fail(CHECK, ExitCode::NotAllowed, error.to_string(), fix)
             }
             Err(error) => checks.add(CHECK, CheckResult::Unknown, error.to_string(), None),
             Ok(_) => {

@@ -1,12 +1,13 @@
 //! `shieldcert emulator`: the service on this machine, until it is told to stop.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{NonEmptyStringValueParser, OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args};
 use shieldcert::ZoneId;
 use shieldcert_emulator::{Chaos, EdgeRule, EmulatorBuilder, Quirks};
@@ -59,8 +60,10 @@ pub(crate) struct Emulator {
     )]
     edge_rule: EdgeRuleArg,
 
-    /// Keep everything in this SQLite file, the CA and its key included, and go on from what is in it
-    #[arg(long, value_name = "FILE")]
+    /// Keep the certificates, the CA and its key in this SQLite file, and go on from what is in it
+    ///
+    /// The clock is not kept: after a restart it is this machine's again, however far a control endpoint has moved it.
+    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(parse_file))]
     db: Option<PathBuf>,
 
     /// Fill the zone with certificates until it holds N
@@ -77,11 +80,11 @@ pub(crate) struct Emulator {
     zone: Option<ZoneId>,
 
     /// How long a revocation or reactivation stays pending, such as 2s, 500ms or 1m
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = parse_duration, allow_hyphen_values = true)]
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = parse_delay, allow_hyphen_values = true)]
     transition_delay: Duration,
 
     /// Add this time to every request, such as 30ms
-    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = parse_duration, allow_hyphen_values = true)]
+    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = parse_delay, allow_hyphen_values = true)]
     latency: Duration,
 
     /// Refuse requests past this many in this many seconds, or `off`; the default is the service's own limit
@@ -132,7 +135,7 @@ pub(crate) struct Emulator {
     quiet: bool,
 
     /// Log messages of this level and above: off, error, warn, info, debug or trace [default: RUST_LOG, or else info]
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL", value_parser = log_level::parse)]
     log: Option<LevelFilter>,
 }
 
@@ -143,6 +146,29 @@ fn parse_population(text: &str) -> std::result::Result<usize, String> {
     match number::parse(text)? {
         count if count > MAX_POPULATION => Err(format!("write at most {MAX_POPULATION}")),
         count => Ok(count),
+    }
+}
+
+/// Longer than any test waits.
+const MAX_DELAY: Duration = Duration::from_secs(86_400);
+
+fn parse_delay(text: &str) -> std::result::Result<Duration, String> {
+    match parse_duration(text)? {
+        delay if delay > MAX_DELAY => Err("write at most 24h".to_owned()),
+        delay => Ok(delay),
+    }
+}
+
+/// Refuses what SQLite would take for something else than a file.
+fn parse_file(name: OsString) -> std::result::Result<PathBuf, String> {
+    match name.to_str() {
+        Some(":memory:" | "") => {
+            Err("it is no file; leave out --db, and everything is kept in memory".to_owned())
+        }
+        Some(url) if url.starts_with("file:") => {
+            Err("it is a URL; write the path of a file".to_owned())
+        }
+        _ => Ok(name.into()),
     }
 }
 
@@ -350,11 +376,40 @@ fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
 fn parent_exit() -> impl Future<Output = ()> {
     const POLL_INTERVAL: Duration = Duration::from_millis(200);
     let parent = std::os::unix::process::parent_id();
+    let is_orphan = is_orphan(parent);
     async move {
-        while std::os::unix::process::parent_id() == parent {
+        while !is_orphan && std::os::unix::process::parent_id() == parent {
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
+}
+
+/// Whether this parent has adopted the process, because its own ended before it could be asked for.
+///
+/// A process is born into its parent's session. Another session than the parent's, without having begun one of its own,
+/// is that of a parent that has ended. Where nothing shows it, the parent counts as the one that started the process.
+#[cfg(target_os = "linux")]
+fn is_orphan(parent: u32) -> bool {
+    let own = std::process::id();
+    match (session(own), session(parent)) {
+        (Some(session), Some(other)) => session != own && session != other,
+        _ => false,
+    }
+}
+
+/// The session of a process.
+#[cfg(target_os = "linux")]
+fn session(process: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // After the name, which may hold anything: state, parent, group, session.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(3)?.parse().ok()
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+fn is_orphan(parent: u32) -> bool {
+    // What launchd starts has no need to end with it.
+    parent == 1
 }
 
 #[cfg(not(unix))]

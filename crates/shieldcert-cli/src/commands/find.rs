@@ -262,7 +262,7 @@ impl Sought {
             } else {
                 std::fs::read(path)
             };
-            let bytes = bytes.map_err(|error| Failure::failed(format!("{given}: {error}")))?;
+            let bytes = bytes.map_err(|error| Failure::input(path, &error))?;
             match (X509Certificate::from_pem(&bytes), Csr::from_pem(&bytes)) {
                 (Ok(x509), _) => Kind::Certificate(x509),
                 (_, Ok(csr)) => Kind::Csr(csr),
@@ -275,8 +275,8 @@ impl Sought {
             }
         } else if given.contains(['/', '.', '\\']) {
             let problem = match path.exists() {
-                true => "it is no file",
-                false => "there is no such file",
+                true => "it is no file; give a file",
+                false => "there is no such file; check its path",
             };
             return Err(Failure::usage(format!("{given}: {problem}")));
         } else if given.chars().count() < MIN_PREFIX {

@@ -24,8 +24,18 @@ pub(crate) struct Man {
 impl Man {
     pub(crate) fn run(self, cli: clap::Command) -> Result {
         match self.dir {
-            Some(folder) => clap_mangen::generate_to(cli, &folder)
-                .map_err(|error| Failure::file(&folder, &error))?,
+            Some(folder) => {
+                if !folder.is_dir() {
+                    let problem = match folder.exists() {
+                        true => "it is no folder; give one",
+                        false => "there is no such folder; make it, or give another",
+                    };
+                    let message = format!("--dir {}: {problem}", folder.display());
+                    return Err(Failure::usage(message));
+                }
+                clap_mangen::generate_to(cli, &folder)
+                    .map_err(|error| Failure::file(&folder, &error))?;
+            }
             None => {
                 let mut page = Vec::new();
                 let rendered = Page::new(cli).render(&mut page);

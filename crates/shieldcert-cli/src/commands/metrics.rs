@@ -5,11 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
 use shieldcert::{ClientCertificate, RequestsLeft, Status};
 
 use super::{Run, inventory};
@@ -18,6 +16,7 @@ use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
 use crate::output::escape::escape;
 use crate::output::file::{self, Existing};
+use crate::output::metrics::{Exposition, seconds_left, time_to_expiry};
 
 /// Count certificates for Prometheus
 ///
@@ -43,23 +42,6 @@ pub(crate) struct Metrics {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "fields"])]
     textfile: PathBuf,
 }
-
-const DAY: f64 = 86_400.0;
-
-/// The upper bounds of the histogram: expired, and then a day to ten years.
-const BUCKETS: [f64; 11] = [
-    0.0,
-    DAY,
-    3.0 * DAY,
-    7.0 * DAY,
-    14.0 * DAY,
-    30.0 * DAY,
-    60.0 * DAY,
-    90.0 * DAY,
-    180.0 * DAY,
-    365.0 * DAY,
-    3_650.0 * DAY,
-];
 
 /// Counted even where there are none, so that no alert loses its series.
 const STATUSES: [Status; 4] = [
@@ -107,7 +89,7 @@ impl Series {
     fn new(zones: &[String]) -> Self {
         let series = Self {
             certificates: Family::default(),
-            time_to_expiry: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            time_to_expiry: Family::new_with_constructor(|| time_to_expiry()),
         };
         for zone in zones {
             for status in &STATUSES {
@@ -130,11 +112,9 @@ impl Series {
         if *status == Status::Active
             && let Some(end) = certificate.not_after()
         {
-            // The sum of a histogram with negative values could fall.
-            let left = end.duration_since(now).as_secs_f64().max(0.0);
             self.time_to_expiry
                 .get_or_create(&labels(zone, None))
-                .observe(left);
+                .observe(seconds_left(end, now));
         }
     }
 
@@ -144,48 +124,40 @@ impl Series {
         now: Timestamp,
         left: Option<RequestsLeft>,
     ) -> Result<String> {
-        let mut registry = Registry::with_prefix("shieldcert");
-        registry.register(
+        let mut exposition = Exposition::new("shieldcert");
+        exposition.add(
             "certificates",
             "Certificates by status; expired ones can be active",
             self.certificates,
         );
-        registry.register(
+        exposition.add(
             "active_certificates_time_to_expiry_seconds",
             "Time until active certificates expire, 0 if they are expired",
             self.time_to_expiry,
         );
-        let mut gauge = |name, help, value: u64| {
-            let gauge: Gauge = Gauge::default();
-            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-            registry.register(name, help, gauge);
-        };
-        gauge(
+        exposition.gauge(
             "unreadable_records",
             "Records of the list that could not be read and are not counted",
             unreadable as u64,
         );
-        gauge(
+        exposition.gauge(
             "last_success_timestamp_seconds",
             "When the certificates were last counted",
             now.as_second().unsigned_abs(),
         );
         if let Some(left) = left {
-            gauge(
+            exposition.gauge(
                 "rate_limit_requests_left",
                 "Requests that the rate limit had left after the count",
                 left.requests,
             );
-            gauge(
+            exposition.gauge(
                 "rate_limit_requests",
                 "Requests that the rate limit allows in a window",
                 left.quota,
             );
         }
-        let mut text = String::new();
-        encode(&mut text, &registry)
-            .map_err(|error| Failure::failed(format!("the metrics can't be written: {error}")))?;
-        Ok(text)
+        exposition.encode()
     }
 }
 

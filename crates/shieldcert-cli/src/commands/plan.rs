@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::Duration;
 
-use shieldcert::{CertificateId, ClientCertificate, Status, X509Certificate, Zone};
+use shieldcert::{CertificateId, ClientCertificate, RequestsLeft, Status, X509Certificate, Zone};
 
 use crate::args::selector::{Selection, Selectors};
 use crate::args::targets::Targets;
@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) ids: Vec<(usize, CertificateId)>,
     /// Those that need nothing, since they have the status already.
     pub(crate) done: usize,
+    /// Those that need nothing, since the service is about to give them the status.
+    pub(crate) pending: usize,
     /// Why some that were asked for are not in it.
     pub(crate) failures: Vec<ExitCode>,
     /// Whether the plan is what was typed, and no more than one.
@@ -47,6 +49,7 @@ impl Plan {
             zones: zones.clone(),
             ids: Vec::new(),
             done: 0,
+            pending: 0,
             failures: Vec::new(),
             is_obvious: false,
             can_ask: io::stdin().is_terminal() && io::stderr().is_terminal(),
@@ -82,7 +85,10 @@ impl Plan {
         needs_nothing: fn(&Status) -> bool,
     ) {
         if needs_nothing(certificate.status()) {
-            self.done += 1;
+            match certificate.status().is_pending() {
+                true => self.pending += 1,
+                false => self.done += 1,
+            }
             return;
         }
         if self.is_rehearsal {
@@ -216,17 +222,26 @@ impl Plan {
         printer.finish()
     }
 
+    /// How many that were asked for need nothing.
+    pub(crate) fn unneeded(&self) -> usize {
+        self.done + self.pending
+    }
+
     /// Says what is going to be done, such as `revoke 500 certificates`.
     pub(crate) fn describe(&self, verb: &str) -> String {
         let count = self.ids.len();
-        let mut text = format!(
-            "{verb} {}: {}, {}",
-            counted(count, "certificate"),
-            counted(count, "request"),
-            duration_of(count as u64)
-        );
-        if self.done > 0 {
-            text.push_str(&format!("; {} need nothing", self.done));
+        let left = self
+            .zones
+            .first()
+            .and_then(|zone| zone.client().requests_left());
+        let mut text = format!("{verb} {}", counted(count, "certificate"));
+        if count > 0 {
+            text.push_str(&format!(": {}", requests(count, left)));
+        }
+        match self.unneeded() {
+            0 => {}
+            1 => text.push_str("; 1 needs nothing"),
+            others => text.push_str(&format!("; {others} need nothing")),
         }
         text
     }
@@ -266,16 +281,54 @@ fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{plural}")
 }
 
-/// How long so many requests take under the service's rate limit, at best.
-fn duration_of(requests: u64) -> String {
+/// So many requests, and how long they take.
+pub(crate) fn requests(count: usize, left: Option<RequestsLeft>) -> String {
+    let time = duration_of(count as u64, left.map(Budget::from));
+    format!("{}, {time}", counted(count, "request"))
+}
+
+/// What is left of a rate limit.
+struct Budget {
+    requests: u64,
+    quota: u64,
+    window: Duration,
+    resets_in: Duration,
+}
+
+impl From<RequestsLeft> for Budget {
+    fn from(left: RequestsLeft) -> Self {
+        Self {
+            requests: left.requests,
+            quota: left.quota,
+            window: left.window,
+            resets_in: left.resets_in,
+        }
+    }
+}
+
+/// How long so many requests take, at best, under the rate limit: what is left of it, or the service's if that is not known.
+fn duration_of(requests: u64, left: Option<Budget>) -> String {
     const QUOTA: u64 = 1_200;
-    const WINDOW: u64 = 300;
-    match requests.saturating_sub(1) / QUOTA {
-        0 => "within the rate limit".to_owned(),
-        windows => format!(
-            "at least {} under the rate limit",
-            time::short(Duration::from_secs(windows * WINDOW))
+    const WINDOW: Duration = Duration::from_secs(300);
+    let known = left.filter(|left| left.quota > 0);
+    let (at_once, quota, window, resets_in) = match &known {
+        Some(left) => (left.requests, left.quota, left.window, left.resets_in),
+        None => (QUOTA, QUOTA, WINDOW, WINDOW),
+    };
+    let left = match &known {
+        Some(left) => format!(
+            ", which has {} of {} requests left",
+            left.requests, left.quota
         ),
+        None => String::new(),
+    };
+    match requests.saturating_sub(at_once) {
+        0 => format!("within the rate limit{left}"),
+        later => {
+            let windows = u32::try_from((later - 1) / quota).unwrap_or(u32::MAX);
+            let time = window.saturating_mul(windows).saturating_add(resets_in);
+            format!("at least {} under the rate limit{left}", time::short(time))
+        }
     }
 }
 
@@ -291,7 +344,29 @@ mod tests {
             (1_201, "at least 5m under the rate limit"),
             (300_000, "at least 20h under the rate limit"),
         ] {
-            assert_eq!(duration_of(requests), expected, "{requests}");
+            assert_eq!(duration_of(requests, None), expected, "{requests}");
+        }
+        for (requests, expected) in [
+            (
+                30,
+                "within the rate limit, which has 30 of 100 requests left",
+            ),
+            (
+                31,
+                "at least 20s under the rate limit, which has 30 of 100 requests left",
+            ),
+            (
+                131,
+                "at least 1m under the rate limit, which has 30 of 100 requests left",
+            ),
+        ] {
+            let left = Budget {
+                requests: 30,
+                quota: 100,
+                window: Duration::from_secs(60),
+                resets_in: Duration::from_secs(20),
+            };
+            assert_eq!(duration_of(requests, Some(left)), expected, "{requests}");
         }
     }
 }

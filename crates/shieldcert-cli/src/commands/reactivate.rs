@@ -27,6 +27,8 @@ impl Run for Reactivate {
         let change = Change {
             verb: "reactivate",
             done: "reactivated",
+            status: "active",
+            unchecked: ", and the quota, in which each takes a place again",
             needs_nothing: |status| matches!(status, Status::Active | Status::PendingReactivation),
             send: |zone, ids, wait| match wait {
                 true => zone.reactivate_all(ids).until_settled().stream(),

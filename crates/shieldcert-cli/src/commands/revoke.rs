@@ -32,6 +32,8 @@ impl Run for Revoke {
         let change = Change {
             verb: "revoke",
             done: "revoked",
+            status: "revoked",
+            unchecked: "",
             needs_nothing: |status| matches!(status, Status::Revoked | Status::PendingRevocation),
             send: |zone, ids, wait| match wait {
                 true => zone.revoke_all(ids).until_settled().stream(),

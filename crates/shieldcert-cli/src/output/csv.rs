@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use serde_json::{Map, Value};
 
 use super::escape::escape;
+use super::row::Row;
 
 /// Writes a line of names, or of values.
 pub(super) fn write_line<'a>(
@@ -26,6 +27,18 @@ pub(super) fn write_row(
     names: &[&str],
 ) -> io::Result<()> {
     write_line(out, names.iter().map(|name| cell(members.get(*name))))
+}
+
+/// Rows as a whole document.
+pub(crate) fn document<R: Row>(rows: impl IntoIterator<Item = R>) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    write_line(&mut out, R::FIELDS.iter().map(|name| (*name).into()))?;
+    for row in rows {
+        if let Value::Object(members) = serde_json::to_value(&row)? {
+            write_row(&mut out, &members, R::FIELDS)?;
+        }
+    }
+    Ok(out)
 }
 
 pub(super) fn cell(value: Option<&Value>) -> Cow<'_, str> {

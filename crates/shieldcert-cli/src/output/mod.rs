@@ -2,14 +2,17 @@
 
 pub(crate) mod certificate;
 pub(crate) mod check;
-mod csv;
+pub(crate) mod csv;
 pub(crate) mod escape;
+pub(crate) mod facts;
 pub(crate) mod file;
+pub(crate) mod fleet;
 pub(crate) mod format;
 pub(crate) mod html;
 pub(crate) mod issued;
 mod json;
 pub(crate) mod messages;
+pub(crate) mod metrics;
 pub(crate) mod printer;
 pub(crate) mod progress;
 pub(crate) mod report;

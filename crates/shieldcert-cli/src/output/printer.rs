@@ -37,6 +37,7 @@ pub(crate) struct Printer<R> {
     has_color: bool,
     table: Table,
     is_detailed: bool,
+    is_single: bool,
     rows: usize,
     row: PhantomData<fn(&R)>,
 }
@@ -57,6 +58,10 @@ impl<R: Row> Printer<R> {
                 .collect::<Result<_>>()?;
             columns = fields.iter().map(|name| field_column(name)).collect();
         }
+        let mut table = Table::new(columns, output.width, output.has_color);
+        if output.format == Format::Wide || output.fields.is_some() {
+            table.keep_columns();
+        }
         Ok(Self {
             out: BufWriter::new(io::stdout()),
             messages: messages.clone(),
@@ -64,8 +69,9 @@ impl<R: Row> Printer<R> {
             fields,
             has_chosen_fields: output.fields.is_some(),
             has_color: output.has_color,
-            table: Table::new(columns, output.width, output.has_color),
+            table,
             is_detailed: false,
+            is_single: false,
             rows: 0,
             row: PhantomData,
         })
@@ -74,6 +80,12 @@ impl<R: Row> Printer<R> {
     /// Prints a line for each member where a table was asked for. For commands that are about few things.
     pub(crate) fn detailed(mut self) -> Self {
         self.is_detailed = true;
+        self
+    }
+
+    /// Prints JSON without an array. For commands that print one thing, whatever they are about.
+    pub(crate) fn single(mut self) -> Self {
+        self.is_single = true;
         self
     }
 
@@ -100,7 +112,13 @@ impl<R: Row> Printer<R> {
         match self.format {
             Format::Id => writeln!(out, "{}", escape(row.id())),
             Format::Json => {
-                let start = if self.rows == 0 { "[\n" } else { ",\n" };
+                let start = if self.is_single {
+                    ""
+                } else if self.rows == 0 {
+                    "[\n"
+                } else {
+                    ",\n"
+                };
                 out.write_all(start.as_bytes())?;
                 json::write_object(out, &members(row)?, &self.fields)
             }
@@ -160,7 +178,15 @@ impl<R: Row> Printer<R> {
             table.flush(out)?;
             out.flush()
         });
-        flushed.map_err(|error| Failure::output(&error))
+        flushed.map_err(|error| Failure::output(&error))?;
+        let left_out = self.table.take_left_out();
+        if !left_out.is_empty() {
+            self.messages.note(&format!(
+                "left out, because the terminal is narrow: {}; --output wide or --fields shows them",
+                left_out.join(", ")
+            ));
+        }
+        Ok(())
     }
 
     /// Like [`flush`](Self::flush), but a table waits until enough rows are there to know how wide its columns are.
@@ -177,6 +203,7 @@ impl<R: Row> Printer<R> {
     pub(crate) fn finish(&mut self) -> Result<()> {
         let end = match (self.format, self.rows) {
             (Format::Json, 0) => self.out.write_all(b"[]\n"),
+            (Format::Json, _) if self.is_single => self.out.write_all(b"\n"),
             (Format::Json, _) => self.out.write_all(b"\n]\n"),
             (Format::Csv, 0) => {
                 csv::write_line(&mut self.out, self.fields.iter().map(|name| (*name).into()))

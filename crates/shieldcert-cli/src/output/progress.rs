@@ -1,5 +1,6 @@
 //! How far a long command is: a line that changes at a terminal, and a plain line now and then elsewhere.
 
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -35,6 +36,41 @@ impl Progress {
         }
     }
 
+    /// Says how much is done, of how much, and more about it.
+    pub(crate) fn set(&mut self, done: u64, total: u64, detail: &str) {
+        (self.done, self.total) = (done, Some(total));
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+            bar.set_position(done);
+            bar.set_message(format!("{} {done} of {total}, {detail}", self.what));
+        } else if self.reported.elapsed() >= INTERVAL {
+            self.reported = Instant::now();
+            let what = self.what;
+            self.messages
+                .note(&format!("{what} {done} of {total}, {detail}"));
+        }
+    }
+
+    /// Begins to count, with more to say than numbers.
+    pub(crate) fn start_detailed(messages: &Messages, what: &'static str) -> Self {
+        let progress = Self::start(messages, what, Some(0));
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {eta} left");
+        if let (Some(bar), Ok(style)) = (&progress.bar, style) {
+            bar.set_style(style);
+        }
+        progress
+    }
+
+    /// Begins to wait for one thing.
+    fn start_waiting(messages: &Messages, what: &'static str) -> Self {
+        let progress = Self::start(messages, what, None);
+        let style = ProgressStyle::with_template("{spinner} {msg}: {elapsed} so far");
+        if let (Some(bar), Ok(style)) = (&progress.bar, style) {
+            bar.set_style(style);
+        }
+        progress
+    }
+
     /// Counts more.
     pub(crate) fn add(&mut self, more: usize) {
         self.done += more as u64;
@@ -47,6 +83,19 @@ impl Progress {
                 Some(total) => self.messages.note(&format!("{what} {done} of {total}")),
                 None => self.messages.note(&format!("{what} {done}")),
             }
+        }
+    }
+}
+
+/// Shows that something takes a while, until it is dropped. It never ends.
+pub(crate) async fn show_wait(messages: &Messages, what: &'static str) -> Infallible {
+    let started = Instant::now();
+    let progress = Progress::start_waiting(messages, what);
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        if progress.bar.is_none() {
+            let seconds = started.elapsed().as_secs();
+            messages.note(&format!("{what}: {seconds} s so far"));
         }
     }
 }

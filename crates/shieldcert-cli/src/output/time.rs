@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
+/// A time without what is below a second.
+pub(crate) fn to_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
 /// The day in UTC.
 pub(crate) fn day(time: Timestamp) -> String {
     TimeZone::UTC.to_datetime(time).date().to_string()

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use shieldcert_emulator::{Fault, Fixture, Operation, ScriptedFault};
+use shieldcert_emulator::{Fault, Fixture, Operation, RateLimit, ScriptedFault};
 
 use crate::service::{Ran, Service, ZONE, check_schema, run};
 
@@ -126,7 +126,7 @@ fn selectors_files_and_standard_input_name_certificates() {
     );
     let again = service.run(&["revoke", "--name", "*", "--yes", "--wait"]);
     assert!(
-        again.err.contains("1 revoked, 2 were revoked already"),
+        again.err.contains("1 revoked, 2 were already revoked"),
         "{again:?}"
     );
     std::fs::write(
@@ -229,6 +229,144 @@ fn an_interrupt_finishes_what_is_in_flight_and_says_how_to_go_on() {
     assert!(
         ran.err
             .contains("to go on, which is safe: shieldcert revoke --status active --yes"),
+        "{ran:?}"
+    );
+}
+
+/// Runs a command that waits for the service, and interrupts it once so many were sent.
+fn interrupt_after(service: &Service, arguments: &[&str], sent: usize) -> Ran {
+    let child = service
+        .command(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    while service.emulator.history().count(Operation::Delete) < sent {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let killed = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(killed.expect("kill").success());
+    Ran::new(child.wait_with_output().expect("it ended"))
+}
+
+#[test]
+fn who_waits_and_is_interrupted_hears_what_is_pending() {
+    let never = Duration::from_secs(3_600);
+    let service = Service::start_with(|builder| builder.transition_delay(never));
+    for name in ["sensor-001", "sensor-002", "sensor-003"] {
+        service.add(Fixture::new(name).issued_on("2026-01-30T00:00:00Z"));
+    }
+    let revoke = ["revoke", "--name", "*", "--yes", "--wait"];
+    let ran = interrupt_after(&service, &revoke, 3);
+    assert_eq!(
+        (ran.code, ran.out.lines().count()),
+        (Some(130), 3),
+        "{ran:?}"
+    );
+    // There is nothing to go on with.
+    insta::assert_snapshot!(ran.err, @"
+    finishing what is in flight; Ctrl-C again stops at once
+    0 revoked, 3 pending
+    the service completes what is pending within seconds
+    ");
+    let service =
+        Service::start_with(|builder| builder.populate(ZONE, 200).transition_delay(never));
+    let revoke = ["revoke", "--status", "active", "--yes", "--wait"];
+    let ran = interrupt_after(&service, &revoke, 16);
+    assert_eq!(
+        (ran.code, ran.out.lines().count()),
+        (Some(130), 16),
+        "{ran:?}"
+    );
+    assert!(
+        ran.err.contains("0 revoked, 16 pending, ") && ran.err.contains(" not sent\n"),
+        "{ran:?}"
+    );
+    assert!(
+        ran.err
+            .ends_with("to go on, which is safe: shieldcert revoke --status active --yes --wait\n"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn who_interrupts_the_last_requests_is_not_told_to_go_on() {
+    let (service, ids) = fleet();
+    let stall = Fault::stall(Duration::from_secs(3_600));
+    service
+        .emulator
+        .script([ScriptedFault::next(Operation::Delete, stall).times(3)]);
+    let mut child = service
+        .command(&["revoke", "--name", "*", "--yes"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    while service.emulator.history().count(Operation::Delete) < ids.len() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let killed = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(killed.expect("kill").success());
+    let mut err = BufReader::new(child.stderr.take().expect("piped"));
+    let mut line = String::new();
+    while !line.contains("finishing what is in flight") {
+        line.clear();
+        assert_ne!(err.read_line(&mut line).expect("a line"), 0, "it ended");
+    }
+    service.emulator.advance(Duration::from_secs(3_600));
+    let mut ran = Ran::new(child.wait_with_output().expect("it ended"));
+    err.read_to_string(&mut ran.err).expect("text");
+    assert_eq!(ran.code, Some(130), "{ran:?}");
+    assert!(
+        ran.err.contains("3 revoked\n") && !ran.err.contains("to go on"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn what_needs_nothing_is_said_to() {
+    let (service, ids) = fleet();
+    let text = |arguments: &[&str]| {
+        let ran = service.run(arguments);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        ran.err
+    };
+    let mut texts = vec![text(&["reactivate", "--name", "sensor-001", "--yes"])];
+    text(&["revoke", &ids[0], "--wait"]);
+    texts.push(text(&["reactivate", "--name", "*", "--yes", "--wait"]));
+    texts.push(text(&["reactivate", "--name", "*", "--dry-run"]));
+    texts.push(text(&["revoke", "--name", "*", "--dry-run", "--wait"]));
+    insta::assert_snapshot!(texts.join("---\n"), @"
+    nothing to reactivate: 1 was already active
+    ---
+    1 reactivated, 2 were already active
+    ---
+    would reactivate 0 certificates; 3 need nothing
+    checked: the permission to read
+    ---
+    would revoke 3 certificates: 3 requests, within the rate limit
+    --wait takes more requests
+    checked: the permission to read
+    not checked: the permission to write, which `shieldcert doctor --probe-write` checks
+    ");
+}
+
+#[test]
+fn a_dry_run_counts_with_what_the_rate_limit_has_left() {
+    let limit = RateLimit::new(10, Duration::from_secs(300));
+    let service = Service::start_with(|builder| builder.rate_limit(limit));
+    for name in 0..9 {
+        service.add(Fixture::new(format!("sensor-{name}")));
+    }
+    let ran = service.run(&["revoke", "--name", "*", "--dry-run"]);
+    let first = ran.err.lines().next().unwrap_or_default();
+    assert!(
+        first.starts_with("would revoke 9 certificates: 9 requests, at least ")
+            && first.contains(" under the rate limit, which has "),
         "{ran:?}"
     );
 }

@@ -72,6 +72,9 @@ fn what_is_wrong_is_named_with_its_fix() {
         let (ran, rows) = doctor(&service, arguments, variables);
         assert_eq!(ran.code, Some(code), "{ran:?}");
         assert_eq!(result_of(&rows, check), "failed", "{ran:?}");
+        let failed = rows.as_array().into_iter().flatten();
+        let mut failed = failed.filter(|row| row["result"] == "failed");
+        assert!(failed.all(|row| row["fix"].is_string()), "{rows}");
         assert!(!ran.out.contains("wrong-token-wrong-token"), "{ran:?}");
     }
 }

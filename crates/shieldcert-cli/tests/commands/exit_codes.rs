@@ -24,7 +24,7 @@ fn every_outcome_has_its_code() {
             "a refusal of another kind",
         ),
         (
-            1,
+            2,
             none(),
             vec!["issue", "sensor-1", "--csr", "."],
             "a folder in place of a file",
@@ -119,5 +119,47 @@ fn every_outcome_has_its_code() {
             .command(arguments)
             .env("CLOUDFLARE_API_TOKEN", "another-token-than-the-right-one"));
         assert_eq!(ran.code, Some(4), "{ran:?}");
+        let text = ran.out.clone() + &ran.err;
+        assert!(
+            text.contains("give a token with the permission \"SSL and Certificates: Edit\""),
+            "{ran:?}"
+        );
     }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_usage_error_everywhere() {
+    let service = Service::start();
+    let ran = service.run(&["issue", "sensor-001"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let pem = "sensor-001.pem";
+    std::fs::write(service.folder.path().join("ids"), UNKNOWN).expect("is written");
+    let before = service.emulator.history().len();
+    for arguments in [
+        &["issue", "sensor-002", "--csr", "no/file"][..],
+        &["issue", "sensor-002", "--key", "no/file"],
+        &["get", "no/file"],
+        &["find", "no/file"],
+        &["revoke", "no/file", "--yes"],
+        &["reactivate", "no/file", "--yes"],
+        &["wait", "no/file"],
+        &["verify", "no/file"],
+        &["verify", pem, "--key", "no/file"],
+        &["export", "no/file", "--pem", "-"],
+        &["export", pem, "--key", "no/file", "--pem", "-"],
+        &["export", pem, "--add-chain", "no/file", "--pem", "-"],
+        &["export", pem, "--p12", "-", "--password-file", "no/file"],
+        &["list", "--token-file", "no/file"],
+        &["list", "--ca-file", "no/file"],
+        &["man", "--dir", "no/file"],
+    ] {
+        let ran = service.run(arguments);
+        assert_eq!(
+            (ran.code, &*ran.out),
+            (Some(2), ""),
+            "{arguments:?}: {ran:?}"
+        );
+        assert!(ran.err.contains("no/file"), "{arguments:?}: {ran:?}");
+    }
+    assert_eq!(service.emulator.history().len(), before);
 }

@@ -27,12 +27,24 @@ fn every_command_explains_itself() {
         "report",
         "metrics",
         "doctor",
+        "fleet",
+        "fleet init",
+        "fleet plan",
+        "fleet apply",
+        "fleet run",
+        "fleet status",
+        "fleet history",
+        "fleet rotate",
+        "fleet revoke",
+        "fleet backup",
+        "systemd-unit",
         "completions",
         "man",
     ] {
-        let help = plain(&[command, "--help"]);
+        let words: Vec<_> = command.split(' ').chain(["--help"]).collect();
+        let help = plain(&words);
         assert_eq!(help.code, Some(0), "{help:?}");
-        insta::assert_snapshot!(format!("help_{command}"), help.out);
+        insta::assert_snapshot!(format!("help_{}", command.replace(' ', "_")), help.out);
     }
 }
 

@@ -485,3 +485,203 @@ fn what_can_not_be_meant_is_refused() {
     assert_eq!(total(&service), 1);
     assert_eq!(names(service.folder.path()), ["revoked.pem"]);
 }
+
+#[test]
+fn another_certificate_for_the_name_is_not_taken_for_the_same() {
+    let service = Service::start();
+    let issue = |arguments: &[&str]| service.run(&[&["issue", "sensor-001"], arguments].concat());
+    assert_eq!(
+        issue(&["--days", "90", "--subject", "O=Acme"]).code,
+        Some(0)
+    );
+    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
+    key.write_pem(service.folder.path().join("other.key"))
+        .expect("is written");
+    let others = [
+        &["--days", "30", "--subject", "O=Acme"][..],
+        &["--days", "90", "--subject", "O=Other"],
+        &["--days", "90", "--subject", "O=Acme", "--key", "other.key"],
+        &["--days", "30", "--subject", "O=Acme", "--dry-run"],
+    ];
+    let refusals = || {
+        others.map(|arguments| {
+            let ran = issue(arguments);
+            assert_eq!(ran.code, Some(1), "{ran:?}");
+            ran.err
+        })
+    };
+    let remembered = refusals();
+    // What was asked for matters where it is remembered, and what the record says elsewhere.
+    assert_eq!(issue(&["--days", "90"]).code, Some(1));
+    std::fs::remove_dir_all(service.folder.path().join(".local/state")).expect("it was remembered");
+    assert_eq!(refusals(), remembered);
+    let same = issue(&["--days", "90", "--subject", "O=Acme"]);
+    assert_eq!(same.code, Some(0), "{same:?}");
+    assert_eq!(total(&service), 1);
+    insta::assert_snapshot!(remembered.concat(), @"
+    error: sensor-001.pem: it exists, and holds a certificate that was asked for with --days 90, and not 30; give another file, or --force
+    hint: nothing was issued
+    error: sensor-001.pem: it exists, and holds a certificate with another subject, CN=sensor-001,O=Acme; give another file, or --force
+    hint: nothing was issued
+    error: sensor-001.pem: it exists, and holds another certificate, for CN=sensor-001,O=Acme; give another file, or --force
+    error: sensor-001.pem: it exists, and holds a certificate that was asked for with --days 90, and not 30; give another file, or --force
+    hint: nothing was issued
+    ");
+}
+
+#[test]
+fn fewer_days_than_were_asked_for_are_the_same_certificate() {
+    let quirks = "max-validity=20".parse().expect("a quirk");
+    let service = Service::start_with(|builder| builder.quirks(quirks));
+    let first = service.run(&["issue", "sensor-001", "--days", "90"]);
+    assert!(first.err.contains("granted 20 days"), "{first:?}");
+    let second = service.run(&["issue", "sensor-001", "--days", "90"]);
+    assert_eq!((second.code, second.out), (Some(0), first.out));
+}
+
+#[test]
+fn an_encrypted_key_is_used_with_its_password() {
+    let service = Service::start();
+    let at = |name: &str| service.folder.path().join(name);
+    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
+    let pem = key.to_encrypted_pem("correct horse").expect("is encrypted");
+    std::fs::write(at("device.key"), pem).expect("is written");
+    std::fs::write(at("password"), "correct horse\n").expect("is written");
+    std::fs::write(at("wrong"), "battery staple\n").expect("is written");
+    let issue = |name: &str, arguments: &[&str]| {
+        service.run(&[&["issue", name, "--key", "device.key"], arguments].concat())
+    };
+    for (name, arguments) in [
+        ("by-file", &["--key-password-file", "password"][..]),
+        ("by-fd", &["--key-password-fd", "0"]),
+    ] {
+        let mut command = service.command(&["issue", name, "--key", "device.key"]);
+        command.args(arguments);
+        let ran = run(command.stdin(std::fs::File::open(at("password")).expect("opens")));
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let identity = Identity::from_pem(read(&service, &format!("{name}.pem")));
+        let identity = identity.expect("an identity");
+        assert_eq!(identity.key().public_key(), key.public_key());
+    }
+    let refusals = [
+        issue("x", &[]),
+        issue("x", &["--key-password-file", "wrong"]),
+        service.run(&["issue", "x", "--key-password-file", "password"]),
+    ]
+    .map(|ran| {
+        assert_ne!(ran.code, Some(0), "{ran:?}");
+        ran.text()
+    });
+    insta::assert_snapshot!(refusals.join("\n"), @"
+    code: 2
+    --- out
+    --- err
+    error: the password of the private key in device.key is needed, and there is no terminal to ask at; give --key-password-file or --key-password-fd
+
+    code: 1
+    --- out
+    --- err
+    error: device.key: private key: the password is wrong; give the one that the key was encrypted with
+
+    code: 2
+    --- out
+    --- err
+    error: --key-password-file and --key-password-fd are for the key of --key; give that too, or leave them out
+    ");
+    assert_eq!(total(&service), 2);
+}
+
+#[test]
+fn a_key_that_is_needed_is_not_replaced() {
+    let service = Service::start();
+    let at = |name: &str| service.folder.path().join(name);
+    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
+    key.write_pem(at("device.key")).expect("is written");
+    let csr = key.csr(&Subject::common_name("device")).expect("a CSR");
+    csr.write_pem(at("device.csr")).expect("is written");
+    let sealed = key.to_encrypted_pem("correct horse").expect("is encrypted");
+    std::fs::write(at("sealed.key"), sealed).expect("is written");
+    std::os::unix::fs::symlink("device.key", at("link")).expect("is made");
+    let names = ["device.key", "device.csr", "sealed.key"];
+    let before = names.map(|name| read(&service, name));
+    let refusals = [
+        &["--csr", "device.csr", "-o", "device.key", "--force"][..],
+        &["--csr", "device.csr", "-o", "link", "--force"],
+        &["--csr", "device.csr", "-o", "sealed.key", "--force"],
+        &["--csr", "device.csr", "-o", "./device.csr", "--force"],
+        &["other", "--key", "device.key", "-o", "link", "--force"],
+        &["other", "--key", "device.key", "-o", "device.key"],
+    ]
+    .map(|arguments| {
+        let ran = service.run(&[&["issue"], arguments].concat());
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        ran.err
+    });
+    insta::assert_snapshot!(refusals.concat(), @"
+    error: device.key: it holds the key that the CSR was made with, which would be lost; give another file with -o
+    error: link: it holds the key that the CSR was made with, which would be lost; give another file with -o
+    error: sealed.key: it holds a private key that can't be read, which may be that of the CSR and would be lost; give another file with -o
+    error: ./device.csr: it is the file of --csr, which would be lost; give another file with -o
+    error: link: it is the file of --key, which would be lost; give another file with -o
+    error: device.key: it is the file of --key, which would be lost; give another file with -o
+    ");
+    assert_eq!(names.map(|name| read(&service, name)), before);
+    assert_eq!(service.emulator.history().count(Operation::Create), 0);
+    // A file that holds another key is what --force is for.
+    assert_eq!(service.run(&["issue", "other"]).code, Some(0));
+    let forced = ["issue", "--csr", "device.csr", "-o", "other.pem", "--force"];
+    assert_eq!(service.run(&forced).code, Some(0));
+}
+
+#[test]
+fn a_file_that_stays_readable_by_its_group_is_warned_of() {
+    let service = Service::start();
+    let file = service.folder.path().join("sensor-001.pem");
+    std::fs::write(&file, "old").expect("is written");
+    let mode = std::fs::Permissions::from_mode(0o640);
+    std::fs::set_permissions(&file, mode).expect("is ours");
+    let ran = service.run(&["issue", "sensor-001", "--force"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    insta::assert_snapshot!(ran.err, @"warning: sensor-001.pem: its group can read the key, as the file before (mode 0640); unless that is meant: chmod 600 sensor-001.pem");
+    let new = service.run(&["issue", "sensor-002"]);
+    assert_eq!((new.code, new.err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_dry_run_predicts_what_would_be_refused() {
+    let service = Service::start();
+    std::fs::write(service.folder.path().join("file"), "").expect("is written");
+    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
+    key.write_pem(service.folder.path().join("device.key"))
+        .expect("is written");
+    // A request that was begun, and may have been sent.
+    service.emulator.script([ScriptedFault::next(
+        Operation::Create,
+        Fault::stall(Duration::from_secs(3_600)),
+    )]);
+    let mut child = service
+        .command(&["issue", "begun", "--days", "30"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    wait_for_create(&service);
+    child.kill().expect("is killed");
+    child.wait().expect("it ended");
+    let goes_on = service.run(&["issue", "begun", "--days", "30", "--dry-run"]);
+    assert!(
+        goes_on.code == Some(0) && goes_on.err.contains("would go on with the request in"),
+        "{goes_on:?}"
+    );
+    for arguments in [
+        &["issue", "sensor-001", "-o", "none/sensor.pem"][..],
+        &["issue", "sensor-001", "-o", "file/sensor.pem"],
+        &["issue", "begun", "--days", "60"],
+        &["issue", "x", "--key", "device.key", "-o", "device.key"],
+    ] {
+        let rehearsed = service.run(&[arguments, &["--dry-run"]].concat());
+        assert_ne!(rehearsed.code, Some(0), "{rehearsed:?}");
+        assert_eq!(service.run(arguments).code, rehearsed.code, "{arguments:?}");
+    }
+    assert_eq!(service.emulator.history().count(Operation::Create), 1);
+}

@@ -58,11 +58,12 @@ fn every_command_has_a_manual_page() {
         "shieldcert.1",
         "shieldcert-list.1",
         "shieldcert-issue.1",
+        "shieldcert-fleet-run.1",
         "shieldcert-emulator.1",
     ] {
         assert!(folder.join(page).is_file(), "{page}");
     }
     let ran = run(shieldcert(folder).args(["man", "--dir", "none"]));
-    assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(ran.err.starts_with("error: none: "), "{ran:?}");
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    insta::assert_snapshot!(ran.err, @"error: --dir none: there is no such folder; make it, or give another");
 }

@@ -142,7 +142,7 @@ impl<'a> Terminal<'a> {
     }
 
     /// Types a command, on a screen of its own.
-    fn start(&self, command: &str) {
+    pub(crate) fn start(&self, command: &str) {
         // What an earlier command has left on the screen is not taken for this one's.
         let earlier = format!("end of {}, ", self.runs.get());
         self.type_keys(&["clear", "Enter"]);
@@ -156,7 +156,7 @@ impl<'a> Terminal<'a> {
     }
 
     /// Waits for the end of the command, and returns the screen without the shell's prompt.
-    fn end(&self) -> String {
+    pub(crate) fn end(&self) -> String {
         let end = format!("end of {}, ", self.runs.get());
         let screen = self.wait_for(|screen| screen.lines().any(|line| line.starts_with(&end)));
         let lines: Vec<_> = screen.lines().collect();
@@ -320,4 +320,69 @@ fn a_wait_for_the_rate_limit_is_said() {
     )]);
     let quiet = terminal.run("shieldcert list --quiet");
     assert!(!quiet.contains("waiting"), "{quiet}");
+}
+
+#[test]
+fn columns_that_do_not_fit_are_left_out_and_named() {
+    if !is_installed("tmux", "-V") {
+        return;
+    }
+    let service = fleet();
+    let id = service.add(Fixture::new("sensor-002").issued_on("2026-01-30T00:00:00Z"));
+    let ran = service.run(&["revoke", &id]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let terminal = Terminal::open(&service, 60);
+    let screens = [
+        "shieldcert list",
+        "shieldcert report",
+        "shieldcert list --fields status,not_after,common_name,id,country",
+    ]
+    .map(|command| terminal.run(command));
+    insta::assert_snapshot!(screens.join("\n---\n"));
+    // Nothing is missing elsewhere, and nothing is said.
+    for command in [
+        "shieldcert report --output wide",
+        "shieldcert list --output wide",
+        "shieldcert doctor",
+        "shieldcert list --output table | cat",
+    ] {
+        let screen = terminal.run(command);
+        assert!(!screen.contains("left out"), "{screen}");
+        let end = ["OTHER", "ZONE", "CHECK", "LEFT"];
+        let text = screen.replace('\n', "");
+        assert!(end.iter().any(|title| text.contains(title)), "{screen}");
+    }
+}
+
+#[test]
+fn who_resumes_sees_that_something_goes_on() {
+    if !is_installed("tmux", "-V") {
+        return;
+    }
+    let service = fleet();
+    let stall = || Fault::stall(Duration::from_secs(3_600));
+    service
+        .emulator
+        .script([ScriptedFault::next(Operation::Create, stall())]);
+    let mut child = service
+        .command(&["issue", "device"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("it starts");
+    while service.emulator.history().count(Operation::Create) == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().expect("is killed");
+    child.wait().expect("it ended");
+    service
+        .emulator
+        .script([ScriptedFault::next(Operation::List, stall()).times(3)]);
+    let terminal = Terminal::open(&service, 100);
+    terminal.start("shieldcert issue device --output id");
+    terminal.wait_for(|screen| screen.contains("finding out what came of it: "));
+    service.emulator.advance(Duration::from_secs(3_600));
+    let end = terminal.end();
+    assert!(end.ends_with("\ncode: 0"), "{end}");
+    assert!(!end.contains("finding out what came of it: "), "{end}");
 }

@@ -10,7 +10,7 @@ use super::envelope::Failure;
 
 /// Reads the body of a create: the CSR, and the validity in days.
 pub(super) fn parse_create(body: &[u8]) -> Result<(String, i64), Failure> {
-    let mut body = parse_object(body)?;
+    let mut body = parse_object(body, r#"{"csr": "…", "validity_days": 365}"#)?;
     let csr = match body.remove("csr") {
         Some(Value::String(csr)) => csr,
         Some(_) => return Err(invalid_field("csr", "must be a string")),
@@ -27,14 +27,19 @@ pub(super) fn parse_create(body: &[u8]) -> Result<(String, i64), Failure> {
 
 /// Reads the body of an edit, which asks for a reactivation or for nothing.
 pub(super) fn parse_edit(body: &[u8]) -> Result<(), Failure> {
-    match parse_object(body)?.get("reactivate") {
+    match parse_object(body, r#"{"reactivate": true}"#)?.get("reactivate") {
         Some(Value::Bool(true)) => Ok(()),
         Some(Value::Bool(false)) | None => Err(Failure::InvalidEdit),
         Some(_) => Err(invalid_field("reactivate", "must be a boolean")),
     }
 }
 
-fn parse_object(body: &[u8]) -> Result<Map<String, Value>, Failure> {
+/// `expected` is what to send, for messages.
+fn parse_object(body: &[u8], expected: &str) -> Result<Map<String, Value>, Failure> {
+    if body.trim_ascii().is_empty() {
+        let message = format!("The request body is empty; send {expected}");
+        return Err(Failure::InvalidBody(message));
+    }
     match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(Failure::InvalidBody(

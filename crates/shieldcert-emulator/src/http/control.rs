@@ -58,7 +58,7 @@ GET PUT              /__shieldcert/quirks   how the service differs: cap=25, tot
 GET PUT POST DELETE  /__shieldcert/script   faults in order, a rule a line: create: lose-response
 GET                  /__shieldcert/history  the last requests, and their faults
 POST                 /__shieldcert/reset    how it started; a database is emptied
-GET POST             /__shieldcert/clock    the time, and forward: advance=30d
+GET POST             /__shieldcert/clock    the time, and forward: advance=30d; --db does not keep that
 POST                 /__shieldcert/zones/ZONE/client_certificates
                                             adds certificates: {\"common_name\": \"sensor-001\", \"status\": \"revoked\"}
 ";

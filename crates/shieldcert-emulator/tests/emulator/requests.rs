@@ -247,6 +247,20 @@ async fn invalid_bodies_are_refused() {
         let response = call(&emulator, "POST", "", body.to_owned()).await;
         response.assert_failed(400, invalid);
     }
+    let one = "/7bf7f70c-7600-42e1-81c4-e4c0da9aa515";
+    for (method, path, expected) in [
+        ("POST", "", r#"{"csr": "…", "validity_days": 365}"#),
+        ("PATCH", one, r#"{"reactivate": true}"#),
+    ] {
+        for body in ["", " \n"] {
+            let response = call(&emulator, method, path, body.to_owned()).await;
+            response.assert_failed(400, invalid);
+            assert_eq!(
+                response.body["errors"][0]["message"],
+                format!("The request body is empty; send {expected}")
+            );
+        }
+    }
     call(&emulator, "POST", "", vec![0xff, 0xfe])
         .await
         .assert_failed(400, invalid);

@@ -84,6 +84,9 @@ pub struct DevicesConfig {
     pub validity_days: u32,
     /// The zone. Default: the only one, or else devices are spread over all.
     pub zone: Option<String>,
+    /// A folder that gets `NAME.pem`, with key and certificate, of each device. For programs: no key of `fleet.toml` sets
+    /// it. A relative path starts at the fleet's folder.
+    pub output_folder: Option<PathBuf>,
 }
 
 /// When certificates are renewed.
@@ -107,6 +110,8 @@ pub struct RenewConfig {
 pub struct DeployConfig {
     /// The shell command that brings a new certificate into use. Default: none.
     pub command: Option<String>,
+    /// The shell command that is run once for all certificates that were written since it was run last. Default: none.
+    pub command_once: Option<String>,
     /// The shell command that succeeds when the new certificate works. Default: none.
     pub verify: Option<String>,
     /// How long each may take, from 1 second. Default: 60 seconds.

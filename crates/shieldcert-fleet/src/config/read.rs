@@ -31,7 +31,16 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ),
     ("devices", &["manifest", "key", "days", "zone"]),
     ("renew", &["at", "jitter", "grace", "reuse_csr"]),
-    ("deploy", &["command", "verify", "timeout", "max_failures"]),
+    (
+        "deploy",
+        &[
+            "command",
+            "command_once",
+            "verify",
+            "timeout",
+            "max_failures",
+        ],
+    ),
     (
         "outputs",
         &[
@@ -278,6 +287,7 @@ fn devices(
             let hint = hint(&zone, zones.keys().map(String::as_str));
             Err(format!("there is no zone {}; {hint}", quote(&zone)))
         })?,
+        output_folder: None,
     })
 }
 
@@ -312,6 +322,7 @@ fn renew(section: &Section<'_>) -> Result<RenewConfig, ConfigError> {
 fn deploy(section: &Section<'_>) -> Result<DeployConfig, ConfigError> {
     Ok(DeployConfig {
         command: section.get("command", text)?,
+        command_once: section.get("command_once", text)?,
         verify: section.get("verify", text)?,
         timeout: section
             .get("timeout", duration(Duration::from_secs(1)))?

@@ -1,12 +1,18 @@
 //! Brings certificates into use, and checks that they work.
 
+use std::sync::{MutexGuard, PoisonError};
+
 use jiff::SignedDuration;
 
 use super::{Engine, Progress, Tally, Work};
+use crate::backoff::backoff;
 use crate::deploy::Deployment;
 use crate::error::Result;
-use crate::journal::{Act, Change, Hold, State};
+use crate::journal::{Act, Change, Generation, Hold, State};
 use crate::outputs;
+
+/// A device's place in the journal, its generation, and what is deployed.
+pub(super) type Together = (i64, Generation, Deployment);
 
 impl Engine {
     pub(super) async fn deploy(&self, at: Work<'_>) -> Result<Progress> {
@@ -34,6 +40,12 @@ impl Engine {
             }
         };
         pass.succeeded();
+        if self.deploy.deploys_together() {
+            let deployment = self.deployment(at);
+            self.together()
+                .push((at.id, at.generation.clone(), deployment));
+            return Ok(Progress::Held);
+        }
         Tally::add(&self.tally.deployed);
         tracing::info!(device = %at.snapshot.name, generation = at.generation.number, "deployed");
         let output = output.filter(|output| !output.is_empty());
@@ -44,6 +56,41 @@ impl Engine {
             output.as_deref(),
         )?;
         Ok(Progress::Done)
+    }
+
+    /// Brings into use together what was deployed one by one.
+    pub(super) async fn deploy_together(&self) -> Result<()> {
+        let together = std::mem::take(&mut *self.together());
+        if together.is_empty() {
+            return Ok(());
+        }
+        let deployments = together.iter().map(|(_, _, deployment)| deployment.clone());
+        let result = self.deploy.deploy_together(deployments.collect()).await;
+        let now = self.now().time;
+        for (id, generation, _) in &together {
+            let (change, act, detail) = match &result {
+                Ok(output) => {
+                    Tally::add(&self.tally.deployed);
+                    (Change::to(State::Deployed), Act::Deployed, output)
+                }
+                Err(problem) => {
+                    Tally::add(&self.tally.failures);
+                    let failures = generation.failures.saturating_add(1);
+                    let retry_at = now.checked_add(backoff(failures)).ok();
+                    let change = Change::hold(Hold::Failed, Some(problem.clone()), retry_at)
+                        .set("failures", i64::from(failures));
+                    (change, Act::DeployFailed, problem)
+                }
+            };
+            let detail = Some(detail.as_str()).filter(|detail| !detail.is_empty());
+            self.journal
+                .change(*id, generation, change, now, act, detail)?;
+        }
+        Ok(())
+    }
+
+    fn together(&self) -> MutexGuard<'_, Vec<Together>> {
+        self.together.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn verify(&self, at: Work<'_>) -> Result<Progress> {

@@ -155,8 +155,18 @@ impl Engine {
             Act::Resuming,
             None,
         )?;
-        let outcome = request.resume(intent.clone()).await;
-        self.take(at, outcome, Some(intent), true).await
+        match request.resume(intent.clone()).await {
+            Some(outcome) => self.take(at, outcome, Some(intent), true).await,
+            None => {
+                self.zones.responded(&at.generation.zone);
+                let change = Change::to(State::Keyed)
+                    .set("intent", None::<String>)
+                    .set("failures", i64::from(at.generation.failures));
+                let change = self.owe_look(change, &intent);
+                self.record(at, change, Act::NotIssued, Some("the request was lost"))?;
+                Ok(Progress::Done)
+            }
+        }
     }
 
     /// Finds out about a request that is not wanted any more.

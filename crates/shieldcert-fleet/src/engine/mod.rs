@@ -8,8 +8,8 @@ mod reconcile;
 mod revoke;
 mod zones;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use self::deploy::Together;
 use self::gate::Gate;
 use self::queue::Queue;
 use self::zones::{Admission, Purpose, Zones};
@@ -32,7 +33,7 @@ use crate::keystore::Stored;
 use crate::manifest::{Device, DeviceKey};
 use crate::policy::{Decision, Delivered, Now, RevokeReason, Step, decide};
 
-pub(crate) use self::queue::Task;
+pub(crate) use self::queue::{Class, Task};
 
 /// What the parts of an engine share.
 pub(crate) struct Engine {
@@ -44,6 +45,8 @@ pub(crate) struct Engine {
     pub(crate) may_revoke: bool,
     pub(crate) tally: Tally,
     deploy: Arc<dyn Deploy>,
+    /// What waits to be brought into use together, at the end of a pass.
+    together: Mutex<Vec<Together>>,
     zones: Zones,
     gate: Gate,
     stop: watch::Receiver<bool>,
@@ -104,6 +107,7 @@ impl Engine {
             may_revoke,
             tally: Tally::default(),
             deploy,
+            together: Mutex::default(),
             zones: Zones::default(),
             gate,
             stop,
@@ -158,6 +162,7 @@ impl Engine {
             outcome = outcome.and(ended);
         }
         outcome?;
+        self.deploy_together().await?;
         if let Some(time) = self.budgets.service_time() {
             self.journal.set_service_time(time)?;
         }

@@ -4,13 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use rusqlite::params;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
 use super::Journal;
 use super::generation::words;
 use super::history::{self, Act};
+use super::meta;
 use crate::error::Result;
 use crate::name::DeviceName;
 
@@ -31,6 +32,11 @@ words! {
 impl Ask {
     fn is_leak(self) -> bool {
         matches!(self, Self::RotateNow | Self::RevokeNow)
+    }
+
+    /// Whether the device is to have a new certificate.
+    pub(crate) fn rotates(self) -> bool {
+        matches!(self, Self::Rotate | Self::RotateNow)
     }
 
     /// Whether the device is to have no certificate.
@@ -82,7 +88,23 @@ impl Journal {
                     Some(ask.as_str()),
                 )?;
             }
+            if count > 0 {
+                let asks = count_asks(transaction)? + 1;
+                meta::set(transaction, ASKS, &asks.to_string())?;
+            }
             Ok(count)
         })
     }
+
+    /// Returns how often something was asked for. It costs little, so whoever works on the fleet can poll it.
+    pub(crate) fn asks(&self) -> Result<u64> {
+        self.read(count_asks)
+    }
+}
+
+const ASKS: &str = "asks";
+
+fn count_asks(connection: &Connection) -> rusqlite::Result<u64> {
+    let text = meta::get(connection, ASKS)?;
+    Ok(text.and_then(|text| text.parse().ok()).unwrap_or_default())
 }

@@ -274,6 +274,35 @@ impl Generation {
         })
     }
 
+    /// A generation that was just begun.
+    pub(crate) fn planned(number: u32, reason: Reason, zone: ZoneId, spec: Spec) -> Self {
+        Self {
+            id: 0,
+            number,
+            state: State::Planned,
+            reason,
+            zone,
+            spec,
+            csr_sha256: None,
+            intent: None,
+            look_at: None,
+            certificate: None,
+            fingerprint: None,
+            pem: None,
+            issuer: None,
+            not_before: None,
+            not_after: None,
+            hook_started: false,
+            verified_at: None,
+            revoke_at: None,
+            leaked: false,
+            hold: None,
+            problem: None,
+            failures: 0,
+            retry_at: None,
+        }
+    }
+
     /// Whether its certificate has expired.
     pub(crate) fn is_expired(&self, now: Timestamp) -> bool {
         self.not_after.is_some_and(|end| end <= now)

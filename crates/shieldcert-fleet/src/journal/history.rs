@@ -121,25 +121,48 @@ impl Journal {
     /// # Errors
     /// Returns an error if the journal can't be read.
     pub fn history(&self, device: Option<&DeviceName>, limit: u32) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        self.each_entry(device, None, limit, |entry| entries.push(entry))?;
+        Ok(entries)
+    }
+
+    /// Calls `each` with the history, oldest first: of one device or of all, since a time, and at most so many of the newest
+    /// entries. They are not in memory together.
+    ///
+    /// # Errors
+    /// Returns an error if the journal can't be read.
+    pub fn each_entry(
+        &self,
+        device: Option<&DeviceName>,
+        since: Option<Timestamp>,
+        limit: u32,
+        mut each: impl FnMut(Entry),
+    ) -> Result<()> {
         self.read(|connection| {
+            // `+` keeps the index on the time from being used for the order.
             let mut statement = connection.prepare_cached(
-                "SELECT h.at, d.name, h.generation, h.act, h.detail FROM history h LEFT JOIN devices d ON d.id = h.device
-                 WHERE ?1 IS NULL OR h.device = (SELECT id FROM devices WHERE name = ?1)
-                 ORDER BY h.id DESC LIMIT ?2",
+                "SELECT * FROM (
+                     SELECT h.at, d.name, h.generation, h.act, h.detail, h.id FROM history h
+                     LEFT JOIN devices d ON d.id = h.device
+                     WHERE (?1 IS NULL OR h.device = (SELECT id FROM devices WHERE name = ?1))
+                     AND (?2 IS NULL OR +h.at >= ?2)
+                     ORDER BY h.id DESC LIMIT ?3
+                 ) ORDER BY id",
             )?;
-            let rows = statement.query_map(params![device.map(DeviceName::as_str), limit], |row| {
+            let name = device.map(DeviceName::as_str);
+            let since = since.map(Timestamp::as_millisecond);
+            let mut rows = statement.query(params![name, since, limit])?;
+            while let Some(row) = rows.next()? {
                 let name: Option<String> = row.get(1)?;
-                Ok(Entry {
+                each(Entry {
                     at: Timestamp::from_millisecond(row.get(0)?).unwrap_or(Timestamp::UNIX_EPOCH),
                     device: name.and_then(|name| name.parse().ok()),
                     generation: row.get(2)?,
                     act: row.get(3)?,
                     detail: row.get(4)?,
-                })
-            })?;
-            let mut entries = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-            entries.reverse();
-            Ok(entries)
+                });
+            }
+            Ok(())
         })
     }
 

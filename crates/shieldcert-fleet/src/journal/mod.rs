@@ -35,6 +35,7 @@ pub use self::history::{Act, Entry};
 pub(crate) use self::inventory::{Identifiers, Match, Owner};
 pub(crate) use self::manifest::Duplicate;
 use self::schema::Mismatch;
+pub use self::status::Counts;
 use crate::error::{Error, Result};
 
 /// The journal of a fleet.

@@ -1,6 +1,7 @@
 //! What rows leave out.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use shieldcert::KeyAlgorithm;
 
@@ -11,6 +12,7 @@ pub(super) struct Defaults {
     pub(super) key: KeyAlgorithm,
     pub(super) validity_days: u32,
     pub(super) zone: Option<String>,
+    pub(super) output_folder: Option<PathBuf>,
     /// The zones that a row may name.
     pub(super) zones: BTreeSet<String>,
 }
@@ -21,6 +23,7 @@ impl Defaults {
             key: config.devices.key,
             validity_days: config.devices.validity_days,
             zone: config.devices.zone.clone(),
+            output_folder: config.devices.output_folder.clone(),
             zones: config.zones.keys().cloned().collect(),
         }
     }

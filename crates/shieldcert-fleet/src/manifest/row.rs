@@ -119,7 +119,10 @@ impl Row {
             validity_days: parse_days(self.days, defaults.validity_days)?,
             zone: parse_zone(self.zone, defaults)?,
             labels: check_labels(self.labels.unwrap_or_default())?,
-            output: None,
+            output: defaults
+                .output_folder
+                .as_ref()
+                .map(|folder| folder.join(format!("{name}.pem"))),
             name,
         })
     }

@@ -52,36 +52,21 @@ fn generation(number: u32, state: State, issued: i64) -> Generation {
     );
     let certificate: Option<CertificateId> =
         has_certificate.then(|| format!("certificate-{number}").parse().expect("an id"));
+    let reason = match number {
+        1 => Reason::New,
+        _ => Reason::Time,
+    };
+    let zone = "0".repeat(32).parse().expect("an id");
     Generation {
         id: i64::from(number),
-        number,
         state,
-        reason: if number == 1 {
-            Reason::New
-        } else {
-            Reason::Time
-        },
-        zone: "0".repeat(32).parse().expect("an id"),
-        spec: Spec::of(&device()),
         csr_sha256: has_key.then(|| format!("csr-{number}")),
-        intent: None,
-        look_at: None,
-        fingerprint: certificate
-            .as_ref()
-            .map(|id| format!("fingerprint of {id}")),
         not_before: has_certificate.then(|| day(issued)),
         not_after: has_certificate.then(|| day(issued + LIFETIME)),
         certificate,
-        pem: None,
-        issuer: None,
         hook_started: matches!(state, State::Deployed | State::Verified),
         verified_at: (state == State::Verified).then(|| day(issued)),
-        revoke_at: None,
-        leaked: false,
-        hold: None,
-        problem: None,
-        failures: 0,
-        retry_at: None,
+        ..Generation::planned(number, reason, zone, Spec::of(&device()))
     }
 }
 

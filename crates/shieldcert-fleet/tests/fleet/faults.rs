@@ -130,6 +130,7 @@ async fn a_killed_run_is_resumed_by_one_scan() {
     world.emulator.clear_script();
     assert_eq!(held(&world).await, 20);
     let (lists, creates) = (world.count(Operation::List), world.count(Operation::Create));
+    let events = world.emulator.history().len();
     let summary = world.apply().await;
     assert!(summary.is_complete(), "{summary:?}");
     assert_eq!(
@@ -253,4 +254,85 @@ async fn a_run_that_is_killed_anywhere_ends_as_if_it_had_not_been() {
         let again = world.apply().await;
         assert_eq!(again.progress.devices, 0, "{milliseconds}");
     }
+}
+
+/// The service signs for longer than was asked.
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_is_not_what_was_asked_for_is_revoked_and_made_anew_later() {
+    let world = one();
+    world
+        .emulator
+        .set_quirks("extra-validity=10".parse().expect("a quirk"));
+    let summary = world.apply().await;
+    assert!(!summary.is_complete(), "{summary:?}");
+    assert_eq!(
+        world.count(Operation::Create),
+        1,
+        "it waits before the next try"
+    );
+    assert_eq!(world.active().await.len(), 0, "the wrong one is revoked");
+    assert!(!world.path("devices/sensor-1/current").exists());
+    world.emulator.set_quirks(Default::default());
+    tokio::time::sleep(HOUR).await;
+    let summary = world.apply().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    world.check_in_use(&["sensor-1"]).await;
+    assert_eq!(world.current("sensor-1").0, 2, "with a new key");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_stopped_ends_what_is_in_flight_and_leaves_the_rest() {
+    let slow = emulator().latency(Duration::from_secs(1));
+    let policy = "[limits]\nconcurrency = 2\n";
+    let world = World::new(slow, policy, &manifest(20));
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let fleet = world.fleet();
+    let options = ApplyOptions::default();
+    let (summary, ()) = tokio::join!(fleet.apply(&options, stopped, |_| {}), async {
+        tokio::time::sleep(Duration::from_millis(3_500)).await;
+        stop.send(true).expect("it runs");
+    });
+    let summary = summary.expect("is applied");
+    assert!(summary.is_stopped && !summary.is_complete());
+    let issued = summary.progress.issued as usize;
+    assert!((1..20).contains(&issued), "{summary:?}");
+    // Nothing was left open.
+    assert_eq!(held(&world).await, issued);
+    let summary = world.apply().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    assert_eq!(summary.progress.issued as usize, 20 - issued);
+    assert_eq!(world.count(Operation::Create), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_run_says_who_works_on_the_fleet() {
+    let world = World::new(emulator(), "", &manifest(3));
+    world.script("create@*: stall=1h");
+    let options = ApplyOptions::default();
+    let first = world.try_apply(&options);
+    let second = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let fleet = world.fleet();
+        assert_eq!(fleet.worker(), Some(std::process::id()));
+        let refused = world
+            .try_apply(&options)
+            .await
+            .expect_err("another one runs");
+        // The plan and the history can be read all the same.
+        world.plan().await;
+        assert!(!world.acts("sensor-1").is_empty());
+        refused.to_string()
+    };
+    tokio::pin!(second);
+    let refused = tokio::select! {
+        ended = first => panic!("it waits: {ended:?}"),
+        refused = &mut second => refused,
+    };
+    let expected = format!(
+        "another process (pid {}) works on this fleet; wait until it has ended, or stop it",
+        std::process::id()
+    );
+    assert!(refused.ends_with(&expected), "{refused}");
+    world.emulator.clear_script();
+    assert!(world.apply().await.is_complete());
 }

@@ -94,3 +94,22 @@ async fn a_device_whose_row_names_a_zone_waits_for_a_place_there() {
     assert_eq!(summary.waiting.get(&Hold::Quota), Some(&1));
     assert_eq!(world.active_in(ZONE_B).await.len(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_last_place_is_for_a_renewal_and_not_for_a_new_device() {
+    let world = World::new(
+        emulator().quota(3),
+        ONE_BY_ONE,
+        "name\nsensor-3\nsensor-4\n",
+    );
+    world.apply().await;
+    world.write(
+        "devices.csv",
+        "name\nsensor-1\nsensor-2\nsensor-3\nsensor-4\n",
+    );
+    world.ask(Ask::Rotate, &["sensor-4"]);
+    let summary = world.apply().await;
+    assert_eq!(summary.progress.issued, 1);
+    assert_eq!(world.active().await["sensor-4"], 2);
+    assert_eq!(summary.waiting.get(&Hold::Quota), Some(&2));
+}

@@ -301,3 +301,52 @@ async fn a_key_that_is_lost_is_a_question_until_it_is_back() {
     world.apply().await;
     world.check_in_use(&["sensor-1"]).await;
 }
+
+/// A record that can't be read may be the certificate that the list does not show.
+#[tokio::test(start_paused = true)]
+async fn what_an_unreadable_record_may_be_is_not_missing() {
+    for quirk in ["null-record", "no-id"] {
+        let world = World::new(emulator(), "", &manifest(3));
+        world.apply().await;
+        world
+            .emulator
+            .set_quirks(format!("{quirk}@50%").parse().expect("a quirk"));
+        let findings = differences(&world.compare().await);
+        assert!(
+            !findings.contains(&Difference::Missing),
+            "{quirk}: {findings:?}"
+        );
+        let summary = world.refresh().await;
+        assert!(summary.is_complete(), "{quirk}: {summary:?}");
+    }
+    let world = World::new(emulator(), "", &manifest(3));
+    world.apply().await;
+    world
+        .emulator
+        .set_quirks("null-record".parse().expect("a quirk"));
+    assert_eq!(
+        differences(&world.compare().await),
+        [Difference::Unreadable; 3]
+    );
+}
+
+/// What a list shows of a certificate may lack the CSR, the certificate, or both. It is the journal's all the same.
+#[tokio::test(start_paused = true)]
+async fn own_certificates_are_known_whatever_their_records_lack() {
+    for quirks in [
+        "csr=null",
+        "csr=missing",
+        "certificate=null",
+        "certificate=chain",
+        "csr=null, certificate=missing",
+        "serial=colons, fingerprint=upper",
+    ] {
+        let world = World::new(emulator(), "", &manifest(2));
+        world.apply().await;
+        world.emulator.set_quirks(quirks.parse().expect("quirks"));
+        assert_eq!(differences(&world.compare().await), [], "{quirks}");
+        let summary = world.refresh().await;
+        assert!(summary.is_complete(), "{quirks}: {summary:?}");
+        assert_eq!((summary.progress.issued, summary.progress.revoked), (0, 0));
+    }
+}

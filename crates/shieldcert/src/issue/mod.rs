@@ -194,6 +194,9 @@ impl Issue {
     /// The certificate is looked for first. The request is sent only if it is absent, once the settle window after the
     /// last possible send is over by the service's time. Use the same CSR.
     ///
+    /// A process that may crash once more uses [`prepare`](Self::prepare): what is sent again here is not covered by the
+    /// stored intent.
+    ///
     /// Right after a crash, that may be later than an issue without a [`deadline`](Self::deadline) ends. If the
     /// certificate is not found, the error is [`Error::OutcomeUnknown`] at once then: resume again later, or set a longer
     /// deadline.
@@ -284,6 +287,63 @@ impl Issue {
         })
     }
 
+    /// Finds out about a resumed request, and returns its certificate; or, if it is absent or the request is new, waits
+    /// until it may be sent under the rate limit, and returns what to store before it is.
+    ///
+    /// This is [`resume`](Self::resume) for a process that may crash once more: before the request is sent again, there is
+    /// a new intent to store in place of the old one. Without a [`deadline`](Self::deadline), five minutes are allowed for
+    /// both together.
+    ///
+    /// # Errors
+    /// Returns [`Error::OutcomeUnknown`] if nothing shows what the resumed request has led to; the old intent stays good.
+    /// See [`Issue`] for the others.
+    ///
+    /// # Cancel safety
+    /// Dropping the future, or what it returns, issues nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use shieldcert::{Csr, IssueIntent, Issued, Prepared, Zone};
+    ///
+    /// # async fn example(zone: Zone, csr: Csr) -> Result<Issued, Box<dyn std::error::Error>> {
+    /// let path = "sensor-001.intent";
+    /// let mut issue = zone.issue(&csr).validity_days(90);
+    /// if let Ok(stored) = std::fs::read(path) {
+    ///     issue = issue.resume(serde_json::from_slice(&stored)?);
+    /// }
+    /// let issued = match issue.prepare().await? {
+    ///     Prepared::Issued(issued) => *issued,
+    ///     Prepared::Ready(ready) => {
+    ///         std::fs::write(path, serde_json::to_vec(ready.intent())?)?;
+    ///         ready.send().await?
+    ///     }
+    /// };
+    /// # Ok(issued)
+    /// # }
+    /// ```
+    pub async fn prepare(mut self) -> Result<Prepared> {
+        self.options.deadline.get_or_insert(MAX_RECOVERY);
+        let resumed = self.intent.take();
+        let span = span(&self.context, &self.csr, self.options.validity_days);
+        let prepared = async {
+            let mut run = Run::start_with(self, resumed.as_ref()).await?;
+            if let Some(intent) = &resumed
+                && let Some(found) = run.find_early_or_settled(intent).await?
+            {
+                return Ok(Prepared::Issued(Box::new(run.return_found(found).await?)));
+            }
+            let permit = run.context.reserve().await?;
+            let intent = run.renew_intent();
+            Ok(Prepared::Ready(PreparedIssue {
+                run,
+                permit,
+                intent,
+            }))
+        };
+        Box::pin(trace(span, prepared)).await
+    }
+
     /// Sends the request. The same as `.await`, for where a plain future is needed.
     ///
     /// # Errors
@@ -310,7 +370,17 @@ fn span(context: &Context, csr: &Csr, validity_days: u32) -> tracing::Span {
     )
 }
 
-/// A request that may be sent under the rate limit, and what to store before it is. Created by [`Issue::intent`].
+/// What came of [`Issue::prepare`].
+#[derive(Debug)]
+pub enum Prepared {
+    /// The resumed request has led to this certificate.
+    Issued(Box<Issued>),
+    /// Nothing was issued yet: store the intent, and send.
+    Ready(PreparedIssue),
+}
+
+/// A request that may be sent under the rate limit, and what to store before it is. Created by [`Issue::intent`] and
+/// [`Issue::prepare`].
 ///
 /// It holds a place in the rate limit, and the turn of its CSR.
 ///
@@ -377,14 +447,19 @@ struct Unclear {
 }
 
 impl Run {
-    async fn start(issue: Issue) -> Result<Self> {
+    async fn start(mut issue: Issue) -> Result<Self> {
+        let resumed = issue.intent.take();
+        Self::start_with(issue, resumed.as_ref()).await
+    }
+
+    async fn start_with(issue: Issue, resumed: Option<&IssueIntent>) -> Result<Self> {
         let Issue {
             mut context,
             csr,
             mut options,
-            intent,
+            ..
         } = issue;
-        if let Some(intent) = &intent {
+        if let Some(intent) = resumed {
             options.validity_days = intent.validity_days;
         }
         let days = options.validity_days;
@@ -482,18 +557,40 @@ impl Run {
 
     /// Looks for the certificate of another process, and sends the request if it is absent.
     async fn resume(mut self, intent: IssueIntent) -> Result<Issued> {
-        self.take_over(&intent)?;
+        match self.find_early_or_settled(&intent).await? {
+            Some(found) => self.return_found(found).await,
+            None => self.finish(None).await,
+        }
+    }
+
+    /// Looks for the certificate of another process: early, and completely once it is settled. `None`: it is absent.
+    async fn find_early_or_settled(
+        &mut self,
+        intent: &IssueIntent,
+    ) -> Result<Option<Vec<ClientCertificate>>> {
+        self.take_over(intent)?;
         let began = Instant::now();
         // This also tells the service's time.
         if let Conclusion::Found(found) = self.look(Depth::Early).await {
-            return self.return_found(found).await;
+            return Ok(Some(found));
         }
-        let settled = self.settled_after(&intent, began);
+        let settled = self.settled_after(intent, began);
         match self.look_when_settled(settled).await {
-            Conclusion::Found(found) => self.return_found(found).await,
-            Conclusion::Absent => self.finish(None).await,
+            Conclusion::Found(found) => Ok(Some(found)),
+            Conclusion::Absent => Ok(None),
             Conclusion::Unknown(records, unread) => Err(self.sent_elsewhere(records, unread)),
         }
+    }
+
+    /// Returns what another process needs to resume what is sent from now on.
+    fn renew_intent(&mut self) -> IssueIntent {
+        let mut intent = self.intent();
+        if self.resumed.is_some() {
+            let clock = &self.context.shared.stack.clock;
+            intent.sent_before = self.limit.and_then(|limit| clock.latest_at(limit));
+            self.resumed = Some(intent.clone());
+        }
+        intent
     }
 
     /// Looks for what another process was issued, and sends nothing.

@@ -467,7 +467,10 @@ mod tests {
             needle.key_is_new = true;
             let expected = expected.replace("unclear", "match");
             assert_eq!(judge(&needle, record.clone()), expected, "{sent_after}");
+            // No other request has led to it, so it is the one, though not what was asked for.
             needle.validity_days = 365;
+            assert_eq!(judge(&needle, record.clone()), expected, "{sent_after}");
+            needle.key_is_new = false;
             let expected = expected.replace("match", "unclear");
             assert_eq!(judge(&needle, record), expected, "{sent_after}");
         }

@@ -1,5 +1,6 @@
 //! `shieldcert issue`: a key, a CSR and a certificate, exactly once.
 
+mod many;
 mod pending;
 
 use std::fs;
@@ -9,25 +10,30 @@ use std::time::Duration;
 
 use clap::Args;
 use shieldcert::{
-    ClientCertificate, Csr, Error, Identity, Issue as IssueCall, Issued, KeyAlgorithm, PrivateKey,
-    Status, Subject, X509Certificate, Zone,
+    ClientCertificate, Csr, Error, Identity, Issue as IssueCall, Issued, KeyAlgorithm, Prepared,
+    PrivateKey, Status, Subject, X509Certificate, Zone,
 };
 use shieldcert_fleet::parse_duration;
+use zeroize::Zeroizing;
 
+use self::many::Many;
 use self::pending::{Pending, Request};
+use super::plan::requests;
 use super::{Run, find};
+use crate::args::password::KeyPasswordArgs;
 use crate::args::subject::Attribute;
 use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
 use crate::interrupts::Interrupts;
-use crate::known_ids;
+use crate::known_ids::{self, Asked};
 use crate::output::issued::{IssuedRow, Outcome};
+use crate::output::progress::show_wait;
 use crate::output::shell::{quote, this_command};
 
 /// Issue a certificate, with a new key or for a CSR
 ///
-/// Makes a key and a CSR, issues the certificate, and writes certificate and key to one file that its owner alone can
+/// Makes a key and a CSR, issues the certificate, and writes certificate and key to one new file that its owner alone can
 /// read. Before the request leaves, key and CSR are on disk, in FILE.issuing: if the command is killed, or the outcome is
 /// unknown, the same command goes on where it was, and issues nothing twice. Once it is done, the same command says so.
 #[derive(Debug, Args)]
@@ -35,11 +41,21 @@ use crate::output::shell::{quote, this_command};
 Examples:
   shieldcert issue sensor-001 --days 90 --subject 'O=Acme, Inc.'
   shieldcert issue --csr device.csr -o device.crt
+  shieldcert issue --from devices.csv --out-dir ids
   shieldcert issue sensor-001 -o - | kubectl create secret generic sensor --from-file=tls.pem=/dev/stdin")]
 pub(crate) struct Issue {
     /// The common name; of a CSR, its own
-    #[arg(required_unless_present = "csr")]
+    #[arg(required_unless_present_any = ["csr", "from"])]
     name: Option<String>,
+
+    /// Issue for each row of this CSV (with a header) or JSONL file, which is a manifest of `shieldcert fleet`: name, and
+    /// what differs from the options, such as organization, days, key, csr
+    #[arg(long, value_name = "FILE", requires = "out_dir", conflicts_with_all = ["name", "csr", "key", "subject", "out", "timeout"])]
+    from: Option<PathBuf>,
+
+    /// Write NAME.pem of each row into this folder. What the same command needs to go on is in its folder .shieldcert
+    #[arg(long, value_name = "DIR", requires = "from")]
+    out_dir: Option<PathBuf>,
 
     /// How many days it is valid, from 1 to 36500
     #[arg(long, default_value_t = IssueCall::DEFAULT_VALIDITY_DAYS, value_parser = parse_days, allow_hyphen_values = true)]
@@ -58,9 +74,12 @@ pub(crate) struct Issue {
     #[arg(long, value_name = "FILE")]
     csr: Option<PathBuf>,
 
-    /// Use this private key, in PEM, instead of a new one
+    /// Use this private key, in PEM, instead of a new one; the file then holds it, too, and not encrypted
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+
+    #[command(flatten)]
+    key_password: KeyPasswordArgs,
 
     /// Make a key of this algorithm: ecdsa-p256, ecdsa-p384, ed25519, rsa-2048, rsa-3072 or rsa-4096
     #[arg(long, value_name = "ALGORITHM", default_value_t = KeyAlgorithm::EcdsaP256, conflicts_with_all = ["csr", "key"])]
@@ -70,7 +89,7 @@ pub(crate) struct Issue {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
 
-    /// Replace the file if it exists
+    /// Replace the file if it exists; whose group could read it can read the new one
     #[arg(long)]
     force: bool,
 
@@ -109,18 +128,28 @@ struct Subjected {
 
 impl Run for Issue {
     async fn run(self, context: &Context) -> Result {
+        if let (Some(from), Some(out_dir)) = (&self.from, &self.out_dir) {
+            let many = Many {
+                from,
+                out_dir,
+                days: self.days,
+                key: self.key_algorithm,
+                force: self.force,
+                dry_run: self.dry_run,
+            };
+            return many.run(context).await;
+        }
         let given = self.read_inputs()?;
         let target = self.target(&given.name)?;
+        self.spare_inputs(&given, &target)?;
         if !target.is_stdout && !self.force && target.file.exists() {
             return self.already_there(context, &given, &target).await;
         }
         if self.dry_run {
-            return self.rehearse(context, &given, &target).await;
+            return self.rehearse(context, given, &target).await;
         }
         if target.is_stdout && is_discarded() {
-            return Err(Failure::usage(
-                "-o -: standard output is closed, or /dev/null, and the key would be lost; give a file, or a pipe",
-            ));
+            return Err(discarded());
         }
         let zone = context.zone().await?;
         let mut pending = Pending::open(&target.file)?;
@@ -156,6 +185,12 @@ impl Run for Issue {
         let sent = tokio::select! {
             sent = self.send(&zone, &csr, &mut pending) => sent,
             () = interrupts.next() => Err(interrupted()),
+            never = async {
+                match is_resumed {
+                    true => show_wait(context.messages(), "finding out what came of it").await,
+                    false => std::future::pending().await,
+                }
+            } => match never {},
         };
         let issued = match sent {
             Ok(issued) => issued,
@@ -168,7 +203,11 @@ impl Run for Issue {
                 });
             }
         };
-        finish(context, &zone, issued, key, &target, pending)
+        let asked = Asked {
+            days: self.days,
+            subject: csr.subject(),
+        };
+        finish(context, &zone, issued, key, &target, pending, &asked)
     }
 }
 
@@ -222,8 +261,11 @@ fn discard(pending: Pending, failure: Failure) -> Failure {
 impl Issue {
     fn read_inputs(&self) -> Result<Subjected> {
         let key = match &self.key {
-            Some(path) => {
-                Some(PrivateKey::from_pem(read(path)?).map_err(|error| of_file(path, &error))?)
+            Some(path) => Some(self.read_key(path)?),
+            None if self.key_password.is_given() => {
+                return Err(Failure::usage(
+                    "--key-password-file and --key-password-fd are for the key of --key; give that too, or leave them out",
+                ));
             }
             None => None,
         };
@@ -259,6 +301,55 @@ impl Issue {
             csr: Some(csr),
             key,
         })
+    }
+
+    fn read_key(&self, path: &Path) -> Result<PrivateKey> {
+        let pem = Zeroizing::new(read(path)?);
+        // Bytes that are no text are no part of a PEM block.
+        let text = Zeroizing::new(String::from_utf8_lossy(&pem).into_owned());
+        let key = match self.key_password.read(path, &text)? {
+            Some(password) => PrivateKey::from_encrypted_pem(&*pem, &*password),
+            None => PrivateKey::from_pem(&*pem),
+        };
+        key.map_err(|error| of_file(path, &error))
+    }
+
+    /// Refuses to write over a key that is needed, which would be lost, or over the CSR.
+    fn spare_inputs(&self, given: &Subjected, target: &Target) -> Result<()> {
+        let Ok(file) = fs::canonicalize(&target.file) else {
+            return Ok(());
+        };
+        if target.is_stdout || !file.is_file() {
+            return Ok(());
+        }
+        let refusal = |what: &str| {
+            let file = target.file.display();
+            Err(Failure::usage(format!(
+                "{file}: it {what}; give another file with -o"
+            )))
+        };
+        for (option, input) in [("--key", &self.key), ("--csr", &self.csr)] {
+            let input = input.as_ref().and_then(|path| fs::canonicalize(path).ok());
+            if input.is_some_and(|input| input == file) {
+                return refusal(&format!("is the file of {option}, which would be lost"));
+            }
+        }
+        let (Some(csr), None, true) = (&given.csr, &given.key, self.force) else {
+            return Ok(());
+        };
+        let held = Zeroizing::new(read(&file)?);
+        if !String::from_utf8_lossy(&held).contains("PRIVATE KEY-----") {
+            return Ok(());
+        }
+        match PrivateKey::from_pem(&*held) {
+            Ok(key) if key.public_key() == csr.public_key() => {
+                refusal("holds the key that the CSR was made with, which would be lost")
+            }
+            Ok(_) => Ok(()),
+            Err(_) => refusal(
+                "holds a private key that can't be read, which may be that of the CSR and would be lost",
+            ),
+        }
     }
 
     fn target(&self, name: &str) -> Result<Target> {
@@ -298,7 +389,7 @@ impl Issue {
             .map_err(|_| is_other("holds no certificate".to_owned()))?;
         let has_own_key = match &given.csr {
             Some(csr) => csr.public_key() == x509.public_key(),
-            None => true,
+            None => (given.key.as_ref()).is_none_or(|key| key.public_key() == x509.public_key()),
         };
         if x509.common_name() != Some(&given.name) || !has_own_key {
             return Err(is_other(format!(
@@ -327,8 +418,11 @@ impl Issue {
         if certificate.is_expired_at(context.now()) == Some(true) {
             return Err(is_other("holds a certificate that has expired".to_owned()));
         }
+        if let Some(difference) = self.difference(given, &certificate, &x509)? {
+            return Err(is_other(difference).hint("nothing was issued"));
+        }
         // A process that was killed right before the end has left it.
-        if Pending::folder_for(file).exists() {
+        if !self.dry_run && Pending::folder_for(file).exists() {
             let pending = Pending::open(file)?;
             if pending
                 .csr
@@ -350,6 +444,42 @@ impl Issue {
             Outcome::AlreadyIssued,
             Some(file),
         )
+    }
+
+    /// How a certificate that was issued earlier differs from what this command asks for.
+    fn difference(
+        &self,
+        given: &Subjected,
+        certificate: &ClientCertificate,
+        x509: &X509Certificate,
+    ) -> Result<Option<String>> {
+        let asked = known_ids::recall_asked(x509);
+        let days = match &asked {
+            Some(asked) => Some(i64::from(asked.days)),
+            None => certificate.validity_days(),
+        };
+        if let Some(days) = days.filter(|days| *days != i64::from(self.days)) {
+            let wanted = self.days;
+            return Ok(Some(format!(
+                "holds a certificate that was asked for with --days {days}, and not {wanted}"
+            )));
+        }
+        // The service may write a subject in another way than it was asked for.
+        let has_subject = match (&asked, &given.csr) {
+            (_, Some(_)) => true,
+            (Some(asked), None) => {
+                let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256)?;
+                self.make_csr(&given.name, &key)?.subject() == asked.subject
+            }
+            (None, None) => (self.subject.iter()).all(|attribute| attribute.is_of(certificate)),
+        };
+        Ok(match has_subject {
+            true => None,
+            false => Some(format!(
+                "holds a certificate with another subject, {}",
+                x509.subject()
+            )),
+        })
     }
 
     /// Makes key and CSR, and stores them; or takes those of a request that was begun.
@@ -454,17 +584,14 @@ impl Issue {
         } else if pending.intent().is_some() {
             issue = issue.deadline(MAX_RESUME);
         }
-        let sent = match pending.intent().cloned() {
-            Some(intent) => issue.resume(intent).await,
-            None => {
-                let issue = match self.csr.is_none() && self.key.is_none() {
-                    true => issue.key_is_new(),
-                    false => issue,
-                };
-                let prepared = issue
-                    .intent()
-                    .await
-                    .map_err(|error| Sent::Refused(error.into()))?;
+        issue = match pending.intent().cloned() {
+            Some(intent) => issue.resume(intent),
+            None if self.csr.is_none() && self.key.is_none() => issue.key_is_new(),
+            None => issue,
+        };
+        let sent = match issue.prepare().await {
+            Ok(Prepared::Issued(issued)) => Ok(*issued),
+            Ok(Prepared::Ready(prepared)) => {
                 pending
                     .set_intent(Some(prepared.intent().clone()))
                     .map_err(Sent::Refused)?;
@@ -479,6 +606,7 @@ impl Issue {
                 }
                 sent
             }
+            Err(error) => Err(error),
         };
         sent.map_err(|error| match &error {
             Error::WrongCertificate { id, .. } => {
@@ -498,7 +626,7 @@ impl Issue {
     }
 
     /// Says what would be done, as far as that can be known without doing it.
-    async fn rehearse(&self, context: &Context, given: &Subjected, target: &Target) -> Result {
+    async fn rehearse(&self, context: &Context, given: Subjected, target: &Target) -> Result {
         let zone = context.zone().await?;
         let subject = match (&given.csr, &given.key) {
             (Some(csr), _) => csr.subject(),
@@ -512,14 +640,23 @@ impl Issue {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        tempfile::tempfile_in(folder).map_err(|error| {
-            Failure::failed(format!(
-                "{}: it can't be written to: {error}",
-                folder.display()
-            ))
-        })?;
+        try_writing(folder)?;
+        if target.is_stdout && is_discarded() {
+            return Err(discarded());
+        }
+        let begun = Pending::folder_for(&target.file);
+        let goes_on = begun.exists() && {
+            let mut pending = Pending::open(&target.file)?;
+            let is_begun = pending.request.is_some();
+            if is_begun {
+                // Compares them, and stores nothing.
+                self.prepare(&zone, given, &mut pending)?;
+            }
+            is_begun
+        };
         // One request that shows whether the token may read.
-        zone.list()
+        let page = zone
+            .list()
             .page_size(5)
             .prefetch(1)
             .pages()
@@ -532,19 +669,58 @@ impl Issue {
         };
         let days = self.days;
         messages.note(&format!(
-            "would issue {subject} for {days} days in zone {}, with 1 request, into {shown}",
-            zone.id()
+            "would issue {subject} for {days} days in zone {}, with {}, into {shown}",
+            zone.id(),
+            requests(1, zone.client().requests_left())
         ));
-        if Pending::folder_for(&target.file).exists() {
-            let folder = Pending::folder_for(&target.file);
-            messages.note(&format!(
-                "would go on with the request in {}",
-                folder.display()
-            ));
+        if goes_on {
+            let folder = begun.display();
+            messages.note(&format!("would go on with the request in {folder}"));
         }
-        messages.note("not checked: the permission to write (`shieldcert doctor --probe-write`), and the quota");
+        let place = match folder == Path::new(".") {
+            true => "this folder".to_owned(),
+            false => folder.display().to_string(),
+        };
+        messages.note(&format!(
+            "checked: the permission to read, and that {place} can be written to and has room"
+        ));
+        let quota = match page.and_then(|page| page.total_count) {
+            Some(count) => {
+                format!("the quota, which the service does not say (it counts {count} in the zone)")
+            }
+            None => "the quota, which the service does not say".to_owned(),
+        };
+        messages.note(&format!(
+            "not checked: the permission to write, which `shieldcert doctor --probe-write` checks, and {quota}"
+        ));
         Ok(ExitCode::Done)
     }
+}
+
+/// More than a key, a CSR, a certificate and its chain take.
+const ROOM: usize = 64 << 10;
+
+/// Fails if a folder can't be written to, or has no room.
+fn try_writing(folder: &Path) -> Result<()> {
+    let written = tempfile::tempfile_in(folder).and_then(|mut file| {
+        file.write_all(&[0; ROOM])?;
+        file.sync_all()
+    });
+    written.map_err(|error| {
+        let problem = match error.kind() {
+            io::ErrorKind::NotFound => {
+                "there is no such folder; make it, or give another file".to_owned()
+            }
+            _ => format!("it can't be written to: {error}"),
+        };
+        Failure::failed(format!("{}: {problem}", folder.display()))
+    })
+}
+
+fn discarded() -> Failure {
+    Failure::usage(
+        "-o -: standard output is closed, or /dev/null, and the key would be lost; give a file, or a pipe",
+    )
 }
 
 /// Writes the certificate, and removes what was only needed until then.
@@ -555,10 +731,11 @@ fn finish(
     key: Option<PrivateKey>,
     target: &Target,
     pending: Pending,
+    asked: &Asked,
 ) -> Result {
     let certificate = &issued.certificate;
     let x509 = certificate.x509()?;
-    known_ids::remember(&x509, certificate.id());
+    known_ids::remember(&x509, certificate.id(), asked);
     let folder = pending.folder().to_owned();
     let keep = |failure: Failure| {
         let folder = folder.display();
@@ -587,6 +764,9 @@ fn finish(
     written.map_err(keep)?;
     pending.remove()?;
     let messages = context.messages();
+    if identity.is_some() && !target.is_stdout {
+        warn_if_shared(context, &target.file);
+    }
     if let Some(days) = issued.capped_validity_days {
         messages.warning(&format!(
             "the service granted {days} days, fewer than asked for"
@@ -614,6 +794,28 @@ fn finish(
         outcome,
         Some(&target.file),
     )
+}
+
+/// A file that was replaced keeps its group, and the group's right to read. One that is mounted keeps its mode.
+fn warn_if_shared(context: &Context, file: &Path) {
+    #[cfg(unix)]
+    if let Ok(metadata) = file.metadata() {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            let who = match mode & 0o007 {
+                0 => "its group",
+                _ => "everyone",
+            };
+            let (file, path) = (file.display(), file);
+            context.messages().warning(&format!(
+                "{file}: {who} can read the key, as the file before (mode {mode:04o}); unless that is meant: chmod 600 {}",
+                quote(path)
+            ));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (context, file);
 }
 
 fn write_all(pem: &[u8]) -> Result<()> {
@@ -653,5 +855,5 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     } else {
         fs::read(path)
     };
-    read.map_err(|error| Failure::file(path, &error))
+    read.map_err(|error| Failure::input(path, &error))
 }

@@ -20,6 +20,8 @@ use shieldcert::{Identity, reqwest};
 use crate::failure::{Failure, Result};
 use crate::output::check::CheckResult;
 
+const HTTPS_PORT: u16 = 443;
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -33,6 +35,12 @@ pub(super) struct Target {
 impl Target {
     fn url(&self) -> String {
         format!("https://{}{}", self.authority, self.path)
+    }
+
+    /// The host with the port that is used.
+    fn host(&self) -> String {
+        let port = self.authority.port_u16().unwrap_or(HTTPS_PORT);
+        format!("{}:{port}", self.authority.host())
     }
 }
 
@@ -124,11 +132,11 @@ impl Edge {
         target: &Target,
         presented: Presented,
     ) -> (CheckResult, String, Option<String>) {
-        let host = target.authority.host();
+        let host = target.host();
         let fix = |text: &str| Some(text.to_owned());
         let status = match &self.with {
             Response::Failed(problem) => {
-                let detail = format!("{} can't be reached: {problem}", target.url());
+                let detail = format!("{host} can't be reached: {problem}");
                 return (
                     CheckResult::Failed,
                     detail,
@@ -155,7 +163,8 @@ impl Edge {
                 CheckResult::Failed,
                 detail,
                 Some(format!(
-                    "enable mTLS for {host} in the zone's client certificate settings, or check the host"
+                    "enable mTLS for {} in the zone's client certificate settings, or check the host",
+                    target.authority.host()
                 )),
             );
         }
@@ -234,7 +243,7 @@ impl ResolvesClientCert for Watched {
 }
 
 fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let text = std::fs::read(path).map_err(|error| Failure::file(path, &error))?;
+    let text = std::fs::read(path).map_err(|error| Failure::input(path, &error))?;
     let invalid =
         |problem: String| Failure::usage(format!("--ca-file {}: {problem}", path.display()));
     let roots: Vec<_> = CertificateDer::pem_slice_iter(&text)
@@ -317,6 +326,14 @@ mod tests {
         ] {
             let target = text.parse::<Target>().ok().map(|target| target.url());
             assert_eq!(target.as_deref(), expected, "{text:?}");
+        }
+        for (text, expected) in [
+            ("api.example.com/health", "api.example.com:443"),
+            ("https://localhost:8443", "localhost:8443"),
+            ("[::1]", "[::1]:443"),
+        ] {
+            let target: Target = text.parse().expect("a target");
+            assert_eq!(target.host(), expected, "{text:?}");
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::error::ParseError;
 ///
 /// All of them hold at once. The percentage is the share of the requests that a quirk changes, drawn from the seed of
 /// the faults. For quirks that change records it is a share of the records: a record that is odd stays so. Of several
-/// quirks that change the same, the first one that is drawn wins.
+/// quirks that change the same, the first one that is drawn wins; one that could never be drawn is refused.
 ///
 /// A [`Fault`](crate::Fault) can be a quirk too, for one request: `list@2: quirk=cap=25` in a script, and
 /// `quirk=5%:cap=25` by chance.
@@ -87,6 +87,18 @@ impl Quirks {
 }
 
 impl Quirk {
+    /// Whether it changes every request or record, so that another of its kind changes none.
+    fn always_holds(&self) -> bool {
+        self.share.is_none_or(|share| share >= 1_000_000)
+    }
+
+    fn without_share(&self) -> Self {
+        Self {
+            share: None,
+            ..self.clone()
+        }
+    }
+
     /// Has the quirk change a request, if that is drawn. Quirks with different numbers change other records.
     pub(crate) fn add_to(&self, applied: &mut Applied, number: u64, random: &Random) {
         let share = self.share.map_or(1.0, |share| f64::from(share) / 1e6);
@@ -168,10 +180,21 @@ impl FromStr for Quirks {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let items = text.split([',', '\n']).map(str::trim);
-        let quirks = items.filter(|item| !item.is_empty()).map(str::parse);
-        Ok(Self {
-            quirks: quirks.collect::<Result<_, _>>()?,
-        })
+        let mut quirks: Vec<Quirk> = Vec::new();
+        for item in items.filter(|item| !item.is_empty()) {
+            let quirk: Quirk = item.parse()?;
+            let mut earlier = quirks.iter().filter(|earlier| earlier.name == quirk.name);
+            if let Some(earlier) = earlier.find(|earlier| earlier.always_holds()) {
+                let name = quirk.name;
+                return Err(ParseError::new(format!(
+                    "{name} is given twice, and the first always holds; leave one out, or give the first a share, such \
+                     as {}@10%",
+                    earlier.without_share()
+                )));
+            }
+            quirks.push(quirk);
+        }
+        Ok(Self { quirks })
     }
 }
 
@@ -247,6 +270,9 @@ mod tests {
         let quirks: Quirks = " cap = 25 @ 10% ,,\n no-date ".parse().expect("is parsed");
         assert_eq!(quirks.to_string(), "cap=25@10%, no-date");
         assert!("".parse::<Quirks>().expect("is parsed").is_empty());
+        let several = "cap=25@10%, cap=30";
+        let quirks: Quirks = several.parse().expect("each may be drawn");
+        assert_eq!(quirks.to_string(), several);
     }
 
     #[test]
@@ -277,6 +303,8 @@ mod tests {
             "cap=25@10",
             "cap=25@101%",
             "cap=25@NaN%",
+            "cap=25, cap=30",
+            "cap=25@100%, no-date, cap=30@5%",
         ]
         .map(|text| {
             let error = text.parse::<Quirks>().expect_err(text);

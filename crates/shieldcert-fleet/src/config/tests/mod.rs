@@ -26,6 +26,7 @@ fn defaults() -> Config {
         zones: BTreeMap::from([("main".to_owned(), zone)]),
         budgets: BTreeMap::from([("default".to_owned(), budget)]),
         devices: DevicesConfig {
+            output_folder: None,
             manifest: PathBuf::from("devices.csv"),
             key: KeyAlgorithm::EcdsaP256,
             validity_days: 365,
@@ -39,6 +40,7 @@ fn defaults() -> Config {
         },
         deploy: DeployConfig {
             command: None,
+            command_once: None,
             verify: None,
             timeout: Duration::from_secs(60),
             max_failures: 10,
@@ -169,6 +171,7 @@ fn every_key_is_read() {
     let command = TokenSource::Command("pass show token".to_owned());
     assert_eq!(config.budgets["c"].token, command);
     let devices = DevicesConfig {
+        output_folder: None,
         manifest: "fleet/devices.jsonl".into(),
         key: KeyAlgorithm::Rsa2048,
         validity_days: 30,
@@ -183,6 +186,7 @@ fn every_key_is_read() {
     };
     assert_eq!(config.renew, renew);
     let deploy = DeployConfig {
+        command_once: None,
         command: Some("./deploy.sh\n".to_owned()),
         verify: Some("./verify.sh".to_owned()),
         timeout: Duration::from_secs(5400),

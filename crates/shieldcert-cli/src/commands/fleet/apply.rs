@@ -1,0 +1,335 @@
+//! `shieldcert fleet apply`, and what others that act at once have in common with it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+
+use clap::Args;
+use shieldcert_fleet::{ApplyOptions, Error, Fleet, Hold, Plan, Progress as Done, Summary};
+use tokio::sync::watch;
+
+use super::{InFolder, confirm, failure, open, plan, warn_if_restored};
+use crate::context::Context;
+use crate::exit_code::ExitCode;
+use crate::failure::{Failure, Result};
+use crate::interrupts::Interrupts;
+use crate::output::csv;
+use crate::output::facts::{Facts, counted, counts};
+use crate::output::file::{self, Existing};
+use crate::output::fleet::failed::FailedRow;
+use crate::output::fleet::summary::SummaryRow;
+use crate::output::format::Format;
+use crate::output::messages::Messages;
+use crate::output::progress::Progress;
+use crate::output::shell::this_command;
+use crate::output::time;
+
+/// Do what is due in a fleet
+///
+/// Issues, renews, deploys and revokes until the fleet is what the manifest says, as far as that is possible now. It can be
+/// killed at any instant: the same command goes on, and issues nothing twice. One process works on a fleet at a time.
+///
+/// At a terminal it shows the plan, and asks before it revokes. Devices that failed, or wait for something, are in
+/// failed.csv in the fleet's folder afterwards.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  shieldcert fleet --dir sensors apply
+  shieldcert fleet --dir sensors apply --yes --output json
+  shieldcert fleet --dir sensors apply --confirm-revoke 500
+
+Exit codes: 0 everything that was due is done, 7 in part, 8 the outcome of a request is unknown, which the same command \
+finds out.")]
+pub(crate) struct Apply {
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+
+    /// Revoke the certificates of this many absent devices, where that is more than max_revoke in fleet.toml
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    confirm_revoke: u64,
+
+    /// Let a journal that was opened from a backup revoke from now on
+    #[arg(long)]
+    confirm_restored: bool,
+
+    /// End without waiting for the looks after unclear requests, which the next run makes
+    #[arg(long)]
+    no_wait: bool,
+}
+
+impl InFolder for Apply {
+    const IS_PARALLEL: bool = true;
+
+    async fn run(self, context: &Context, folder: &Path) -> Result {
+        let fleet = open(context, folder).await?;
+        let mut options = ApplyOptions::default();
+        options.confirmed_revocations = self.confirm_revoke;
+        options.confirm_restored = self.confirm_restored;
+        options.skip_reconciliation = self.no_wait;
+        if !self.yes && confirm::can_ask() {
+            let plan = fleet
+                .plan(|_| {})
+                .await
+                .map_err(|error| failure(context, error))?;
+            let confirmed = agree(context, &plan)?;
+            options.confirmed_revocations = options.confirmed_revocations.max(confirmed);
+        }
+        apply(context, &fleet, &options, &failed_file(&fleet)).await
+    }
+}
+
+/// The file that has the devices that failed or wait.
+pub(super) fn failed_file(fleet: &Fleet) -> PathBuf {
+    fleet.folder().join("failed.csv")
+}
+
+/// Shows the plan. Asks where it revokes. Returns how many devices may be left without a certificate.
+fn agree(context: &Context, plan: &Plan) -> Result<u64> {
+    let messages = context.messages();
+    let revocations: u64 = plan.zones.values().map(|zone| zone.revoke).sum();
+    let issued: u64 = plan.zones.values().map(|zone| zone.issue).sum();
+    let mut parts = vec![format!("issue {}", counted(issued, "certificate"))];
+    if revocations > 0 {
+        parts.push(format!("revoke {revocations}"));
+    }
+    messages.note(&format!(
+        "{}: {}, {}",
+        parts.join(", "),
+        counted(plan.requests, "request"),
+        plan::under_limit(plan.duration())
+    ));
+    if revocations == 0 {
+        return Ok(0);
+    }
+    if plan.left_without > 0 {
+        messages.note(&format!(
+            "this leaves {} that the manifest says are absent without a certificate",
+            counted(plan.left_without, "device")
+        ));
+    }
+    confirm::ask(revocations, "revoke them")?;
+    Ok(plan.left_without)
+}
+
+/// Applies, and says what was done. Devices that failed or wait are written to the file `failed`.
+pub(crate) async fn apply(
+    context: &Context,
+    fleet: &Fleet,
+    options: &ApplyOptions,
+    failed: &Path,
+) -> Result {
+    let ran = attempt(context, fleet, options, failed).await?;
+    match ran {
+        Ok(code) => Ok(code),
+        Err(error) => Err(failure(context, error)),
+    }
+}
+
+/// Like [`apply`], but an error of the fleet is the caller's to handle.
+pub(super) async fn attempt(
+    context: &Context,
+    fleet: &Fleet,
+    options: &ApplyOptions,
+    failed: &Path,
+) -> Result<std::result::Result<ExitCode, Error>> {
+    let messages = context.messages();
+    let (stop, stopped) = watch::channel(false);
+    let mut interrupts = Interrupts::listen();
+    let mut report = Report::new(messages);
+    let applied = {
+        let mut applying = pin!(fleet.apply(options, stopped, |done| report.show(done)));
+        loop {
+            tokio::select! {
+                biased;
+                () = interrupts.next() => {
+                    if *stop.borrow() {
+                        messages.note(&format!("to go on, which is safe: {}", this_command()));
+                        return Ok(Ok(ExitCode::Interrupted));
+                    }
+                    stop.send_replace(true);
+                    messages.note("finishing what is in flight; Ctrl-C again stops at once");
+                }
+                applied = &mut applying => break applied,
+            }
+        }
+    };
+    drop(report);
+    let summary = match applied {
+        Ok(summary) => summary,
+        Err(error) => return Ok(Err(error)),
+    };
+    print(context, &summary)?;
+    let examples = match write_failures(fleet, &summary, failed) {
+        Ok(examples) => examples,
+        Err(failure) => {
+            messages.error(&failure);
+            BTreeMap::new()
+        }
+    };
+    advise(context, failed, &summary, &examples);
+    if let Ok(journal) = fleet.journal()
+        && let Ok(is_restored) = journal.is_restored()
+    {
+        warn_if_restored(context, is_restored);
+    }
+    Ok(Ok(code(&summary)))
+}
+
+/// What a run ends with.
+fn code(summary: &Summary) -> ExitCode {
+    let waiting = |hold| summary.waiting.get(&hold).copied().unwrap_or_default();
+    if summary.is_stopped {
+        return ExitCode::Interrupted;
+    }
+    if waiting(Hold::Unclear) > 0 {
+        return ExitCode::OutcomeUnknown;
+    }
+    if summary.is_complete() {
+        return ExitCode::Done;
+    }
+    let done = &summary.progress;
+    if summary.settled + done.issued + done.deployed + done.revoked > 0 {
+        return ExitCode::Partial;
+    }
+    let holds: Vec<Hold> = summary.waiting.keys().copied().collect();
+    match holds[..] {
+        [Hold::Permission] => ExitCode::NotAllowed,
+        [Hold::Quota] => ExitCode::Limited,
+        _ => ExitCode::Failed,
+    }
+}
+
+fn print(context: &Context, summary: &Summary) -> Result<()> {
+    if context.has_chosen_output() {
+        let mut printer = context.printer_or(Format::Table)?.single();
+        printer.print(&SummaryRow::from(summary), summary.next.unwrap_or_default())?;
+        return printer.finish();
+    }
+    let done = &summary.progress;
+    let mut facts = Facts::default();
+    let recovered = match done.recovered {
+        0 => String::new(),
+        recovered => format!(", of which {recovered} after a lost response"),
+    };
+    facts.add("issued", format!("{}{recovered}", done.issued));
+    facts.add("deployed", done.deployed.to_string());
+    facts.add("revoked", done.revoked.to_string());
+    if done.failures > 0 {
+        facts.add("failures", counted(done.failures, "step"));
+    }
+    facts.add(
+        "requests",
+        format!("{}, at least {}", done.requests, done.least_requests),
+    );
+    facts.add("in order", counted(summary.settled, "device"));
+    if !summary.waiting.is_empty() {
+        let holds = summary.waiting.iter().map(|(hold, count)| (hold, *count));
+        facts.add("waiting", counts(holds));
+    }
+    facts.count("surplus", summary.surplus);
+    facts.count("looks owed", summary.looks_owed);
+    if let Some(next) = summary.next {
+        facts.add("next due", time::day(next));
+    }
+    facts.print(&context.output(Format::Table))
+}
+
+/// Writes `failed.csv`, or removes it. Returns a problem for each kind of wait.
+fn write_failures(fleet: &Fleet, summary: &Summary, path: &Path) -> Result<BTreeMap<Hold, String>> {
+    let mut examples = BTreeMap::new();
+    let mut rows = Vec::new();
+    if !summary.waiting.is_empty() {
+        fleet.held(|held| {
+            if let Some(problem) = &held.problem {
+                examples
+                    .entry(held.hold)
+                    .or_insert_with(|| format!("{}: {problem}", held.device));
+            }
+            rows.push(FailedRow::from(held));
+        })?;
+    }
+    if rows.is_empty() {
+        return match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Failure::file(path, &error))
+            }
+            _ => Ok(examples),
+        };
+    }
+    let text = csv::document(rows).map_err(|error| Failure::file(path, &error))?;
+    file::write(path, &text, Existing::Replace)?;
+    Ok(examples)
+}
+
+/// Says what is left, and what to do about it.
+fn advise(context: &Context, failed: &Path, summary: &Summary, examples: &BTreeMap<Hold, String>) {
+    let messages = context.messages();
+    for (hold, count) in &summary.waiting {
+        let devices = counted(*count, "device");
+        let text = match hold {
+            Hold::Quota => format!(
+                "{devices}: the zone's quota is reached; revoke what is not needed, ask for a higher quota, or add a zone \
+                 to fleet.toml"
+            ),
+            Hold::Permission => format!(
+                "{devices}: the service refuses the token, or there is none; `shieldcert doctor` checks it"
+            ),
+            Hold::Csr => format!("{devices}: the device's CSR is not there, or was used already"),
+            Hold::Unclear => format!("{devices}: the outcome of the request is unknown"),
+            Hold::DeployPaused => {
+                format!(
+                    "{devices}: deployment is paused, because the deploy command fails everywhere"
+                )
+            }
+            _ => format!("{devices}: a step failed, and is tried again later"),
+        };
+        let example = examples.get(hold);
+        let example = example.map(|problem| format!("; {problem}"));
+        messages.warning(&format!("{text}{}", example.unwrap_or_default()));
+    }
+    if !summary.waiting.is_empty() {
+        let shown = failed.strip_prefix(".").unwrap_or(failed);
+        messages.note(&format!("see {}", shown.display()));
+    }
+    if summary.is_stopped || !summary.is_complete() {
+        messages.note(&format!("to go on, which is safe: {}", this_command()));
+    }
+}
+
+/// Shows how far a run is.
+struct Report {
+    messages: Messages,
+    progress: Progress,
+}
+
+impl Report {
+    fn new(messages: &Messages) -> Self {
+        Self {
+            messages: messages.clone(),
+            progress: Progress::start_detailed(messages, "done"),
+        }
+    }
+
+    fn show(&mut self, done: &Done) {
+        if let Some(wait) = done.rate_limit_wait {
+            let seconds = wait.as_secs_f64().ceil();
+            self.messages
+                .note(&format!("waiting {seconds} s for the rate limit"));
+        }
+        if let Some(wait) = done.look_wait {
+            let seconds = wait.as_secs_f64().ceil();
+            self.messages.note(&format!(
+                "looking again in {seconds} s for late certificates; Ctrl-C leaves that to the next run"
+            ));
+        }
+        let mut detail = format!(
+            "{} of at least {} requests used",
+            done.requests, done.least_requests
+        );
+        if done.failures > 0 {
+            detail = format!("{} failed, {detail}", done.failures);
+        }
+        self.progress.set(done.devices_done, done.devices, &detail);
+    }
+}

@@ -1,0 +1,221 @@
+//! `shieldcert fleet plan`.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use jiff::Timestamp;
+use shieldcert_fleet::{Action, Plan as FleetPlan, PlanEntry};
+
+use super::{InFolder, failure, open, warn_if_restored};
+use crate::context::Context;
+use crate::exit_code::ExitCode;
+use crate::failure::{Failure, Result};
+use crate::output::facts::{Facts, counted, counts};
+use crate::output::fleet::plan::{PlanRow, PlanSummaryRow, changes};
+use crate::output::format::Format;
+use crate::output::printer::Printer;
+use crate::output::time;
+
+/// Show what is to be done in a fleet
+///
+/// Compares the manifest with the journal, and says what `apply` would do, in how many requests, and how long these take
+/// under the rate limit. Nothing is changed. One request for each budget tells the service's time.
+///
+/// Without --output it prints the plan in numbers, and the first devices that change. With --output or --fields it prints
+/// a row for each device, or with --summary the numbers.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  shieldcert fleet --dir sensors plan
+  shieldcert fleet plan --output csv --fields device,action,reason,due
+  shieldcert fleet plan --output json --summary | jq .renewals
+  shieldcert fleet plan --quiet --detailed-exit-code > plan.txt; [ $? -eq 10 ] || mail -s 'fleet' ops < plan.txt")]
+pub(crate) struct Plan {
+    /// Print the numbers, and no devices
+    #[arg(long)]
+    summary: bool,
+
+    /// End with 10 if nothing is due
+    #[arg(long)]
+    detailed_exit_code: bool,
+}
+
+/// How many devices are shown beside the numbers.
+const MAX_SHOWN: usize = 20;
+
+impl InFolder for Plan {
+    async fn run(self, context: &Context, folder: &Path) -> Result {
+        let fleet = open(context, folder).await?;
+        if let Ok(journal) = fleet.journal() {
+            warn_if_restored(context, journal.is_restored()?);
+        }
+        let prints_rows = context.has_chosen_output() && !self.summary;
+        let mut printer: Printer<PlanRow> = context.printer_or(Format::Table)?;
+        let mut printed = Ok(());
+        let mut shown = Vec::new();
+        let plan = fleet
+            .plan(|entry: PlanEntry| {
+                if prints_rows && printed.is_ok() {
+                    printed = printer.print(&PlanRow::from(&entry), Timestamp::UNIX_EPOCH);
+                } else if changes(entry.action) && shown.len() < MAX_SHOWN {
+                    shown.push(PlanRow::from(&entry));
+                }
+            })
+            .await
+            .map_err(|error| failure(context, error))?;
+        printed?;
+        if prints_rows {
+            printer.finish()?;
+        } else if context.has_chosen_output() {
+            print_summary(context, &plan)?;
+        } else {
+            describe(&plan).print(&context.output(Format::Table))?;
+            if !self.summary && !shown.is_empty() {
+                print_devices(&mut printer, &shown, plan.changes())?;
+            }
+        }
+        warn(context, &plan);
+        Ok(match self.detailed_exit_code && plan.changes() == 0 {
+            true => ExitCode::NothingDue,
+            false => ExitCode::Done,
+        })
+    }
+}
+
+fn print_summary(context: &Context, plan: &FleetPlan) -> Result<()> {
+    let mut printer = context.printer_or(Format::Table)?.single();
+    printer.print(&PlanSummaryRow::from(plan), plan.at)?;
+    printer.finish()
+}
+
+fn print_devices(printer: &mut Printer<PlanRow>, shown: &[PlanRow], changes: u64) -> Result<()> {
+    line("")?;
+    for row in shown {
+        printer.print(row, Timestamp::UNIX_EPOCH)?;
+    }
+    printer.finish()?;
+    let more = changes.saturating_sub(shown.len() as u64);
+    match more {
+        0 => Ok(()),
+        more => line(&format!("and {more} more, which --output table shows")),
+    }
+}
+
+fn line(text: &str) -> Result<()> {
+    writeln!(io::stdout(), "{text}").map_err(|error| Failure::output(&error))
+}
+
+/// The plan in numbers, for people.
+pub(crate) fn describe(plan: &FleetPlan) -> Facts {
+    let count = |action| plan.actions.get(&action).copied().unwrap_or_default();
+    let mut facts = Facts::default();
+    facts.add("devices", plan.devices.to_string());
+    facts.count("issue", count(Action::Issue));
+    let renewals = count(Action::Renew);
+    if renewals > 0 {
+        let reasons = plan.reasons.iter().map(|(reason, count)| (reason, *count));
+        facts.add("renew", format!("{renewals}: {}", counts(reasons)));
+    }
+    facts.count("continue", count(Action::Continue));
+    let revocations = count(Action::Revoke);
+    if revocations > 0 {
+        let without = match plan.left_without {
+            0 => String::new(),
+            without => format!(
+                ", which leaves {without} absent without a certificate; {} need no confirmation",
+                plan.max_revoke
+            ),
+        };
+        facts.add("revoke", format!("{revocations}{without}"));
+    }
+    let waiting = count(Action::Wait);
+    if waiting > 0 {
+        let holds: u64 = plan.holds.values().sum();
+        let mut parts = counts(plan.holds.iter().map(|(hold, count)| (hold, *count)));
+        if waiting > holds {
+            let separator = if parts.is_empty() { "" } else { ", " };
+            parts.push_str(&format!("{separator}until later {}", waiting - holds));
+        }
+        facts.add("wait", format!("{waiting}: {parts}"));
+    }
+    facts.count("leave", count(Action::Leave));
+    let unmanaged = count(Action::Unmanaged);
+    if unmanaged > 0 {
+        facts.add(
+            "unmanaged",
+            format!("{unmanaged}, in the journal and not in the manifest: left alone"),
+        );
+    }
+    facts.add(
+        "requests",
+        match plan.requests {
+            0 => "0".to_owned(),
+            requests => format!("{requests}, {}", under_limit(plan.duration())),
+        },
+    );
+    for (id, zone) in &plan.zones {
+        let mut parts = vec![format!("{} active", zone.active)];
+        if zone.issue > 0 {
+            parts.push(format!("{} to issue", zone.issue));
+        }
+        if zone.revoke > 0 {
+            parts.push(format!("{} to revoke", zone.revoke));
+        }
+        if let Some(quota) = zone.quota {
+            parts.push(format!("quota {quota}"));
+        }
+        facts.add("zone", format!("{id}: {}", parts.join(", ")));
+    }
+    for (place, (month, count)) in plan.renewals.iter().enumerate() {
+        let name = if place == 0 { "renewals" } else { "" };
+        facts.add(name, format!("{month}: {count}"));
+    }
+    if let Some(next) = plan.next {
+        let left = time::relative(next, plan.at);
+        facts.add("next due", format!("{} ({left})", time::day(next)));
+    }
+    facts
+}
+
+/// How long requests take.
+pub(super) fn under_limit(duration: Duration) -> String {
+    /// The window of the rate limit.
+    const WINDOW: Duration = Duration::from_secs(300);
+    match duration <= WINDOW {
+        true => "within the rate limit".to_owned(),
+        false => format!("at least {} under the rate limit", time::short(duration)),
+    }
+}
+
+/// Warns of what keeps the plan from being done.
+pub(crate) fn warn(context: &Context, plan: &FleetPlan) {
+    let messages = context.messages();
+    for (id, zone) in &plan.zones {
+        if let Some(problem) = &zone.problem {
+            messages.warning(&format!("zone {id} can't be used: {problem}"));
+        }
+        let after = (zone.active + zone.issue).saturating_sub(zone.revoke);
+        if let Some(quota) = zone.quota
+            && after > quota
+        {
+            messages.warning(&format!(
+                "zone {id} would have {} over its quota of {quota}; revoke what is not needed, raise the quota, or add \
+                 a zone",
+                counted(after - quota, "certificate")
+            ));
+        }
+    }
+    if !plan.is_service_time {
+        messages.warning(
+            "the service did not say its time: this machine's decides what is due, and revokes nothing that was replaced",
+        );
+    }
+    if plan.left_without > plan.max_revoke {
+        messages.warning(&format!(
+            "apply must be told so: --confirm-revoke {}",
+            plan.left_without
+        ));
+    }
+}
