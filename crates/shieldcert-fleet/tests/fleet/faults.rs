@@ -119,32 +119,43 @@ async fn a_look_that_fails_is_made_again_later() {
     world.check_in_use(&["sensor-1"]).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_killed_run_is_resumed_by_one_scan() {
-    // It says its rate limit, so that requests don't wait for each other.
-    let limited = emulator().rate_limit(RateLimit::default());
-    let world = World::new(limited, SHORT_WINDOW, &manifest(20));
+/// Kills a run in the middle of so many requests. Returns how many lists the next run needs.
+async fn lists_to_resume(count: usize) -> usize {
+    // It says its rate limit, so that requests don't wait for each other, and takes its time, so that they overlap.
+    let limited = emulator()
+        .rate_limit(RateLimit::default())
+        .latency(Duration::from_millis(30));
+    let world = World::new(limited, SHORT_WINDOW, &manifest(count));
     // The service acts, and the process is killed before it hears of that.
     world.script("create@*: stall=1h");
     world.killed_after(Duration::from_secs(20)).await;
     world.emulator.clear_script();
-    assert_eq!(held(&world).await, 20);
-    let (lists, creates) = (world.count(Operation::List), world.count(Operation::Create));
-    let events = world.emulator.history().len();
+    assert_eq!(held(&world).await, count);
+    let lists = world.count(Operation::List);
     let summary = world.apply().await;
+    let lists = world.count(Operation::List) - lists;
     assert!(summary.is_complete(), "{summary:?}");
     assert_eq!(
         world.count(Operation::Create),
-        creates,
+        count,
         "nothing is sent again"
     );
-    assert_eq!(held(&world).await, 20);
-    // One tells the time, one or two resolve all requests, and one is the look that they are owed.
-    let lists = world.count(Operation::List) - lists;
-    assert!(lists <= 6, "{lists} lists for 20 open requests");
-    let names: Vec<String> = (1..=20).map(|number| format!("sensor-{number}")).collect();
+    assert_eq!(held(&world).await, count);
+    let names: Vec<String> = (1..=count)
+        .map(|number| format!("sensor-{number}"))
+        .collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     world.check_in_use(&names).await;
+    lists
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_open_requests_of_a_killed_run_are_resolved_together() {
+    let (few, many) = (lists_to_resume(5).await, lists_to_resume(30).await);
+    assert!(
+        few.max(many) < 12,
+        "{few} lists for 5 open requests, {many} for 30"
+    );
 }
 
 #[tokio::test(start_paused = true)]

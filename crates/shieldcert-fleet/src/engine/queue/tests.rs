@@ -1,4 +1,5 @@
 use super::*;
+use crate::journal::{Generation, Spec};
 
 fn task(class: Class, key: i64) -> Task {
     Task {
@@ -56,4 +57,129 @@ fn routine_revocations_get_every_tenth_turn() {
 fn without_anything_else_routine_revocations_get_every_turn() {
     assert_eq!(drain((0..5).map(|key| task(Class::Routine, key))).len(), 5);
     assert_eq!(drain([]).len(), 0);
+}
+
+/// A generation whose certificate expires then.
+fn generation(number: u32, state: State, reason: Reason, expires: Option<i64>) -> Generation {
+    let spec = Spec {
+        subject: "{}".to_owned(),
+        key: "ecdsa-p256".to_owned(),
+        days: 365,
+    };
+    let zone = "0".repeat(32).parse().expect("an id");
+    let time = |seconds| Timestamp::from_second(seconds).expect("a time");
+    Generation {
+        state,
+        not_after: expires.map(time),
+        ..Generation::planned(number, reason, zone, spec)
+    }
+}
+
+#[test]
+fn a_step_says_when_its_device_gets_its_turn() {
+    let old = || generation(1, State::Verified, Reason::New, Some(5_000));
+    let second = |state| generation(2, state, Reason::Time, None);
+    let first = |state| generation(1, state, Reason::New, None);
+    let revoke = |reason| Step::Revoke(1, reason);
+    for (generations, step, class, key) in [
+        (vec![old()], revoke(RevokeReason::Leaked), Class::Leaked, 7),
+        (vec![old()], revoke(RevokeReason::Absent), Class::Absent, 7),
+        (vec![old()], revoke(RevokeReason::Asked), Class::Absent, 7),
+        (
+            vec![first(State::Sending)],
+            Step::Settle(1),
+            Class::Absent,
+            7,
+        ),
+        (
+            vec![old()],
+            revoke(RevokeReason::Replaced),
+            Class::Routine,
+            7,
+        ),
+        (
+            vec![old()],
+            revoke(RevokeReason::Outdated),
+            Class::Routine,
+            7,
+        ),
+        (
+            vec![old()],
+            revoke(RevokeReason::Expired),
+            Class::Routine,
+            7,
+        ),
+        (
+            vec![first(State::Keyed)],
+            Step::Abandon(1),
+            Class::Routine,
+            7,
+        ),
+        (vec![], Step::Begin(Reason::New), Class::New, 7),
+        // Before other renewals of which more time is left.
+        (
+            vec![old()],
+            Step::Begin(Reason::Time),
+            Class::Renewal,
+            5_000,
+        ),
+        (
+            vec![old()],
+            Step::Begin(Reason::Asked),
+            Class::Renewal,
+            5_000,
+        ),
+        (
+            vec![old(), second(State::Keyed)],
+            Step::Send(2),
+            Class::Renewal,
+            5_000,
+        ),
+        (
+            vec![old(), second(State::Sending)],
+            Step::Resume(2),
+            Class::Renewal,
+            5_000,
+        ),
+        (
+            vec![old(), second(State::Written)],
+            Step::Deploy(2),
+            Class::Renewal,
+            5_000,
+        ),
+        // Without a certificate, before all others.
+        (
+            vec![second(State::Revoked)],
+            Step::Begin(Reason::Lost),
+            Class::Renewal,
+            i64::MIN,
+        ),
+        // What was begun, before what was not.
+        (
+            vec![first(State::Keyed)],
+            Step::Send(1),
+            Class::New,
+            i64::MIN,
+        ),
+        (
+            vec![first(State::Sending)],
+            Step::Resume(1),
+            Class::New,
+            i64::MIN,
+        ),
+    ] {
+        let snapshot = Snapshot {
+            id: Some(7),
+            name: "sensor-1".parse().expect("a name"),
+            device: None,
+            ask: None,
+            generations,
+        };
+        let task = Task::of(&snapshot, 7, &step);
+        assert_eq!(
+            (task.class, task.key, task.device),
+            (class, key, 7),
+            "{step:?}"
+        );
+    }
 }
