@@ -183,7 +183,7 @@ fn an_empty_or_shortened_manifest_revokes_nothing() {
     let fleet = TestFleet::new("", THREE);
     fleet.ends(0, &["apply"]);
     for (manifest, code) in [
-        ("", 2),
+        ("", 0),
         ("name,labels\n", 0),
         ("name,labels\nsensor-1,ground-floor\nsens", 2),
         ("name,labels\nsensor-1,ground-floor\n", 0),
@@ -193,6 +193,10 @@ fn an_empty_or_shortened_manifest_revokes_nothing() {
         fleet.ends(code, &["apply"]);
         assert_eq!(fleet.sent(Operation::Delete), 0, "{manifest:?}");
     }
+    fleet.write("devices.csv", "");
+    let plan = fleet.ends(0, &["plan"]);
+    assert!(plan.err.contains("the manifest has no device"), "{plan:?}");
+    fleet.write("devices.csv", "name,labels\nsensor-1,ground-floor\n");
     let plan = fleet.ends(0, &["plan"]);
     assert!(
         plan.out
