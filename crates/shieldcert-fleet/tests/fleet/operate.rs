@@ -94,6 +94,7 @@ async fn what_is_asked_for_lasts_until_it_is_done() {
     assert_eq!((summary.progress.issued, summary.progress.revoked), (0, 1));
     let asks = fleet.status(|_| {}).expect("a status").counts.asks;
     assert_eq!((asks[&Ask::Revoke], asks[&Ask::Rotate]), (1, 1));
+    world.emulator.clear_script();
     let summary = world.apply().await;
     assert_eq!((summary.progress.issued, summary.progress.revoked), (1, 0));
     let asks = fleet.status(|_| {}).expect("a status").counts.asks;

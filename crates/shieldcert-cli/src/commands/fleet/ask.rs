@@ -238,14 +238,10 @@ impl AskArgs {
         );
         match (verb, self.now) {
             (Verb::Rotate, false) => text.push_str(&format!(
-                "; the old certificates are revoked {} after the new ones are verified",
+                "; {} after that the old certificates are revoked",
                 time::short(fleet.config().renew.grace)
             )),
-            (Verb::Rotate, true) => text.push_str(&format!(
-                "; first of all the present ones are revoked ({}), and the devices are without one until the new one is \
-                 deployed",
-                counted(selected.certificates, "certificate")
-            )),
+            (Verb::Rotate, true) => text.push_str("; the old certificates are revoked first"),
             (Verb::Revoke, _) => text.push_str("; they get no others until they are rotated"),
         }
         text
