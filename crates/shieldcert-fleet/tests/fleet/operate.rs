@@ -86,16 +86,15 @@ async fn what_is_asked_for_lasts_until_it_is_done() {
     assert_eq!(known, 1);
     fleet.ask(Ask::Rotate, [&two]).expect("is asked");
     // A failure keeps it.
-    world
-        .emulator
-        .script([ScriptedFault::next(Operation::Create, Fault::status(400))]);
+    world.emulator.script([ScriptedFault::next(
+        Operation::Create,
+        Fault::named("quota"),
+    )]);
     let summary = world.apply().await;
     assert_eq!((summary.progress.issued, summary.progress.revoked), (0, 1));
     let asks = fleet.status(|_| {}).expect("a status").counts.asks;
     assert_eq!((asks[&Ask::Revoke], asks[&Ask::Rotate]), (1, 1));
-    world
-        .emulator
-        .advance(std::time::Duration::from_secs(3_600));
+    world.emulator.clear_script();
     let summary = world.apply().await;
     assert_eq!((summary.progress.issued, summary.progress.revoked), (1, 0));
     let asks = fleet.status(|_| {}).expect("a status").counts.asks;

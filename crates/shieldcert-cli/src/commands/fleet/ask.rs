@@ -57,7 +57,7 @@ pub(crate) struct Revoke {
 #[derive(Debug, Args)]
 struct AskArgs {
     /// Devices with this label in the manifest; of one that is repeated, any
-    #[arg(long = "label", value_name = "LABEL", required_unless_present_any = ["names", "all"])]
+    #[arg(long = "label", value_name = "LABEL")]
     labels: Vec<String>,
 
     /// Devices whose name matches, such as 'sensor-*'; with --label, both must match
@@ -137,6 +137,12 @@ struct Selected {
 
 impl AskArgs {
     async fn run(self, context: &Context, folder: &Path, verb: Verb) -> Result {
+        if self.labels.is_empty() && self.names.is_empty() && !self.all {
+            return Err(Failure::usage(format!(
+                "no device to {} was named; give --label, --name or --all",
+                verb.as_str()
+            )));
+        }
         let fleet = open(context, folder).await?;
         let mut selected = Selected::default();
         fleet
@@ -232,14 +238,10 @@ impl AskArgs {
         );
         match (verb, self.now) {
             (Verb::Rotate, false) => text.push_str(&format!(
-                "; the old certificates are revoked {} after the new ones are verified",
+                "; {} after that the old certificates are revoked",
                 time::short(fleet.config().renew.grace)
             )),
-            (Verb::Rotate, true) => text.push_str(&format!(
-                "; first of all the present ones are revoked ({}), and the devices are without one until the new one is \
-                 deployed",
-                counted(selected.certificates, "certificate")
-            )),
+            (Verb::Rotate, true) => text.push_str("; the old certificates are revoked first"),
             (Verb::Revoke, _) => text.push_str("; they get no others until they are rotated"),
         }
         text
