@@ -9,7 +9,7 @@ use shieldcert::{
 use crate::budgets::Budgets;
 use crate::config::Config;
 use crate::digest::sha256;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::folder::Folder;
 use crate::identify::identify;
 use crate::journal::{Change, Hold, Journal, Spec, State};
@@ -157,6 +157,16 @@ fn take_over(
         return Ok(AdoptOutcome::Known);
     }
     let x509 = certificate.x509()?;
+    if let AdoptBy::Certificate(_, Some(key)) = &adoptee.by
+        && key.public_key() != x509.public_key()
+    {
+        return Err(Error::Invalid {
+            path: folder.device(&adoptee.device),
+            problem:
+                "the key is not that of the certificate; give the one that belongs to it, or none"
+                    .to_owned(),
+        });
+    }
     let row = journal.manifest_row(&adoptee.device)?;
     let (id, newest) = journal.device_place(&adoptee.device)?;
     let number = newest + 1;

@@ -65,6 +65,8 @@ pub(crate) struct Budgets {
     config: Arc<Config>,
     meter: Arc<Meter>,
     clients: Mutex<BTreeMap<String, Connected>>,
+    /// How often a token was replaced.
+    replacements: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -104,6 +106,7 @@ impl Budgets {
             config,
             meter: Arc::default(),
             clients: Mutex::default(),
+            replacements: AtomicU64::new(0),
         }
     }
 
@@ -144,13 +147,23 @@ impl Budgets {
         Ok(connected.client.zone(zone.clone()))
     }
 
-    /// Reads the token of a zone's budget again, after the service refused it. Returns whether it is another one.
-    pub(crate) async fn read_token_again(&self, zone: &ZoneId) -> Result<bool> {
+    /// How often a token was replaced until now.
+    pub(crate) fn replacements(&self) -> u64 {
+        self.replacements.load(Ordering::SeqCst)
+    }
+
+    /// Reads the token of a zone's budget again, after the service refused it. Returns whether there is another one than
+    /// that of a request that began after so many replacements.
+    pub(crate) async fn read_token_again(&self, zone: &ZoneId, replacements: u64) -> Result<bool> {
         let Some(budget) = self.of_zone(zone) else {
             return Ok(false);
         };
         if self.connector.has_credentials {
             return Ok(false);
+        }
+        // Another request was refused, too, and has had it replaced.
+        if self.replacements() > replacements {
+            return Ok(true);
         }
         let connected = self.connect(budget).await?;
         let mut clients = self.clients();
@@ -159,8 +172,9 @@ impl Budgets {
             .is_none_or(|present| present.token != connected.token);
         if is_other {
             clients.insert(budget.to_owned(), connected);
+            self.replacements.fetch_add(1, Ordering::SeqCst);
         }
-        Ok(is_other)
+        Ok(is_other || self.replacements() > replacements)
     }
 
     async fn connect(&self, budget: &str) -> Result<Connected> {

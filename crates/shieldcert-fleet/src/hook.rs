@@ -137,3 +137,6 @@ impl Drop for Group {
         self.end();
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests;

@@ -113,6 +113,7 @@ impl Inventory<'_> {
         let mut unreadable = 0;
         let mut newest: Option<(Timestamp, String)> = None;
         let mut issuers: Vec<(String, Owner, CertificateId)> = Vec::new();
+        let mut imported = Vec::new();
         while let Some(page) = pages.try_next().await? {
             for certificate in &page.certificates {
                 let identifiers = identify(certificate);
@@ -128,6 +129,12 @@ impl Inventory<'_> {
                         issuers.push((issuer.to_owned(), owner.clone(), certificate.id().clone()));
                     }
                 }
+                if let Match::Other(owner) = &found
+                    && is_imported(owner)
+                {
+                    imported.push((self.rank(certificate, owner), certificate.clone()));
+                    continue;
+                }
                 self.compare_certificate(id, certificate, found, now, report)?;
             }
             for record in &page.unreadable {
@@ -138,6 +145,7 @@ impl Inventory<'_> {
                 });
             }
         }
+        self.identify_imported(id, imported, now, report)?;
         for (issuer, owner, certificate) in issuers {
             if newest.as_ref().is_some_and(|(_, other)| *other != issuer) {
                 report(
@@ -212,11 +220,6 @@ impl Inventory<'_> {
                 ));
                 self.record_surplus(&owner, id, now)?;
             }
-            Match::Other(owner) if is_active && is_imported(&owner) => {
-                if self.records {
-                    identified(self.journal, self.folder, &owner, zone, certificate, now)?;
-                }
-            }
             // Of a request that is open, resuming finds out.
             Match::Other(owner) if is_active && owner.generation.state != State::Sending => {
                 report(Finding::of(Difference::Surplus, zone, Some(id), &owner));
@@ -227,6 +230,45 @@ impl Inventory<'_> {
                 report(finding.with("its record shows no certificate".to_owned()));
             }
             Match::Own(_) | Match::Surplus(_) | Match::Other(_) | Match::Unclear(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Which of several certificates is that of a generation whose folder alone is known: the smallest.
+    fn rank(&self, certificate: &ClientCertificate, owner: &Owner) -> u8 {
+        let path = self.folder.generation(&owner.name, owner.generation.number);
+        let is_in_file = certificate
+            .x509()
+            .is_ok_and(|x509| outputs::has_certificate(&path.join(outputs::CERTIFICATE), &x509));
+        match certificate.status() {
+            _ if is_in_file => 0,
+            Status::Revoked | Status::PendingRevocation => 2,
+            _ => 1,
+        }
+    }
+
+    /// Records what the zone holds of generations whose folder alone is known.
+    fn identify_imported(
+        &self,
+        zone: &ZoneId,
+        mut certificates: Vec<(u8, ClientCertificate)>,
+        now: Timestamp,
+        report: &mut impl FnMut(Finding),
+    ) -> Result<()> {
+        certificates.sort_by_key(|(rank, _)| *rank);
+        for (_, certificate) in &certificates {
+            let identifiers = identify(certificate);
+            let mut found = self.journal.matches(&identifiers)?;
+            if let Match::Other(owner) = &found
+                && is_imported(owner)
+            {
+                if !self.records {
+                    continue;
+                }
+                identified(self.journal, self.folder, owner, zone, certificate, now)?;
+                found = self.journal.matches(&identifiers)?;
+            }
+            self.compare_certificate(zone, certificate, found, now, report)?;
         }
         Ok(())
     }
@@ -245,8 +287,11 @@ impl Inventory<'_> {
             generation.state,
             State::Written | State::Deployed | State::Verified
         );
-        if !is_written || generation.hold == Some(Hold::Watched) {
+        if generation.hold == Some(Hold::Watched) {
             return Ok(());
+        }
+        if !is_written {
+            return self.ask(owner, None, now);
         }
         let path = self.folder.generation(&owner.name, generation.number);
         let keyed = match self.folder.stored(&path)? {

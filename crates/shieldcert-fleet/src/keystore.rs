@@ -40,6 +40,14 @@ impl Folder {
         let target = self.generation(&device.name, number);
         match self.stored(&target)? {
             Stored::Missing => {}
+            Stored::Complete(keyed)
+                if keyed.key.is_none() && matches!(device.key, DeviceKey::Generated(_)) =>
+            {
+                return Err(Error::Invalid {
+                    path: target,
+                    problem: format!("{KEY} is missing"),
+                });
+            }
             Stored::Complete(keyed) => return Ok(keyed),
             Stored::Unusable(problem) => {
                 return Err(Error::Invalid {
@@ -69,11 +77,12 @@ impl Folder {
         let target = self.generation(device, number);
         let parent = self.device(device);
         folder::create_private(&parent)?;
-        // With mode 0700. Removed when dropped, if it was not renamed.
-        let temporary = tempfile::Builder::new()
-            .prefix(".new-")
-            .tempdir_in(&parent)
-            .at(&parent)?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".new-");
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+        // Removed when dropped, if it was not renamed.
+        let temporary = builder.tempdir_in(&parent).at(&parent)?;
         if let Some(key) = &keyed.key {
             key.write_pem(temporary.path().join(KEY))?;
         }
@@ -128,3 +137,6 @@ impl Folder {
 fn zeroize(text: Vec<u8>) -> zeroize::Zeroizing<Vec<u8>> {
     zeroize::Zeroizing::new(text)
 }
+
+#[cfg(test)]
+mod tests;

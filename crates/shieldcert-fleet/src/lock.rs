@@ -71,3 +71,6 @@ fn read_pid(file: &mut File) -> Option<u32> {
     file.take(32).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,18 +126,21 @@ fn publish_file(fleet: &Folder, device: &Device, number: u32) -> Result<()> {
     Ok(())
 }
 
+/// Whether a file holds this certificate.
+pub(crate) fn has_certificate(path: &Path, certificate: &X509Certificate) -> bool {
+    let written = fs::read(path)
+        .ok()
+        .and_then(|text| X509Certificate::from_pem(text).ok());
+    written.is_some_and(|written| written.der() == certificate.der())
+}
+
 /// Whether the files of a generation are there and hold its certificate.
 pub(crate) fn are_complete(
     generation: &Path,
     certificate: &X509Certificate,
     config: &OutputsConfig,
 ) -> bool {
-    let has_certificate = |path: PathBuf| {
-        let written = fs::read(path)
-            .ok()
-            .and_then(|text| X509Certificate::from_pem(text).ok());
-        written.is_some_and(|written| written.der() == certificate.der())
-    };
+    let has_certificate = |path: PathBuf| has_certificate(&path, certificate);
     // A file with the key is there if the key is.
     let has_key = generation.join(KEY).exists();
     let is_complete = |format: &OutputFormat| match format {
@@ -180,3 +183,6 @@ fn grant(path: &Path, config: &OutputsConfig) -> Result<()> {
 fn grant(_: &Path, _: &OutputsConfig) -> Result<()> {
     Ok(())
 }
+
+#[cfg(all(test, unix))]
+mod tests;

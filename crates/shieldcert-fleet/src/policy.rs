@@ -127,13 +127,17 @@ pub(crate) fn decide(
 ) -> Decision {
     let generations = &snapshot.generations;
     let live = || generations.iter().filter(|generation| is_live(generation));
-    let leaked = live().find(|generation| generation.leaked && generation.certificate.is_some());
-    if let Some(leaked) = leaked {
-        return act(
-            leaked,
-            Step::Revoke(leaked.number, RevokeReason::Leaked),
-            now,
-        );
+    let leaked = live().filter(|generation| generation.leaked && generation.certificate.is_some());
+    let mut waiting = None;
+    for leaked in leaked {
+        let step = Step::Revoke(leaked.number, RevokeReason::Leaked);
+        match act(leaked, step, now) {
+            Decision::Now(step) => return Decision::Now(step),
+            later => waiting = waiting.or(Some(later)),
+        }
+    }
+    if let Some(later) = waiting {
+        return later;
     }
     let is_asked_to_revoke = snapshot.ask.is_some_and(Ask::revokes);
     let is_absent = |device: &Device| device.state == DeviceState::Absent;
@@ -209,7 +213,11 @@ fn decide_present(
         |generation: &&Generation| current.is_none_or(|current| generation.number > current.number);
     let open = live().filter(is_after_current).last();
     if let Some(open) = open {
-        let is_usable = !open.leaked && !open.is_expired(now.time) && open.spec.is_as(&wanted);
+        // A clock that is not the service's may be far ahead: by it nothing has expired.
+        let is_expired = now.is_service_time && open.is_expired(now.time);
+        let is_wanted = open.spec.is_as(&wanted);
+        let has_question = question(open).is_some();
+        let is_usable = !open.leaked && !is_expired && is_wanted && !has_question;
         let number = open.number;
         match open.state {
             State::Planned | State::Keyed if !is_usable => {
@@ -225,19 +233,24 @@ fn decide_present(
                 };
                 return act(open, step, now);
             }
-            _ if open.is_expired(now.time) && now.is_service_time => {
+            _ if is_expired => {
                 return act(open, Step::Revoke(number, RevokeReason::Expired), now);
             }
             // Nothing uses it, and nothing will.
-            State::Issued | State::Written if !open.hook_started => {
+            State::Issued | State::Written if !open.hook_started && !is_wanted && !has_question => {
                 return act(open, Step::Revoke(number, RevokeReason::Outdated), now);
             }
-            // A device may use it: another one is made beside it.
+            // A device may use it, or an operator is to decide: another one is made beside it.
             _ => {}
         }
     }
     let reason = reason_to_begin(snapshot, current, open, &wanted, delivered, config, now);
-    let begin = reason.map(|reason| begin(reason, snapshot, current, delivered, config, now));
+    let question = open
+        .and_then(question)
+        .or_else(|| current.and_then(question));
+    // An operator who asks for a new certificate has decided.
+    let unanswered = question.filter(|_| !snapshot.ask.is_some_and(Ask::rotates));
+    let begin = reason.map(|reason| begin(reason, generations, unanswered, delivered, config, now));
     if let Some(Decision::Now(step)) = begin {
         return Decision::Now(step);
     }
@@ -245,7 +258,11 @@ fn decide_present(
     let mut next = None;
     if let Some(current) = current {
         for old in live().filter(|old| old.number < current.number) {
-            match old.revoke_at {
+            // It is not recorded of one that was replaced after the backup of this journal.
+            let known = old
+                .revoke_at
+                .or_else(|| revoke_at(current, &config.renew).filter(|_| !is_watched(current)));
+            match known {
                 // A clock that is not the service's revokes nothing.
                 Some(at) if at <= now.time && now.is_service_time => {
                     match act(old, Step::Revoke(old.number, RevokeReason::Replaced), now) {
@@ -259,10 +276,7 @@ fn decide_present(
         }
         next = earlier(next, due(&snapshot.name, current, &config.renew));
     }
-    let question = current
-        .and_then(question)
-        .filter(|hold| *hold != Hold::Watched);
-    match (begin, question) {
+    match (begin, question.filter(|hold| *hold != Hold::Watched)) {
         (Some(later), _) => later,
         (None, Some(hold)) => Decision::Later {
             at: next,
@@ -280,24 +294,25 @@ fn question(generation: &Generation) -> Option<Hold> {
 /// Whether a generation can be begun now.
 fn begin(
     reason: Reason,
-    snapshot: &Snapshot,
-    current: Option<&Generation>,
+    generations: &[Generation],
+    question: Option<Hold>,
     delivered: &Delivered,
     config: &Config,
     now: Now,
 ) -> Decision {
-    let is_asked = snapshot.ask.is_some_and(Ask::rotates);
-    if let Some(hold) = current.and_then(question).filter(|_| !is_asked) {
+    if question.is_some() {
         return Decision::Later {
             at: None,
-            hold: Some(hold),
+            hold: question,
         };
     }
     let needs_csr = match delivered {
         Delivered::NotNeeded => false,
         Delivered::Missing => true,
         Delivered::Csr(sha256) => {
-            !config.renew.reuse_csr && was_used(&snapshot.generations, sha256)
+            // A key that has leaked is never used again.
+            let has_leaked = users(generations, sha256).any(|generation| generation.leaked);
+            has_leaked || (!config.renew.reuse_csr && was_used(generations, sha256))
         }
     };
     if needs_csr {
@@ -307,7 +322,7 @@ fn begin(
         };
     }
     // What was given up after it failed is not begun again at once.
-    match snapshot.generations.last() {
+    match generations.last() {
         Some(newest) if newest.state == State::Abandoned => act(newest, Step::Begin(reason), now),
         _ => Decision::Now(Step::Begin(reason)),
     }
@@ -328,10 +343,30 @@ fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp
     one.into_iter().chain(other).min()
 }
 
-fn was_used(generations: &[Generation], sha256: &str) -> bool {
+/// When what a generation has replaced is to be revoked.
+fn revoke_at(current: &Generation, config: &RenewConfig) -> Option<Timestamp> {
+    let grace = SignedDuration::try_from(config.grace).unwrap_or(SignedDuration::MAX);
+    let at = current.verified_at?.checked_add(grace);
+    Some(at.unwrap_or(Timestamp::MAX))
+}
+
+fn is_watched(generation: &Generation) -> bool {
+    generation.hold == Some(Hold::Watched)
+}
+
+/// The generations that were made from a CSR.
+fn users<'a>(
+    generations: &'a [Generation],
+    sha256: &'a str,
+) -> impl Iterator<Item = &'a Generation> {
     generations
         .iter()
-        .any(|generation| generation.csr_sha256.as_deref() == Some(sha256))
+        .filter(move |generation| generation.csr_sha256.as_deref() == Some(sha256))
+}
+
+/// Whether a CSR has led to a certificate, or may lead to one. What was given up did not.
+fn was_used(generations: &[Generation], sha256: &str) -> bool {
+    users(generations, sha256).any(|generation| generation.state != State::Abandoned)
 }
 
 /// Why a new generation is needed, if it is.
@@ -368,7 +403,7 @@ fn reason_to_begin(
     if current.leaked {
         return Some(Reason::Leaked);
     }
-    if current.is_expired(now.time) {
+    if now.is_service_time && current.is_expired(now.time) {
         return Some(Reason::Lost);
     }
     if let Delivered::Csr(sha256) = delivered
@@ -377,8 +412,23 @@ fn reason_to_begin(
     {
         return Some(Reason::NewCsr);
     }
-    let is_due = due(&snapshot.name, current, &config.renew).is_some_and(|due| due <= now.time);
-    is_due.then_some(Reason::Time)
+    is_due(&snapshot.name, current, &config.renew, now).then_some(Reason::Time)
+}
+
+/// Whether a certificate is to be renewed.
+fn is_due(name: &DeviceName, generation: &Generation, config: &RenewConfig, now: Now) -> bool {
+    let Some(due) = due(name, generation, config).filter(|due| *due <= now.time) else {
+        return false;
+    };
+    if now.is_service_time || generation.reason == Reason::Adopted {
+        return true;
+    }
+    // A clock that is ahead would find a new certificate due again at once. By this clock it must have been in use as long.
+    let (Some(begin), Some(verified)) = (generation.not_before, generation.verified_at) else {
+        return true;
+    };
+    let since = verified.checked_add(due.duration_since(begin));
+    since.is_ok_and(|since| since <= now.time)
 }
 
 /// When a certificate is to be renewed: after a share of its lifetime, and before that by a part of the jitter that the
@@ -465,3 +515,6 @@ impl Spec {
 
 /// The algorithm of a key that the device has made.
 pub(crate) const CSR: &str = "csr";
+
+#[cfg(test)]
+mod tests;

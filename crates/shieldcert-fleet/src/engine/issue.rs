@@ -382,7 +382,7 @@ impl Engine {
             return Ok(false);
         }
         let mut zones = self.config.zones.values().map(|zone| &zone.id);
-        let Some(other) = zones.find(|id| **id != at.generation.zone && !self.zones.is_full(id))
+        let Some(other) = zones.find(|id| **id != at.generation.zone && self.zones.takes_new(id))
         else {
             return Ok(false);
         };

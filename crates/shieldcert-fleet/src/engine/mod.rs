@@ -219,6 +219,7 @@ impl Engine {
             id,
             snapshot,
             generation,
+            replacements: self.budgets.replacements(),
         };
         tracing::debug!(device = %snapshot.name, generation = number, ?step, "next step");
         match step {
@@ -261,8 +262,9 @@ impl Engine {
 
     /// Records what a generation waits for. It is tried again in the next run.
     fn wait_for(&self, at: Work<'_>, hold: Hold, problem: Option<&str>) -> Result<Progress> {
-        let is_known =
-            at.generation.hold == Some(hold) && at.generation.problem.as_deref() == problem;
+        // What it waits for may have been said by an earlier request.
+        let is_known = at.generation.hold == Some(hold)
+            && (problem.is_none() || at.generation.problem.as_deref() == problem);
         if !is_known {
             let change = Change::hold(hold, problem.map(str::to_owned), None);
             self.record(at, change, Act::Failed, problem.or(Some(hold.as_str())))?;
@@ -290,7 +292,7 @@ impl Engine {
             return self.wait_for(at, Hold::Quota, Some(&error.to_string()));
         }
         if error.is_not_allowed() {
-            return match self.budgets.read_token_again(zone).await {
+            return match self.budgets.read_token_again(zone, at.replacements).await {
                 Ok(true) => Ok(Progress::Done),
                 Ok(false) => {
                     self.zones.forbid(zone);
@@ -331,6 +333,8 @@ struct Work<'a> {
     id: i64,
     snapshot: &'a Snapshot,
     generation: &'a Generation,
+    /// How often a token had been replaced when the step began.
+    replacements: u64,
 }
 
 impl Engine {

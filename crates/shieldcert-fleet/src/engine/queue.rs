@@ -101,3 +101,6 @@ impl Queue {
         first.or_else(|| second.pop_front())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,9 +111,11 @@ impl Zones {
         self.with(zone, |known| known.is_full = true);
     }
 
-    /// Whether the quota of the zone was reached.
-    pub(super) fn is_full(&self, zone: &ZoneId) -> bool {
-        self.with(zone, |known| known.is_full)
+    /// Whether new certificates may be asked for there, as far as this run knows.
+    pub(super) fn takes_new(&self, zone: &ZoneId) -> bool {
+        self.with(zone, |known| {
+            !known.is_full && !known.is_forbidden && !known.is_unreachable
+        })
     }
 
     /// A place in the quota became free.

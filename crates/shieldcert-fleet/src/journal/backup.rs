@@ -3,14 +3,18 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, backup::Backup};
+use rusqlite::Connection;
+use rusqlite::backup::{Backup, StepResult};
 use tempfile::NamedTempFile;
 
 use super::{Journal, block, meta};
 use crate::error::{AtPath, Error, Result};
 
-/// How many pages are copied before writers get their turn.
-const PAGES_AT_ONCE: i32 = 1_000;
+/// Every page.
+const ALL: i32 = -1;
+
+/// How long to wait while the journal is locked.
+const PAUSE: Duration = Duration::from_millis(5);
 
 impl Journal {
     /// Copies the journal to a new file, which appears when it is complete. The copy is marked: a fleet that is opened
@@ -33,11 +37,11 @@ impl Journal {
         block(|| {
             let copied = self.read(|source| {
                 let mut copy = Connection::open(file.path())?;
-                Backup::new(source, &mut copy)?.run_to_completion(
-                    PAGES_AT_ONCE,
-                    Duration::from_millis(1),
-                    None,
-                )?;
+                // In one step: it reads one instant of the journal while others write. In several, each write between two of
+                // them would begin it anew.
+                while Backup::new(source, &mut copy)?.step(ALL)? != StepResult::Done {
+                    std::thread::sleep(PAUSE);
+                }
                 // A file of its own, without others beside it.
                 copy.pragma_update(None, "journal_mode", "DELETE")?;
                 meta::mark_copy(&copy)?;

@@ -26,14 +26,16 @@ pub struct Snapshot {
     pub device: Option<Device>,
     /// What an operator asked for.
     pub ask: Option<Ask>,
-    /// Its generations that are neither revoked nor abandoned, oldest first, and the newest one in any case.
+    /// Its generations that are neither revoked nor abandoned, oldest first, and the newest one in any case. Of a device that
+    /// has made its key itself, all of them: their CSRs are not to be used again.
     pub generations: Vec<Generation>,
 }
 
 const SELECT: &str = "SELECT d.id, COALESCE(d.name, m.name), m.device, d.ask";
 
-/// Revoked and abandoned generations say nothing any more, but the newest one may.
-const RELEVANT: &str = "g.device = d.id AND (g.state NOT IN ('revoked', 'abandoned')
+/// Revoked and abandoned generations say nothing any more, but the newest one may, and the CSRs of a device's own keys.
+const RELEVANT: &str =
+    "g.device = d.id AND (g.state NOT IN ('revoked', 'abandoned') OR g.key = 'csr'
     OR g.number = (SELECT MAX(number) FROM generations WHERE device = d.id))";
 
 impl Snapshot {

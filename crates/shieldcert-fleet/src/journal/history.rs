@@ -81,8 +81,15 @@ pub struct Entry {
     pub detail: Option<String>,
 }
 
-/// The longest detail that is kept.
+/// How many bytes of the end of a detail are kept.
 const MAX_DETAIL: usize = 8 * 1024;
+
+/// Returns the end of a detail, from the first character that fits.
+fn end(detail: &str) -> &str {
+    let begin = detail.len().saturating_sub(MAX_DETAIL);
+    let begin = (begin..).find(|place| detail.is_char_boundary(*place));
+    &detail[begin.unwrap_or_default()..]
+}
 
 /// Adds an entry.
 pub(crate) fn add(
@@ -93,10 +100,7 @@ pub(crate) fn add(
     act: Act,
     detail: Option<&str>,
 ) -> rusqlite::Result<()> {
-    let detail = detail.map(|detail| match detail.char_indices().nth_back(MAX_DETAIL) {
-        Some((place, _)) => &detail[place..],
-        None => detail,
-    });
+    let detail = detail.map(end);
     connection
         .prepare_cached(
             "INSERT INTO history (at, device, generation, act, detail) VALUES (?, ?, ?, ?, ?)",

@@ -85,11 +85,11 @@ impl Journal {
         })
     }
 
-    /// Adds the devices of the manifest that the journal does not know yet.
+    /// Adds the devices of the manifest that the journal does not know yet, in its order.
     pub(crate) fn add_devices(&self) -> Result<usize> {
         self.write(|transaction| {
             transaction.execute(
-                "INSERT INTO devices (name) SELECT name FROM temp.manifest WHERE true ON CONFLICT DO NOTHING",
+                "INSERT INTO devices (name) SELECT name FROM temp.manifest WHERE true ORDER BY row ON CONFLICT DO NOTHING",
                 [],
             )
         })

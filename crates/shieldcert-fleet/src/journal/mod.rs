@@ -18,6 +18,8 @@ mod meta;
 mod schema;
 mod status;
 mod surplus;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};

@@ -1,0 +1,338 @@
+//! Lost responses, late certificates, and processes that are killed.
+
+use std::time::Duration;
+
+use shieldcert_emulator::{Operation, RateLimit};
+use shieldcert_fleet::{Act, ApplyOptions, Hold};
+
+use crate::kit::{World, emulator, manifest};
+
+const SHORT_WINDOW: &str = "[limits]\nsettle_window = \"2s\"\n";
+
+fn one() -> World {
+    World::new(emulator(), SHORT_WINDOW, "name\nsensor-1\n")
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// How many certificates there are, in any status.
+async fn held(world: &World) -> usize {
+    world.certificates().await.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_response_of_a_create_is_proof_enough() {
+    let world = World::new(emulator(), "", &manifest(20));
+    world.apply().await;
+    assert_eq!(world.count(Operation::Create), 20);
+    assert_eq!(world.count(Operation::Get), 0);
+    assert_eq!(world.count(Operation::List), 1, "which tells the time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_lost_response_the_certificate_is_found_and_looked_for_once_more() {
+    for fault in [
+        "lose-response",
+        "reset-after",
+        "502-after",
+        "html",
+        "truncate",
+    ] {
+        let world = one();
+        world.script(&format!("create: {fault}"));
+        let summary = world.apply().await;
+        assert!(summary.is_complete(), "{fault}: {summary:?}");
+        assert_eq!(summary.progress.recovered, 1, "{fault}");
+        assert_eq!(
+            world.count(Operation::Create),
+            1,
+            "{fault}: it is not sent again"
+        );
+        assert_eq!(held(&world).await, 1, "{fault}");
+        world.check_in_use(&["sensor-1"]).await;
+        // The look that it was owed has found nothing else.
+        assert!(
+            world.acts("sensor-1").contains(&Act::LookedAgain),
+            "{fault}"
+        );
+        assert_eq!((summary.looks_owed, summary.surplus), (0, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_was_lost_is_sent_again_after_the_settle_window() {
+    for fault in ["lose-request", "502-before", "maintenance"] {
+        let world = one();
+        world.script(&format!("create: {fault}"));
+        let summary = world.apply().await;
+        assert!(summary.is_complete(), "{fault}: {summary:?}");
+        assert_eq!(world.count(Operation::Create), 2, "{fault}");
+        assert_eq!(held(&world).await, 1, "{fault}");
+        world.check_in_use(&["sensor-1"]).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_the_settle_window_is_surplus_and_revoked() {
+    let world = one();
+    // It is sent again after two seconds.
+    world.script("create: late=3s");
+    let summary = world.apply().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    assert_eq!(world.count(Operation::Create), 2);
+    assert_eq!(held(&world).await, 2);
+    world.check_in_use(&["sensor-1"]).await;
+    assert_eq!((summary.progress.issued, summary.progress.revoked), (1, 1));
+    let acts = world.acts("sensor-1");
+    assert!(acts.contains(&Act::SurplusFound), "{acts:?}");
+    assert_eq!(acts.last(), Some(&Act::SurplusRevoked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_does_not_wait_leaves_the_look_to_the_next_one() {
+    let world = one();
+    world.script("create: late=3s");
+    let mut options = ApplyOptions::default();
+    options.skip_reconciliation = true;
+    let summary = world.try_apply(&options).await.expect("is applied");
+    assert_eq!(summary.looks_owed, 1);
+    assert!(!summary.is_complete());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.active().await["sensor-1"], 2);
+    let summary = world.apply().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    world.check_in_use(&["sensor-1"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_fails_is_made_again_later() {
+    let world = one();
+    world.script("create: lose-response; list@4..: respond=503");
+    let summary = world.apply().await;
+    // The first list tells the time, and then one finds the certificate or none does.
+    assert!(!summary.is_complete(), "{summary:?}");
+    world.emulator.clear_script();
+    tokio::time::sleep(HOUR).await;
+    let summary = world.apply().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    assert_eq!(held(&world).await, 1);
+    world.check_in_use(&["sensor-1"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_run_is_resumed_by_one_scan() {
+    // It says its rate limit, so that requests don't wait for each other.
+    let limited = emulator().rate_limit(RateLimit::default());
+    let world = World::new(limited, SHORT_WINDOW, &manifest(20));
+    // The service acts, and the process is killed before it hears of that.
+    world.script("create@*: stall=1h");
+    world.killed_after(Duration::from_secs(20)).await;
+    world.emulator.clear_script();
+    assert_eq!(held(&world).await, 20);
+    let (lists, creates) = (world.count(Operation::List), world.count(Operation::Create));
+    let events = world.emulator.history().len();
+    let summary = world.apply().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    assert_eq!(
+        world.count(Operation::Create),
+        creates,
+        "nothing is sent again"
+    );
+    assert_eq!(held(&world).await, 20);
+    // One tells the time, one or two resolve all requests, and one is the look that they are owed.
+    let lists = world.count(Operation::List) - lists;
+    assert!(lists <= 6, "{lists} lists for 20 open requests");
+    let names: Vec<String> = (1..=20).map(|number| format!("sensor-{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    world.check_in_use(&names).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_never_arrived_is_sent_by_the_next_run() {
+    let world = one();
+    world.script("create: lose-request");
+    world.killed_after(Duration::from_secs(1)).await;
+    let summary = world.apply().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    assert_eq!(world.count(Operation::Create), 2);
+    assert_eq!(held(&world).await, 1);
+    assert!(world.acts("sensor-1").contains(&Act::Resuming));
+    assert!(
+        !world.path("devices/sensor-1/2").exists(),
+        "with the same key"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_of_a_device_that_is_absent_by_now_is_not_sent_again() {
+    for (fault, certificates) in [("lose-request", 0), ("stall=1h", 1)] {
+        let world = one();
+        world.script(&format!("create: {fault}"));
+        world.killed_after(Duration::from_secs(1)).await;
+        world.write("devices.csv", "name,state\nsensor-1,absent\n");
+        let summary = world.apply().await;
+        assert!(summary.is_complete(), "{fault}: {summary:?}");
+        assert_eq!(world.count(Operation::Create), 1, "{fault}");
+        assert_eq!(held(&world).await, certificates, "{fault}");
+        assert_eq!(world.active().await.len(), 0, "{fault}");
+    }
+}
+
+/// The certificate comes when the run has found out, as far as it could, that there is none.
+#[tokio::test(start_paused = true)]
+async fn a_late_certificate_of_an_absent_device_is_revoked() {
+    let world = one();
+    world.script("create: late-lost=4s");
+    world.killed_after(Duration::from_secs(1)).await;
+    world.write("devices.csv", "name,state\nsensor-1,absent\n");
+    world.apply().await;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    world.apply().await;
+    assert_eq!(held(&world).await, 1);
+    assert_eq!(world.active().await.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_has_changed_since_the_request_gets_one_certificate() {
+    for fault in ["lose-request", "stall=1h"] {
+        let world = one();
+        world.script(&format!("create: {fault}"));
+        world.killed_after(Duration::from_secs(1)).await;
+        world.write("devices.csv", "name,organization\nsensor-1,Acme\n");
+        let summary = world.apply().await;
+        assert!(summary.is_complete(), "{fault}: {summary:?}");
+        assert_eq!(world.count(Operation::Create), 2, "{fault}");
+        world.check_in_use(&["sensor-1"]).await;
+        let (number, identity) = world.current("sensor-1");
+        assert_eq!(number, 2, "{fault}");
+        let subject = identity.certificate().subject();
+        assert!(subject.contains("Acme"), "{fault}: {subject}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_waited_for_and_not_amplified() {
+    let world = World::new(emulator(), SHORT_WINDOW, &manifest(200));
+    world.script("any@*: respond=503");
+    let summary = world.apply().await;
+    assert!(!summary.is_complete());
+    assert!(
+        summary
+            .waiting
+            .keys()
+            .all(|hold| { matches!(hold, Hold::Failed | Hold::Unclear) }),
+        "{summary:?}"
+    );
+    let requests = world.count(Operation::Any);
+    assert!(
+        requests < 400,
+        "{requests} requests for 200 devices in an outage"
+    );
+    world.emulator.clear_script();
+    tokio::time::sleep(HOUR).await;
+    let summary = world.apply().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    assert_eq!(world.active().await.len(), 200);
+    assert!(world.active().await.values().all(|count| *count == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_killed_anywhere_ends_as_if_it_had_not_been() {
+    for milliseconds in (0..4_000).step_by(133) {
+        let slow = emulator().latency(Duration::from_millis(300));
+        let policy = format!("[renew]\ngrace = \"0s\"\n{SHORT_WINDOW}");
+        let world = World::new(slow, &policy, &manifest(3));
+        let time = Duration::from_millis(milliseconds);
+        let options = ApplyOptions::default();
+        let _ = tokio::time::timeout(time, world.try_apply(&options)).await;
+        let summary = world.apply().await;
+        assert!(summary.is_complete(), "{milliseconds}: {summary:?}");
+        world
+            .check_in_use(&["sensor-1", "sensor-2", "sensor-3"])
+            .await;
+        assert_eq!(held(&world).await, 3, "{milliseconds}");
+        let again = world.apply().await;
+        assert_eq!(again.progress.devices, 0, "{milliseconds}");
+    }
+}
+
+/// The service signs for longer than was asked.
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_is_not_what_was_asked_for_is_revoked_and_made_anew_later() {
+    let world = one();
+    world
+        .emulator
+        .set_quirks("extra-validity=10".parse().expect("a quirk"));
+    let summary = world.apply().await;
+    assert!(!summary.is_complete(), "{summary:?}");
+    assert_eq!(
+        world.count(Operation::Create),
+        1,
+        "it waits before the next try"
+    );
+    assert_eq!(world.active().await.len(), 0, "the wrong one is revoked");
+    assert!(!world.path("devices/sensor-1/current").exists());
+    world.emulator.set_quirks(Default::default());
+    tokio::time::sleep(HOUR).await;
+    let summary = world.apply().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    world.check_in_use(&["sensor-1"]).await;
+    assert_eq!(world.current("sensor-1").0, 2, "with a new key");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_stopped_ends_what_is_in_flight_and_leaves_the_rest() {
+    let slow = emulator().latency(Duration::from_secs(1));
+    let policy = "[limits]\nconcurrency = 2\n";
+    let world = World::new(slow, policy, &manifest(20));
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let fleet = world.fleet();
+    let options = ApplyOptions::default();
+    let (summary, ()) = tokio::join!(fleet.apply(&options, stopped, |_| {}), async {
+        tokio::time::sleep(Duration::from_millis(3_500)).await;
+        stop.send(true).expect("it runs");
+    });
+    let summary = summary.expect("is applied");
+    assert!(summary.is_stopped && !summary.is_complete());
+    let issued = summary.progress.issued as usize;
+    assert!((1..20).contains(&issued), "{summary:?}");
+    // Nothing was left open.
+    assert_eq!(held(&world).await, issued);
+    let summary = world.apply().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    assert_eq!(summary.progress.issued as usize, 20 - issued);
+    assert_eq!(world.count(Operation::Create), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_run_says_who_works_on_the_fleet() {
+    let world = World::new(emulator(), "", &manifest(3));
+    world.script("create@*: stall=1h");
+    let options = ApplyOptions::default();
+    let first = world.try_apply(&options);
+    let second = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let fleet = world.fleet();
+        assert_eq!(fleet.worker(), Some(std::process::id()));
+        let refused = world
+            .try_apply(&options)
+            .await
+            .expect_err("another one runs");
+        // The plan and the history can be read all the same.
+        world.plan().await;
+        assert!(!world.acts("sensor-1").is_empty());
+        refused.to_string()
+    };
+    tokio::pin!(second);
+    let refused = tokio::select! {
+        ended = first => panic!("it waits: {ended:?}"),
+        refused = &mut second => refused,
+    };
+    let expected = format!(
+        "another process (pid {}) works on this fleet; wait until it has ended, or stop it",
+        std::process::id()
+    );
+    assert!(refused.ends_with(&expected), "{refused}");
+    world.emulator.clear_script();
+    assert!(world.apply().await.is_complete());
+}

@@ -1,0 +1,115 @@
+//! Zones that are full.
+
+use shieldcert_emulator::Operation;
+use shieldcert_fleet::{Action, Ask, Hold};
+
+use crate::kit::{World, ZONE, ZONE_B, emulator, manifest};
+
+const ONE_BY_ONE: &str = "[limits]\nconcurrency = 1\n";
+
+/// Two zones, each of which holds two certificates.
+fn two_zones(manifest: &str) -> World {
+    let policy = format!(
+        "[zones.a]\nid = \"{ZONE}\"\n[zones.b]\nid = \"{ZONE_B}\"\n[limits]\nconcurrency = 1\n"
+    );
+    World::with_policy(emulator().quota(2), &policy, manifest)
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_quota_is_reached_the_rest_waits_and_the_run_goes_on() {
+    let world = World::new(emulator().quota(3), ONE_BY_ONE, &manifest(8));
+    let summary = world.apply().await;
+    assert_eq!(summary.progress.issued, 3, "{summary:?}");
+    assert_eq!(summary.waiting.get(&Hold::Quota), Some(&5));
+    assert!(!summary.is_complete());
+    // What is blocked asks for nothing: one refusal is enough.
+    assert_eq!(world.count(Operation::Create), 4);
+    let (plan, entries) = world.plan().await;
+    assert_eq!(plan.holds.get(&Hold::Quota), Some(&5));
+    assert_eq!(plan.actions[&Action::Continue], 5);
+    let blocked = entries
+        .iter()
+        .filter(|entry| entry.hold == Some(Hold::Quota));
+    assert_eq!(blocked.count(), 5);
+    // The next run tries once more, and no keys are made anew.
+    let again = world.apply().await;
+    assert_eq!(
+        (again.progress.issued, world.count(Operation::Create)),
+        (0, 5)
+    );
+    assert_eq!(world.active().await.len(), 3);
+    assert!(!world.path("devices/sensor-8/2").exists());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_frees_a_place_for_the_rest_in_the_same_run() {
+    let world = World::new(emulator().quota(3), ONE_BY_ONE, &manifest(5));
+    world.apply().await;
+    let issued = world.active().await;
+    let (gone, stays): (Vec<_>, Vec<_>) = issued.keys().partition(|name| *name == "sensor-1");
+    assert_eq!((gone.len(), stays.len()), (1, 2), "{issued:?}");
+    world.write(
+        "devices.csv",
+        "name,state\nsensor-1,absent\nsensor-2,\nsensor-3,\nsensor-4,\nsensor-5,\n",
+    );
+    let summary = world.apply().await;
+    assert_eq!((summary.progress.revoked, summary.progress.issued), (1, 1));
+    assert_eq!(summary.waiting.get(&Hold::Quota), Some(&1));
+    assert_eq!(world.active().await.len(), 3);
+}
+
+/// The certificates that were replaced make place for the next ones.
+#[tokio::test(start_paused = true)]
+async fn routine_revocations_let_a_full_zone_be_renewed() {
+    let policy = "[limits]\nconcurrency = 1\n[renew]\ngrace = \"0s\"\n";
+    let world = World::new(emulator().quota(4), policy, &manifest(3));
+    world.apply().await;
+    world.ask(Ask::Rotate, &["sensor-1", "sensor-2", "sensor-3"]);
+    let summary = world.apply().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    assert_eq!((summary.progress.issued, summary.progress.revoked), (3, 3));
+    world
+        .check_in_use(&["sensor-1", "sensor-2", "sensor-3"])
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_whose_row_names_no_zone_moves_to_one_that_has_a_place() {
+    let world = two_zones(&manifest(4));
+    let summary = world.apply().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    assert_eq!(world.active_in(ZONE).await.len(), 2);
+    assert_eq!(world.active_in(ZONE_B).await.len(), 2);
+    let more = two_zones(&manifest(6));
+    let summary = more.apply().await;
+    assert_eq!(summary.progress.issued, 4);
+    assert_eq!(summary.waiting.get(&Hold::Quota), Some(&2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_whose_row_names_a_zone_waits_for_a_place_there() {
+    let world = two_zones("name,zone\nsensor-1,a\nsensor-2,a\nsensor-3,a\n");
+    let summary = world.apply().await;
+    assert_eq!(summary.progress.issued, 2);
+    assert_eq!(summary.waiting.get(&Hold::Quota), Some(&1));
+    assert_eq!(world.active_in(ZONE_B).await.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_place_is_for_a_renewal_and_not_for_a_new_device() {
+    let world = World::new(
+        emulator().quota(3),
+        ONE_BY_ONE,
+        "name\nsensor-3\nsensor-4\n",
+    );
+    world.apply().await;
+    world.write(
+        "devices.csv",
+        "name\nsensor-1\nsensor-2\nsensor-3\nsensor-4\n",
+    );
+    world.ask(Ask::Rotate, &["sensor-4"]);
+    let summary = world.apply().await;
+    assert_eq!(summary.progress.issued, 1);
+    assert_eq!(world.active().await["sensor-4"], 2);
+    assert_eq!(summary.waiting.get(&Hold::Quota), Some(&2));
+}
