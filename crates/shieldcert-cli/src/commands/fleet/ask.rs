@@ -182,32 +182,25 @@ impl AskArgs {
         messages.note(&plan);
         self.confirm(&selected, verb)?;
         fleet.ask(verb.ask(self.now), &selected.devices)?;
-        // Somebody who works on the fleet does it. The lock says so again if one has just begun.
-        let applied = match fleet.worker() {
-            Some(pid) => Err(pid),
-            None => match {
-                let failed = failed_file(&fleet);
-                attempt(context, &fleet, &ApplyOptions::default(), &failed).await?
-            } {
-                Ok(code) => Ok(code),
-                Err(Error::Locked { pid, .. }) => Err(pid.unwrap_or_default()),
+        // Who works on the fleet does it. The lock says so again if somebody has just begun.
+        let mut worker = fleet.worker();
+        if worker.is_none() {
+            let failed = failed_file(&fleet);
+            match attempt(context, &fleet, &ApplyOptions::default(), &failed).await? {
+                Ok(code) => return Ok(code),
+                Err(Error::Locked { pid, .. }) => worker = pid,
                 Err(error) => return Err(failure(context, error)),
-            },
-        };
-        match applied {
-            Ok(code) => Ok(code),
-            Err(pid) => {
-                let process = match pid {
-                    0 => "another process".to_owned(),
-                    pid => format!("process {pid}"),
-                };
-                messages.note(&format!(
-                    "{process} works on this fleet and does it, or else the next run does; `shieldcert fleet status` \
-                     shows how far it is"
-                ));
-                Ok(ExitCode::Done)
             }
         }
+        let process = match worker {
+            Some(pid) if pid > 0 => format!("process {pid}"),
+            _ => "another process".to_owned(),
+        };
+        messages.note(&format!(
+            "{process} works on this fleet and does it, or else the next run does; `shieldcert fleet status` shows how \
+             far it is"
+        ));
+        Ok(ExitCode::Done)
     }
 
     fn selects(&self, snapshot: &Snapshot) -> bool {
