@@ -130,7 +130,6 @@ async fn a_killed_run_is_resumed_by_one_scan() {
     world.emulator.clear_script();
     assert_eq!(held(&world).await, 20);
     let (lists, creates) = (world.count(Operation::List), world.count(Operation::Create));
-    let events = world.emulator.history().len();
     let summary = world.apply().await;
     assert!(summary.is_complete(), "{summary:?}");
     assert_eq!(
