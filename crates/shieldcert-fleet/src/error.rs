@@ -119,6 +119,21 @@ pub enum Error {
     RestoredJournal,
 }
 
+impl Error {
+    /// Whether no file can be written, of any device: the disk is full or can't be written.
+    pub(crate) fn is_about_the_disk(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let cause = match self {
+            Self::Io { cause, .. } | Self::Client(shieldcert::Error::Write { cause, .. }) => cause,
+            _ => return false,
+        };
+        matches!(
+            cause.kind(),
+            StorageFull | ReadOnlyFilesystem | QuotaExceeded
+        )
+    }
+}
+
 fn first(problems: &[Problem], more: u64) -> String {
     let first = problems
         .first()

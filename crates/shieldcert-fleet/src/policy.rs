@@ -56,6 +56,24 @@ pub(crate) enum Step {
     Abandon(u32),
 }
 
+impl Step {
+    /// The number of the generation that it is about. `None`: it begins one.
+    pub(crate) fn generation(&self) -> Option<u32> {
+        match self {
+            Self::Begin(_) => None,
+            Self::MakeKey(number)
+            | Self::Send(number)
+            | Self::Resume(number)
+            | Self::Settle(number)
+            | Self::Write(number)
+            | Self::Deploy(number)
+            | Self::Verify(number)
+            | Self::Revoke(number, _)
+            | Self::Abandon(number) => Some(*number),
+        }
+    }
+}
+
 /// Why a certificate is revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RevokeReason {

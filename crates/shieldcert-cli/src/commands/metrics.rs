@@ -89,7 +89,7 @@ impl Series {
     fn new(zones: &[String]) -> Self {
         let series = Self {
             certificates: Family::default(),
-            time_to_expiry: Family::new_with_constructor(|| time_to_expiry()),
+            time_to_expiry: Family::new_with_constructor(time_to_expiry),
         };
         for zone in zones {
             for status in &STATUSES {

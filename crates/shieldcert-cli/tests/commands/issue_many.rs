@@ -1,8 +1,9 @@
 //! `shieldcert issue --from`: many certificates, each exactly once.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use shieldcert::{Identity, KeyAlgorithm, PrivateKey, Subject, X509Certificate};
@@ -95,19 +96,19 @@ fn nothing_is_overwritten_and_nothing_is_revoked() {
 }
 
 #[test]
-fn who_is_killed_goes_on() {
-    let rows: String = (1..=30)
+fn who_is_stopped_goes_on() {
+    let rows: String = (1..=60)
         .map(|device| format!("sensor-{device}\n"))
         .collect();
     let service = with_rows(&format!("name\n{rows}"));
     let stall = Fault::stall(Duration::from_secs(3_600));
     service
         .emulator
-        .script([ScriptedFault::nth(Operation::Create, 11, stall).times(20)]);
+        .script([ScriptedFault::nth(Operation::Create, 11, stall).times(32)]);
     let mut child = service
         .command(FROM)
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
     let ids = service.folder.path().join("ids");
@@ -123,14 +124,28 @@ fn who_is_killed_goes_on() {
         assert!(started.elapsed() < Duration::from_secs(60), "{}", written());
         std::thread::sleep(Duration::from_millis(20));
     }
-    child.kill().expect("is killed");
-    child.wait().expect("it ended");
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-TERM", &id]).status();
+    assert!(sent.expect("kill").success());
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let is_stopping =
+        lines.any(|line| line.expect("UTF-8").contains("finishing what is in flight"));
+    assert!(is_stopping);
     service.emulator.advance(Duration::from_secs(3_600));
+    let said: Vec<_> = lines.map(|line| line.expect("UTF-8")).collect();
+    assert_eq!(child.wait().expect("it ended").code(), Some(130));
+    let last = said.last().expect("a line");
+    assert!(
+        last.ends_with("shieldcert issue --from devices.csv --out-dir ids"),
+        "{said:?}"
+    );
+    // What was in flight is issued. Its files are the next run's.
+    assert_eq!(created(&service), 42);
     let ran = ends(&service, 0, &[]);
-    assert!(ran.out.contains("in order  30 devices\n"), "{ran:?}");
-    assert_eq!(written(), 30);
+    assert!(ran.out.contains("in order  60 devices\n"), "{ran:?}");
+    assert_eq!((written(), created(&service)), (60, 60));
     let active = service.run(&["list", "--status", "active"]);
-    assert_eq!(active.out.lines().count(), 30);
+    assert_eq!(active.out.lines().count(), 60);
     assert!(!ran.err.contains(TOKEN), "{ran:?}");
 }
 

@@ -27,11 +27,7 @@ impl Engine {
             let change = Change::default().set("hook_started", true);
             self.journal.set(at.generation, change)?;
         }
-        let published =
-            crate::journal::block(|| outputs::publish(&self.folder, device, at.generation.number));
-        if let Err(error) = published {
-            return self.fail(at, Hold::Failed, Act::DeployFailed, &error.to_string());
-        }
+        crate::journal::block(|| outputs::publish(&self.folder, device, at.generation.number))?;
         let output = match self.deploy.deploy(self.deployment(at)).await {
             Ok(output) => Some(output),
             Err(problem) => {

@@ -53,9 +53,6 @@ impl Engine {
                 let problem = format!("{}: {problem}", path.display());
                 return self.abandon(at, Some(&problem));
             }
-            Err(Error::Client(error)) if error.is_invalid_input() => {
-                return self.fail(at, Hold::Failed, Act::Failed, &error.to_string());
-            }
             Err(error) => return Err(error),
         };
         let change = Change::to(State::Keyed)
@@ -411,24 +408,14 @@ impl Engine {
         let path = self
             .folder
             .generation(&at.snapshot.name, at.generation.number);
-        let written = crate::journal::block(|| {
+        crate::journal::block(|| {
             let certificate = X509Certificate::from_pem(pem)?;
-            outputs::write(
-                &self.folder,
-                &path,
-                keyed,
-                &certificate,
-                &self.config.outputs,
-            )
-        });
-        match written {
-            Ok(()) => {
-                let change = Change::to(State::Written).set("pem", None::<String>);
-                self.record(at, change, Act::Written, None)?;
-                Ok(Progress::Done)
-            }
-            Err(error) => self.fail(at, Hold::Failed, Act::Failed, &error.to_string()),
-        }
+            let config = &self.config.outputs;
+            outputs::write(&self.folder, &path, keyed, &certificate, config)
+        })?;
+        let change = Change::to(State::Written).set("pem", None::<String>);
+        self.record(at, change, Act::Written, None)?;
+        Ok(Progress::Done)
     }
 }
 

@@ -26,7 +26,7 @@ use crate::backoff::backoff;
 use crate::budgets::Budgets;
 use crate::config::Config;
 use crate::deploy::Deploy;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::folder::Folder;
 use crate::journal::{Act, Change, Generation, Hold, Journal, Snapshot, State};
 use crate::keystore::Stored;
@@ -146,7 +146,11 @@ impl Engine {
             running.spawn(async move {
                 while !engine.is_stopped() {
                     let Some(task) = queue.next() else { break };
-                    engine.drive(task.device).await?;
+                    // What ends the run ends it for the others too, once what they do is done.
+                    engine
+                        .drive(task.device)
+                        .await
+                        .inspect_err(|_| queue.clear())?;
                     Tally::add(&engine.tally.devices_done);
                 }
                 Ok(())
@@ -158,7 +162,6 @@ impl Engine {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => Ok(()),
             });
-            // The others end what is in flight; each fails the same way if the journal can't be written.
             outcome = outcome.and(ended);
         }
         outcome?;
@@ -180,12 +183,41 @@ impl Engine {
                 Decision::Now(step) => step,
                 _ => return Ok(()),
             };
-            match self.perform(device, &snapshot, step).await? {
+            let number = step.generation();
+            let progress = match self.perform(device, &snapshot, step).await {
+                Ok(progress) => progress,
+                Err(error) => self.fail_alone(device, &snapshot, number, error)?,
+            };
+            match progress {
                 Progress::Done => {}
                 Progress::Held => return Ok(()),
             }
         }
         Ok(())
+    }
+
+    /// Records an error that is about one device. What is about the journal or the disk ends the run: it is the same for
+    /// every device.
+    fn fail_alone(
+        &self,
+        id: i64,
+        snapshot: &Snapshot,
+        number: Option<u32>,
+        error: Error,
+    ) -> Result<Progress> {
+        let is_alone = !matches!(error, Error::Journal { .. }) && !error.is_about_the_disk();
+        let mut generations = snapshot.generations.iter();
+        let generation = generations.find(|generation| Some(generation.number) == number);
+        let Some(generation) = generation.filter(|_| is_alone) else {
+            return Err(error);
+        };
+        let at = Work {
+            id,
+            snapshot,
+            generation,
+            replacements: self.budgets.replacements(),
+        };
+        self.fail(at, Hold::Failed, Act::Failed, &error.to_string())
     }
 
     /// What the CSR file of a device holds.
@@ -194,25 +226,13 @@ impl Engine {
     }
 
     async fn perform(&self, id: i64, snapshot: &Snapshot, step: Step) -> Result<Progress> {
-        let find = |number: u32| {
-            snapshot
-                .generations
-                .iter()
-                .find(|generation| generation.number == number)
-        };
-        let number = match step {
-            Step::Begin(reason) => return self.begin(id, snapshot, reason),
-            Step::MakeKey(number)
-            | Step::Send(number)
-            | Step::Resume(number)
-            | Step::Settle(number)
-            | Step::Write(number)
-            | Step::Deploy(number)
-            | Step::Verify(number)
-            | Step::Revoke(number, _)
-            | Step::Abandon(number) => number,
-        };
-        let Some(generation) = find(number) else {
+        if let Step::Begin(reason) = step {
+            return self.begin(id, snapshot, reason);
+        }
+        let number = step.generation();
+        let mut generations = snapshot.generations.iter();
+        let Some(generation) = generations.find(|generation| Some(generation.number) == number)
+        else {
             return Ok(Progress::Held);
         };
         let at = Work {
@@ -221,7 +241,7 @@ impl Engine {
             generation,
             replacements: self.budgets.replacements(),
         };
-        tracing::debug!(device = %snapshot.name, generation = number, ?step, "next step");
+        tracing::debug!(device = %snapshot.name, generation = generation.number, ?step, "next step");
         match step {
             Step::Begin(_) => Ok(Progress::Held),
             Step::MakeKey(_) => self.make_key(at),

@@ -90,6 +90,13 @@ impl Queue {
         }))
     }
 
+    /// Nobody gets a turn any more.
+    pub(super) fn clear(&self) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.main.clear();
+        lines.routine.clear();
+    }
+
     pub(super) fn next(&self) -> Option<Task> {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         lines.taken += 1;

@@ -57,7 +57,7 @@ pub(crate) struct Revoke {
 #[derive(Debug, Args)]
 struct AskArgs {
     /// Devices with this label in the manifest; of one that is repeated, any
-    #[arg(long = "label", value_name = "LABEL", required_unless_present_any = ["names", "all"])]
+    #[arg(long = "label", value_name = "LABEL")]
     labels: Vec<String>,
 
     /// Devices whose name matches, such as 'sensor-*'; with --label, both must match
@@ -137,6 +137,12 @@ struct Selected {
 
 impl AskArgs {
     async fn run(self, context: &Context, folder: &Path, verb: Verb) -> Result {
+        if self.labels.is_empty() && self.names.is_empty() && !self.all {
+            return Err(Failure::usage(format!(
+                "no device to {} was named; give --label, --name or --all",
+                verb.as_str()
+            )));
+        }
         let fleet = open(context, folder).await?;
         let mut selected = Selected::default();
         fleet
@@ -176,32 +182,25 @@ impl AskArgs {
         messages.note(&plan);
         self.confirm(&selected, verb)?;
         fleet.ask(verb.ask(self.now), &selected.devices)?;
-        // Somebody who works on the fleet does it. The lock says so again if one has just begun.
-        let applied = match fleet.worker() {
-            Some(pid) => Err(pid),
-            None => match {
-                let failed = failed_file(&fleet);
-                attempt(context, &fleet, &ApplyOptions::default(), &failed).await?
-            } {
-                Ok(code) => Ok(code),
-                Err(Error::Locked { pid, .. }) => Err(pid.unwrap_or_default()),
+        // Who works on the fleet does it. The lock says so again if somebody has just begun.
+        let mut worker = fleet.worker();
+        if worker.is_none() {
+            let failed = failed_file(&fleet);
+            match attempt(context, &fleet, &ApplyOptions::default(), &failed).await? {
+                Ok(code) => return Ok(code),
+                Err(Error::Locked { pid, .. }) => worker = pid,
                 Err(error) => return Err(failure(context, error)),
-            },
-        };
-        match applied {
-            Ok(code) => Ok(code),
-            Err(pid) => {
-                let process = match pid {
-                    0 => "another process".to_owned(),
-                    pid => format!("process {pid}"),
-                };
-                messages.note(&format!(
-                    "{process} works on this fleet and does it, or else the next run does; `shieldcert fleet status` \
-                     shows how far it is"
-                ));
-                Ok(ExitCode::Done)
             }
         }
+        let process = match worker {
+            Some(pid) if pid > 0 => format!("process {pid}"),
+            _ => "another process".to_owned(),
+        };
+        messages.note(&format!(
+            "{process} works on this fleet and does it, or else the next run does; `shieldcert fleet status` shows how \
+             far it is"
+        ));
+        Ok(ExitCode::Done)
     }
 
     fn selects(&self, snapshot: &Snapshot) -> bool {
@@ -232,14 +231,10 @@ impl AskArgs {
         );
         match (verb, self.now) {
             (Verb::Rotate, false) => text.push_str(&format!(
-                "; the old certificates are revoked {} after the new ones are verified",
+                "; {} after that the old certificates are revoked",
                 time::short(fleet.config().renew.grace)
             )),
-            (Verb::Rotate, true) => text.push_str(&format!(
-                "; first of all the present ones are revoked ({}), and the devices are without one until the new one is \
-                 deployed",
-                counted(selected.certificates, "certificate")
-            )),
+            (Verb::Rotate, true) => text.push_str("; the old certificates are revoked first"),
             (Verb::Revoke, _) => text.push_str("; they get no others until they are rotated"),
         }
         text

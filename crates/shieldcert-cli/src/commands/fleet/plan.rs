@@ -207,6 +207,9 @@ pub(crate) fn warn(context: &Context, plan: &FleetPlan) {
             ));
         }
     }
+    if plan.devices == 0 {
+        messages.warning("the manifest has no device; nothing is revoked for that");
+    }
     if !plan.is_service_time {
         messages.warning(
             "the service did not say its time: this machine's decides what is due, and revokes nothing that was replaced",
