@@ -86,10 +86,10 @@ async fn what_is_asked_for_lasts_until_it_is_done() {
     assert_eq!(known, 1);
     fleet.ask(Ask::Rotate, [&two]).expect("is asked");
     // A failure keeps it.
-    world.emulator.script([ScriptedFault::next(
-        Operation::Create,
-        Fault::named("quota"),
-    )]);
+    let quota = Fault::named("quota");
+    world
+        .emulator
+        .script([ScriptedFault::next(Operation::Create, quota).times(1_000)]);
     let summary = world.apply().await;
     assert_eq!((summary.progress.issued, summary.progress.revoked), (0, 1));
     let asks = fleet.status(|_| {}).expect("a status").counts.asks;
