@@ -73,6 +73,7 @@ TimeoutStopSec=120
 
 # The deploy command has these bounds too. Leave out what it can't do without. `owner` in fleet.toml needs CAP_CHOWN.
 UMask=0077
+# The folder of --metrics-textfile belongs here, too.
 ReadWritePaths={folder}
 ProtectSystem=strict
 ProtectHome=read-only

@@ -217,6 +217,8 @@ fn rows_are_as_their_schemas_say() {
     let summary = fleet.rows(&["plan", "--summary"]);
     assert_eq!(summary["actions"]["issue"], 3);
     check_schema("plan_summary", &one(summary));
+    let some = fleet.rows(&["plan", "--summary", "--fields", "devices,requests"]);
+    assert_eq!(some, serde_json::json!({"devices": 3, "requests": 3}));
     let applied = fleet.rows(&["apply"]);
     assert_eq!(
         (&applied["issued"], &applied["complete"]),

@@ -52,13 +52,19 @@ impl InFolder for Plan {
             warn_if_restored(context, journal.is_restored()?);
         }
         let prints_rows = context.has_chosen_output() && !self.summary;
-        let mut printer: Printer<PlanRow> = context.printer_or(Format::Table)?;
+        // With --summary, --fields are those of the numbers.
+        let mut printer: Option<Printer<PlanRow>> = match self.summary {
+            true => None,
+            false => Some(context.printer_or(Format::Table)?),
+        };
         let mut printed = Ok(());
         let mut shown = Vec::new();
         let plan = fleet
             .plan(|entry: PlanEntry| {
-                if prints_rows && printed.is_ok() {
-                    printed = printer.print(&PlanRow::from(&entry), Timestamp::UNIX_EPOCH);
+                if let Some(printer) = printer.as_mut().filter(|_| prints_rows) {
+                    if printed.is_ok() {
+                        printed = printer.print(&PlanRow::from(&entry), Timestamp::UNIX_EPOCH);
+                    }
                 } else if changes(entry.action) && shown.len() < MAX_SHOWN {
                     shown.push(PlanRow::from(&entry));
                 }
@@ -66,14 +72,14 @@ impl InFolder for Plan {
             .await
             .map_err(|error| failure(context, error))?;
         printed?;
-        if prints_rows {
-            printer.finish()?;
-        } else if context.has_chosen_output() {
-            print_summary(context, &plan)?;
-        } else {
-            describe(&plan).print(&context.output(Format::Table))?;
-            if !self.summary && !shown.is_empty() {
-                print_devices(&mut printer, &shown, plan.changes())?;
+        match printer {
+            Some(mut printer) if prints_rows => printer.finish()?,
+            None if context.has_chosen_output() => print_summary(context, &plan)?,
+            printer => {
+                describe(&plan).print(&context.output(Format::Table))?;
+                if let Some(printer) = printer.filter(|_| !shown.is_empty()) {
+                    print_devices(printer, &shown, plan.changes())?;
+                }
             }
         }
         warn(context, &plan);
@@ -90,7 +96,7 @@ fn print_summary(context: &Context, plan: &FleetPlan) -> Result<()> {
     printer.finish()
 }
 
-fn print_devices(printer: &mut Printer<PlanRow>, shown: &[PlanRow], changes: u64) -> Result<()> {
+fn print_devices(mut printer: Printer<PlanRow>, shown: &[PlanRow], changes: u64) -> Result<()> {
     line("")?;
     for row in shown {
         printer.print(row, Timestamp::UNIX_EPOCH)?;
