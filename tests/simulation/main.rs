@@ -110,9 +110,11 @@ fn seeds(arguments: &Arguments) -> bool {
         Some(_) => u64::MAX,
         None => arguments.from.saturating_add(arguments.seeds),
     };
-    let (run, replay): (fn(u64) -> Outcome, fn(u64) -> String) = match arguments.fleet {
-        true => (run_fleet, replay_fleet),
-        false => (run, replay),
+    let run: fn(u64) -> Outcome = if arguments.fleet { run_fleet } else { run };
+    let replay: fn(u64) -> String = if arguments.fleet {
+        replay_fleet
+    } else {
+        replay
     };
     let findings = Mutex::new(Findings {
         finished: 0,

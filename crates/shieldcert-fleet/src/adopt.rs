@@ -12,7 +12,7 @@ use crate::digest::sha256;
 use crate::error::{Error, Result};
 use crate::folder::Folder;
 use crate::identify::identify;
-use crate::journal::{Change, Hold, Journal, Spec, State};
+use crate::journal::{Change, FoundGeneration, Hold, Journal, Spec, State};
 use crate::keystore::Keyed;
 use crate::manifest::DeviceKey;
 use crate::name::DeviceName;
@@ -224,15 +224,13 @@ fn take_over(
         true => change,
         false => change.set("hold", Hold::Watched.as_str().to_owned()),
     };
-    journal.add_generation(
-        id,
+    let found = FoundGeneration {
         number,
         zone,
-        &spec,
+        spec: &spec,
         change,
-        now,
-        certificate.id().as_str(),
-    )?;
+    };
+    journal.add_generation(id, found, now, certificate.id().as_str())?;
     Ok(match is_managed {
         true => AdoptOutcome::Managed,
         false => AdoptOutcome::Watched,

@@ -226,10 +226,10 @@ fn decide_present(
         };
         return act(open, step, now);
     }
-    let current = live().rev_find(|generation| generation.state == State::Verified);
+    let current = live().rfind(|generation| generation.state == State::Verified);
     let is_after_current =
         |generation: &&Generation| current.is_none_or(|current| generation.number > current.number);
-    let open = live().filter(is_after_current).last();
+    let open = live().rfind(is_after_current);
     if let Some(open) = open {
         // A clock that is not the service's may be far ahead: by it nothing has expired.
         let is_expired = now.is_service_time && open.is_expired(now.time);
@@ -343,17 +343,6 @@ fn begin(
     match generations.last() {
         Some(newest) if newest.state == State::Abandoned => act(newest, Step::Begin(reason), now),
         _ => Decision::Now(Step::Begin(reason)),
-    }
-}
-
-/// Finds the last one.
-trait RevFind<'a> {
-    fn rev_find(self, matches: impl Fn(&&'a Generation) -> bool) -> Option<&'a Generation>;
-}
-
-impl<'a, I: Iterator<Item = &'a Generation>> RevFind<'a> for I {
-    fn rev_find(self, matches: impl Fn(&&'a Generation) -> bool) -> Option<&'a Generation> {
-        self.filter(|generation| matches(generation)).last()
     }
 }
 

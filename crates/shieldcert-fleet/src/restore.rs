@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::digest::sha256;
 use crate::error::{AtPath, Result};
 use crate::folder::Folder;
-use crate::journal::{Act, Change, Journal, Owner, Spec, State};
+use crate::journal::{Act, Change, FoundGeneration, Journal, Owner, Spec, State};
 use crate::keystore::Stored;
 use crate::name::DeviceName;
 use crate::policy::{choose_zone, zone_id};
@@ -78,15 +78,13 @@ fn import(
         .set("public_key_sha256", sha256(keyed.csr.public_key()))
         // A device may use it.
         .set("hook_started", true);
-    journal.add_generation(
-        id,
+    let found = FoundGeneration {
         number,
         zone,
-        &Spec::of(&row),
+        spec: &Spec::of(&row),
         change,
-        now,
-        "its folder was there",
-    )
+    };
+    journal.add_generation(id, found, now, "its folder was there")
 }
 
 /// What the inventory shows of a generation that was imported: its certificate.

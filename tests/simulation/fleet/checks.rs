@@ -7,9 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use shieldcert::Identity;
 use shieldcert_fleet::{Act, Fleet};
 
-use super::Play;
+use super::manifest::Manifest;
 use crate::simulation::history::History;
 use crate::simulation::service::plain;
+use crate::simulation::world::World;
 
 /// Shorter than any certificate of the simulation is valid.
 const MIN_LIFETIME: SignedDuration = SignedDuration::from_hours(4 * 24);
@@ -74,8 +75,8 @@ pub(super) fn check_midway(fleet: &Fleet, history: &History) {
 }
 
 /// What holds in the end.
-pub(super) async fn check_end(play: &Play, fleet: &Fleet) {
-    let history = &play.world.history;
+pub(super) async fn check_end(world: &World, manifest: &Manifest, fleet: &Fleet) {
+    let history = &world.history;
     check_midway(fleet, history);
     if let Ok(journal) = fleet.journal() {
         for entry in journal.history(None, u32::MAX).expect("is read") {
@@ -91,8 +92,8 @@ pub(super) async fn check_end(play: &Play, fleet: &Fleet) {
             ));
         }
     }
-    let held = play.world.service.list().await;
-    let fixed = play.world.fixed();
+    let held = world.service.list().await;
+    let fixed = world.fixed();
     for held in &held {
         if let Some(expected) = fixed.get(&*plain(&held.id))
             && expected.status != held.status
@@ -103,12 +104,12 @@ pub(super) async fn check_end(play: &Play, fleet: &Fleet) {
             ));
         }
     }
-    for (name, row) in &play.manifest.rows {
+    for (name, row) in &manifest.rows {
         let active: Vec<_> = held
             .iter()
             .filter(|held| held.common_name == *name && held.status == "active")
             .collect();
-        let is_wanted = !row.is_absent && !play.manifest.revoked.contains(name);
+        let is_wanted = !row.is_absent && !manifest.revoked.contains(name);
         if active.len() != usize::from(is_wanted) {
             history.broken(format_args!(
                 "fleet: {name} has {} active certificates, wanted: {is_wanted}",

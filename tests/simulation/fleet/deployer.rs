@@ -1,15 +1,14 @@
 //! Devices that take a new certificate, or fail to.
 
 use std::pin::Pin;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
 use shieldcert_fleet::{Deploy, DeployResult, Deployment};
 use tokio::time::sleep;
 
-use super::lock;
 use crate::simulation::history::History;
 
 pub(super) struct Deployer {
@@ -36,7 +35,7 @@ impl Deployer {
 
     async fn try_it(&self, what: &str, deployment: Deployment) -> DeployResult {
         let (pause, fails) = {
-            let mut random = lock(&self.random);
+            let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
             (random.u64(0..2_000), random.u8(0..16) < self.failing)
         };
         sleep(Duration::from_millis(pause)).await;

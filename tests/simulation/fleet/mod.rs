@@ -8,7 +8,7 @@ mod deployer;
 mod manifest;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use fastrand::Rng;
@@ -254,16 +254,11 @@ impl Play {
                 .history
                 .broken("promise 9: the fleet does not settle");
         }
-        checks::check_end(self, &fleet).await;
+        checks::check_end(&self.world, &self.manifest, &fleet).await;
     }
 }
 
 async fn apply(fleet: &Fleet, options: &ApplyOptions) -> Result<Summary, Error> {
     let (_stop, stopped) = watch::channel(false);
     fleet.apply(options, stopped, |_| {}).await
-}
-
-/// Locks what only this thread uses.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,15 +4,12 @@ use std::sync::{MutexGuard, PoisonError};
 
 use jiff::SignedDuration;
 
-use super::{Engine, Progress, Tally, Work};
+use super::{Engine, Progress, Tally, Together, Work};
 use crate::backoff::backoff;
 use crate::deploy::Deployment;
 use crate::error::Result;
-use crate::journal::{Act, Change, Generation, Hold, State};
+use crate::journal::{Act, Change, Hold, State};
 use crate::outputs;
-
-/// A device's place in the journal, its generation, and what is deployed.
-pub(super) type Together = (i64, Generation, Deployment);
 
 impl Engine {
     pub(super) async fn deploy(&self, at: Work<'_>) -> Result<Progress> {

@@ -195,7 +195,7 @@ impl Engine {
                 match found.next() {
                     Some(first) => {
                         let others: Vec<_> = found.map(|other| other.id().clone()).collect();
-                        self.issued(at, &first, &others, Some(intent), Act::Issued)
+                        self.issued(at, &first, &others, Some(intent))
                     }
                     None => {
                         let change = self
@@ -235,13 +235,7 @@ impl Engine {
                     Tally::add(&self.tally.recovered);
                 }
                 let surplus: Vec<_> = surplus.iter().map(|surplus| surplus.id().clone()).collect();
-                self.issued(
-                    at,
-                    certificate,
-                    &surplus,
-                    intent.filter(|_| was_unclear),
-                    Act::Issued,
-                )
+                self.issued(at, certificate, &surplus, intent.filter(|_| was_unclear))
             }
             Outcome::Wrong(error, id) => {
                 self.zones.responded(zone);
@@ -308,7 +302,6 @@ impl Engine {
         certificate: &ClientCertificate,
         surplus: &[CertificateId],
         unclear: Option<IssueIntent>,
-        act: Act,
     ) -> Result<Progress> {
         let x509 = certificate.x509().ok();
         let issuer = certificate
@@ -350,7 +343,6 @@ impl Engine {
             change,
             certificate.id(),
             surplus,
-            act,
             self.now().time,
         )?;
         Ok(Progress::Done)

@@ -18,14 +18,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use self::deploy::Together;
 use self::gate::Gate;
 use self::queue::Queue;
 use self::zones::{Admission, Purpose, Zones};
 use crate::backoff::backoff;
 use crate::budgets::Budgets;
 use crate::config::Config;
-use crate::deploy::Deploy;
+use crate::deploy::{Deploy, Deployment};
 use crate::error::{Error, Result};
 use crate::folder::Folder;
 use crate::journal::{Act, Change, Generation, Hold, Journal, Snapshot, State};
@@ -78,6 +77,9 @@ impl Tally {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 }
+
+/// A device's place in the journal, its generation, and what is deployed.
+type Together = (i64, Generation, Deployment);
 
 /// What came of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

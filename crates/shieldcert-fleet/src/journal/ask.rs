@@ -8,7 +8,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
-use super::Journal;
+use super::database::Journal;
 use super::generation::words;
 use super::history::{self, Act};
 use super::meta;

@@ -7,7 +7,8 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 use tempfile::NamedTempFile;
 
-use super::{Journal, block, meta};
+use super::database::{Journal, block};
+use super::meta;
 use crate::error::{AtPath, Error, Result};
 
 /// Every page.

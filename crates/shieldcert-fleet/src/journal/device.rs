@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, Row};
 
-use super::Journal;
 use super::ask::Ask;
+use super::database::Journal;
 use super::generation::{
     self, COLUMN_COUNT, COLUMNS, Change, Generation, Reason, Spec, State, name, seconds,
 };

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use serde::Serialize;
 
-use super::Journal;
+use super::database::Journal;
 use super::generation::words;
 use crate::error::Result;
 use crate::name::DeviceName;

@@ -4,9 +4,12 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use shieldcert::{CertificateId, ZoneId};
 
-use super::generation::{COLUMN_COUNT, COLUMNS, Change, Generation, Reason, Spec, State, name};
+use super::database::Journal;
+use super::generation::{
+    COLUMN_COUNT, COLUMNS, Change, Generation, Hold, Reason, Spec, State, name,
+};
 use super::history::{self, Act};
-use super::{Hold, Journal, surplus};
+use super::surplus;
 use crate::error::Result;
 use crate::name::DeviceName;
 
@@ -28,6 +31,16 @@ pub(crate) struct Owner {
     pub(crate) device: i64,
     pub(crate) name: DeviceName,
     pub(crate) generation: Generation,
+}
+
+/// A generation that was found, with its number.
+#[derive(Debug)]
+pub(crate) struct FoundGeneration<'a> {
+    pub(crate) number: u32,
+    pub(crate) zone: &'a ZoneId,
+    pub(crate) spec: &'a Spec,
+    /// What else is known of it.
+    pub(crate) change: Change,
 }
 
 /// What a certificate of a zone is to the journal.
@@ -180,17 +193,20 @@ impl Journal {
         })
     }
 
-    /// Adds a generation as it was found, with this number. Returns whether it was not there yet.
+    /// Adds a generation as it was found. Returns whether it was not there yet.
     pub(crate) fn add_generation(
         &self,
         device: i64,
-        number: u32,
-        zone: &ZoneId,
-        spec: &Spec,
-        change: Change,
+        found: FoundGeneration<'_>,
         at: Timestamp,
         detail: &str,
     ) -> Result<bool> {
+        let FoundGeneration {
+            number,
+            zone,
+            spec,
+            change,
+        } = found;
         self.write(|transaction| {
             let added = transaction
                 .prepare_cached(

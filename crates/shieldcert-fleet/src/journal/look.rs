@@ -4,11 +4,12 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use shieldcert::CertificateId;
 
+use super::database::Journal;
 use super::generation::{
-    COLUMN_COUNT, COLUMNS, Change, Generation, Owed, State, json, name, parse,
+    COLUMN_COUNT, COLUMNS, Change, Generation, Hold, Owed, State, json, name, parse,
 };
 use super::history::{self, Act};
-use super::{Hold, Journal, surplus};
+use super::surplus;
 use crate::backoff::backoff;
 use crate::error::Result;
 
@@ -119,7 +120,6 @@ impl Journal {
         change: Change,
         certificate: &CertificateId,
         surplus: &[CertificateId],
-        act: Act,
         at: Timestamp,
     ) -> Result<()> {
         self.write(|transaction| {
@@ -141,7 +141,7 @@ impl Journal {
                 at,
                 Some(device),
                 Some(generation.number),
-                act,
+                Act::Issued,
                 Some(certificate.as_str()),
             )
         })

@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
-use super::Journal;
+use super::database::Journal;
 use super::generation::json;
 use crate::error::Result;
 use crate::manifest::Device;

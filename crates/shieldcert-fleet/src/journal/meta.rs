@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::Journal;
+use super::database::Journal;
 use crate::error::Result;
 
 const SERVICE_TIME: &str = "service_time";

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
-use super::generation::{COLUMN_COUNT, COLUMNS, Generation, State, name, time};
-use super::{Ask, Hold, Journal};
+use super::ask::Ask;
+use super::database::Journal;
+use super::generation::{COLUMN_COUNT, COLUMNS, Generation, Hold, State, name, time};
 use crate::error::Result;
 use crate::name::DeviceName;
 

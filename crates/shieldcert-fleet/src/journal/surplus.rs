@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use shieldcert::{CertificateId, ZoneId};
 
-use super::Journal;
+use super::database::Journal;
 use super::generation::{Generation, parse};
 use super::history::{self, Act};
 use crate::error::Result;

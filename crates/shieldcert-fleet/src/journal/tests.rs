@@ -1,10 +1,13 @@
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
+use rusqlite::Transaction;
 use tempfile::TempDir;
 
 use super::*;
+use crate::error::Result;
 use crate::name::DeviceName;
 
 fn at(seconds: i64) -> Timestamp {

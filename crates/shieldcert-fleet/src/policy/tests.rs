@@ -93,7 +93,7 @@ impl Generation {
         }
     }
 
-    fn to_revoke(self, at: i64) -> Self {
+    fn revoked_at(self, at: i64) -> Self {
         Self {
             revoke_at: Some(day(at)),
             ..self
@@ -325,7 +325,7 @@ fn of_an_absent_device_everything_is_revoked() {
         .now(Step::Revoke(1, Why::Absent));
     case(
         "the old one, too",
-        [verified(1, 0).to_revoke(50), verified(2, 5)],
+        [verified(1, 0).revoked_at(50), verified(2, 5)],
     )
     .absent()
     .now(Step::Revoke(1, Why::Absent));
@@ -394,7 +394,7 @@ fn an_open_request_goes_before_anything_else_of_the_device() {
     case("resumed", [open()]).now(Step::Resume(2));
     case(
         "before a revocation that is due",
-        [verified(1, 0).to_revoke(5), open()],
+        [verified(1, 0).revoked_at(5), open()],
     )
     .now(Step::Resume(2));
     case("before a rotation", [verified(1, 0), open()])
@@ -409,7 +409,7 @@ fn an_open_request_goes_before_anything_else_of_the_device() {
     case(
         "while it waits, nothing else is sent",
         [
-            verified(1, 0).to_revoke(5),
+            verified(1, 0).revoked_at(5),
             open().retried(11, Hold::Unclear),
         ],
     )
@@ -533,7 +533,7 @@ fn what_a_device_may_use_is_not_revoked_before_a_later_one_is_verified() {
         case(
             "then it has its grace",
             [
-                generation(1, state, 0).with_hook().to_revoke(20),
+                generation(1, state, 0).with_hook().revoked_at(20),
                 newer.clone(),
             ],
         )
@@ -541,7 +541,7 @@ fn what_a_device_may_use_is_not_revoked_before_a_later_one_is_verified() {
         .settled(Some(day(20)));
         case(
             "and is revoked",
-            [generation(1, state, 0).with_hook().to_revoke(20), newer],
+            [generation(1, state, 0).with_hook().revoked_at(20), newer],
         )
         .row(change)
         .on(20)
@@ -557,7 +557,7 @@ fn what_a_device_may_use_is_not_revoked_before_a_later_one_is_verified() {
 
 #[test]
 fn what_was_replaced_is_revoked_after_its_grace() {
-    let pair = || [verified(1, 0).to_revoke(50), verified(2, 40)];
+    let pair = || [verified(1, 0).revoked_at(50), verified(2, 40)];
     case("in grace", pair()).on(49).settled(Some(day(50)));
     case("over", pair())
         .on(50)
@@ -569,7 +569,7 @@ fn what_was_replaced_is_revoked_after_its_grace() {
     case(
         "after a failure it waits",
         [
-            verified(1, 0).to_revoke(50).retried(52, Hold::Failed),
+            verified(1, 0).revoked_at(50).retried(52, Hold::Failed),
             verified(2, 40),
         ],
     )
@@ -578,8 +578,8 @@ fn what_was_replaced_is_revoked_after_its_grace() {
     case(
         "one of several that does not wait",
         [
-            verified(1, 0).to_revoke(50).retried(52, Hold::Failed),
-            verified(2, 20).to_revoke(50),
+            verified(1, 0).revoked_at(50).retried(52, Hold::Failed),
+            verified(2, 20).revoked_at(50),
             verified(3, 40),
         ],
     )

@@ -335,11 +335,11 @@ impl Issue {
             }
             let permit = run.context.reserve().await?;
             let intent = run.renew_intent();
-            Ok(Prepared::Ready(PreparedIssue {
+            Ok(Prepared::Ready(Box::new(PreparedIssue {
                 run,
                 permit,
                 intent,
-            }))
+            })))
         };
         Box::pin(trace(span, prepared)).await
     }
@@ -376,7 +376,7 @@ pub enum Prepared {
     /// The resumed request has led to this certificate.
     Issued(Box<Issued>),
     /// Nothing was issued yet: store the intent, and send.
-    Ready(PreparedIssue),
+    Ready(Box<PreparedIssue>),
 }
 
 /// A request that may be sent under the rate limit, and what to store before it is. Created by [`Issue::intent`] and
