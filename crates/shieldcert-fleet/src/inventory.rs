@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use shieldcert::{CertificateId, ClientCertificate, Status, ZoneId};
 
@@ -159,6 +159,9 @@ impl Inventory<'_> {
             let mut unseen = Vec::new();
             self.journal.unseen(id, |owner| unseen.push(owner))?;
             for owner in unseen {
+                if self.is_new(&owner, now)? {
+                    continue;
+                }
                 report(Finding::of(
                     Difference::Missing,
                     id,
@@ -232,6 +235,14 @@ impl Inventory<'_> {
             Match::Own(_) | Match::Surplus(_) | Match::Other(_) | Match::Unclear(_) => {}
         }
         Ok(())
+    }
+
+    /// Whether a certificate was issued so short a time ago that lists need not show it yet.
+    fn is_new(&self, owner: &Owner, now: Timestamp) -> Result<bool> {
+        let window = SignedDuration::try_from(self.config.limits.settle_window)
+            .unwrap_or(SignedDuration::MAX);
+        let issued = self.journal.issued_at(owner)?;
+        Ok(issued.is_some_and(|issued| now.duration_since(issued) < window))
     }
 
     /// Which of several certificates is that of a generation whose folder alone is known: the smallest.

@@ -8,6 +8,7 @@ use futures_util::{StreamExt, stream};
 use shieldcert::ClientCertificate;
 
 use super::issue::may_be_active;
+use super::revoke::is_gone;
 use super::{Engine, Purpose, Tally};
 use crate::error::{Error, Result};
 use crate::journal::Owed;
@@ -127,9 +128,18 @@ impl Engine {
                 Err(Error::Token { .. } | Error::Zone { .. }) => continue,
                 Err(error) => return Err(error),
             };
-            match zone.revoke(&surplus.certificate).await {
-                Ok(_) => {}
-                Err(error) if error.is_not_found() => {}
+            let id = &surplus.certificate;
+            let revoked = match zone.revoke(id).await {
+                Ok(_) => Ok(()),
+                Err(error) if error.is_not_found() => match is_gone(&zone, id).await {
+                    Ok(true) => Ok(()),
+                    Ok(false) => Err(error),
+                    Err(other) => Err(other),
+                },
+                Err(error) => Err(error),
+            };
+            match revoked {
+                Ok(()) => {}
                 Err(error) => {
                     tracing::warn!(certificate = %surplus.certificate, %error, "surplus could not be revoked");
                     Tally::add(&self.tally.failures);

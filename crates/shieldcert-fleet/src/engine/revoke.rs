@@ -1,5 +1,8 @@
 //! Revokes the certificates of generations.
 
+use shieldcert::{CertificateId, Zone};
+
+use super::issue::may_be_active;
 use super::{Engine, Progress, Purpose, Tally, Work};
 use crate::error::{Error, Result};
 use crate::journal::{Act, Change, Hold, State};
@@ -28,9 +31,11 @@ impl Engine {
         };
         let detail = match zone.revoke(id).await {
             Ok(_) => reason.as_str().to_owned(),
-            Err(error) if error.is_not_found() => {
-                format!("{}; the zone does not have it", reason.as_str())
-            }
+            Err(error) if error.is_not_found() => match is_gone(&zone, id).await {
+                Ok(true) => format!("{}; the zone does not have it", reason.as_str()),
+                Ok(false) => return self.fail(at, Hold::Failed, Act::Failed, &error.to_string()),
+                Err(other) => return self.refused(at, &other).await,
+            },
             Err(error) => return self.refused(at, &error).await,
         };
         self.zones.responded(zone_id);
@@ -42,5 +47,15 @@ impl Engine {
         Tally::add(&self.tally.revoked);
         self.record(at, Change::to(State::Revoked), Act::Revoked, Some(&detail))?;
         Ok(Progress::Done)
+    }
+}
+
+/// Whether a certificate that could not be revoked because it was not found is not there. A response alone may be wrong,
+/// and what is recorded as revoked is not looked at again.
+pub(super) async fn is_gone(zone: &Zone, id: &CertificateId) -> shieldcert::Result<bool> {
+    match zone.get(id).await {
+        Ok(certificate) => Ok(!may_be_active(certificate.status())),
+        Err(error) if error.is_not_found() => Ok(true),
+        Err(error) => Err(error),
     }
 }

@@ -154,6 +154,21 @@ impl Journal {
         })
     }
 
+    /// Returns when the certificate of a generation was issued, as far as the history goes back.
+    pub(crate) fn issued_at(&self, owner: &Owner) -> Result<Option<Timestamp>> {
+        self.read(|connection| {
+            let at: Option<i64> = connection
+                .prepare_cached(
+                    "SELECT MAX(at) FROM history WHERE device = ? AND generation = ? AND act = ?",
+                )?
+                .query_row(
+                    params![owner.device, owner.generation.number, Act::Issued],
+                    |row| row.get(0),
+                )?;
+            Ok(at.and_then(|at| Timestamp::from_millisecond(at).ok()))
+        })
+    }
+
     /// Records a surplus certificate that the inventory showed.
     pub(crate) fn add_surplus(
         &self,

@@ -290,3 +290,21 @@ async fn a_service_that_refuses_to_revoke_twice_is_no_problem() {
     world.check_in_use(&["sensor-1"]).await;
     assert_eq!(world.active().await.get("sensor-2"), None);
 }
+
+/// A response alone may be wrong.
+#[tokio::test(start_paused = true)]
+async fn that_a_certificate_is_not_found_is_not_enough_to_call_it_revoked() {
+    let world = World::new(emulator(), "", &manifest(2));
+    world.apply().await;
+    world.script("delete: not-found");
+    world.ask(Ask::RevokeNow, &["sensor-1"]);
+    let summary = world.apply().await;
+    assert_eq!(
+        (summary.progress.revoked, summary.is_complete()),
+        (0, false)
+    );
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let summary = world.apply().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    assert_eq!(world.active().await.get("sensor-1"), None);
+}

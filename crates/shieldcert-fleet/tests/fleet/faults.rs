@@ -348,3 +348,14 @@ async fn a_second_run_says_who_works_on_the_fleet() {
     world.emulator.clear_script();
     assert!(world.apply().await.is_complete());
 }
+
+#[tokio::test(start_paused = true)]
+async fn surplus_that_is_said_not_to_be_found_is_revoked_all_the_same() {
+    let world = one();
+    world.script("create: late=3s; delete: not-found");
+    let summary = world.apply().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    assert_eq!(summary.progress.failures, 1, "it is tried again");
+    assert_eq!(held(&world).await, 2);
+    world.check_in_use(&["sensor-1"]).await;
+}

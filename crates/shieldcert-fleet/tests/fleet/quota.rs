@@ -3,7 +3,7 @@
 use shieldcert_emulator::Operation;
 use shieldcert_fleet::{Action, Ask, Hold};
 
-use crate::kit::{World, ZONE, ZONE_B, emulator, manifest};
+use crate::kit::{DAY, World, ZONE, ZONE_B, emulator, manifest};
 
 const ONE_BY_ONE: &str = "[limits]\nconcurrency = 1\n";
 
@@ -112,4 +112,25 @@ async fn the_last_place_is_for_a_renewal_and_not_for_a_new_device() {
     assert_eq!(summary.progress.issued, 1);
     assert_eq!(world.active().await["sensor-4"], 2);
     assert_eq!(summary.waiting.get(&Hold::Quota), Some(&2));
+}
+
+/// The zone is known to be full when the revocation frees a place.
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_found_no_place_is_done_once_there_is_one() {
+    let world = World::new(emulator().quota(4), ONE_BY_ONE, &manifest(3));
+    world.apply().await;
+    world.ask(Ask::Rotate, &["sensor-1"]);
+    world.apply().await;
+    // The old one is to be revoked by now, and the renewal has its turn before that.
+    tokio::time::sleep(DAY * 2).await;
+    world.ask(Ask::Rotate, &["sensor-2"]);
+    let creates = world.count(Operation::Create);
+    let summary = world.apply().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    assert_eq!((summary.progress.revoked, summary.progress.issued), (1, 1));
+    assert_eq!(
+        world.count(Operation::Create),
+        creates + 2,
+        "one was refused"
+    );
 }

@@ -1,9 +1,14 @@
 //! What the zones hold otherwise than the journal.
 
 use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
 
-use shieldcert_emulator::{Fixture, Operation};
-use shieldcert_fleet::{Action, Ask, Difference, Finding, Hold};
+use serde_json::Value;
+use shieldcert::bytes::Bytes;
+use shieldcert::{BoxFuture, Client, Transport, TransportError, http};
+use shieldcert_emulator::{EmulatorTransport, Fixture, Operation};
+use shieldcert_fleet::{Action, Ask, Connector, Difference, Finding, Fleet, Hold};
 
 use crate::kit::{DAY, Deployer, World, ZONE, emulator, manifest, name};
 
@@ -171,6 +176,8 @@ async fn what_somebody_else_has_reactivated_is_revoked_again() {
 async fn a_certificate_that_the_zone_does_not_have_is_a_question() {
     let world = World::new(emulator(), "", &manifest(2));
     world.apply().await;
+    // By then a list would show it.
+    tokio::time::sleep(Duration::from_secs(120)).await;
     world.emulator.reset().await.expect("is reset");
     assert_eq!(
         differences(&world.compare().await),
@@ -194,6 +201,8 @@ async fn a_certificate_that_the_zone_does_not_have_is_a_question() {
 async fn from_a_list_that_breaks_off_nothing_is_concluded() {
     let world = World::new(emulator(), "", &manifest(2));
     world.apply().await;
+    // By then a list would show it.
+    tokio::time::sleep(Duration::from_secs(120)).await;
     world.emulator.reset().await.expect("is reset");
     world.script("list@2..: respond=400 code=1000");
     let mut options = shieldcert_fleet::ApplyOptions::default();
@@ -350,4 +359,120 @@ async fn own_certificates_are_known_whatever_their_records_lack() {
         assert!(summary.is_complete(), "{quirks}: {summary:?}");
         assert_eq!((summary.progress.issued, summary.progress.revoked), (0, 0));
     }
+}
+
+/// Its files could not be written yet when somebody revoked it, and reactivated it.
+#[tokio::test(start_paused = true)]
+async fn a_question_about_what_is_not_written_yet_is_over_too() {
+    let policy = "[outputs]\nformats = [\"pkcs12\"]\npkcs12_password_file = \"password\"\n";
+    let world = World::new(emulator(), policy, &manifest(1));
+    let summary = world.apply().await;
+    assert_eq!(summary.waiting.get(&Hold::Failed), Some(&1), "{summary:?}");
+    let id = id_of(&world, "sensor-1").await;
+    world.zone(ZONE).revoke(&id).await.expect("is revoked");
+    let summary = world.refresh().await;
+    assert_eq!(summary.waiting.get(&Hold::RevokedElsewhere), Some(&1));
+    world
+        .zone(ZONE)
+        .reactivate(&id)
+        .await
+        .expect("is reactivated");
+    world.write("password", "secret");
+    tokio::time::sleep(DAY).await;
+    let summary = world.refresh().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    world.check_in_use(&["sensor-1"]).await;
+}
+
+/// Another CA signed the certificates of this device, as lists say.
+struct OtherCa {
+    emulator: EmulatorTransport,
+    common_name: &'static str,
+}
+
+impl Transport for OtherCa {
+    fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
+        Box::pin(async move {
+            let response = self.emulator.send(request).await?;
+            Ok(response.map(|body| {
+                let mut json: Value = serde_json::from_slice(&body).expect("is JSON");
+                for record in json["result"].as_array_mut().into_iter().flatten() {
+                    if record["common_name"] == self.common_name {
+                        record["certificate_authority"]["id"] = "before".into();
+                    }
+                }
+                json.to_string().into()
+            }))
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn certificates_of_another_ca_than_the_newest_are_said() {
+    let world = World::new(emulator(), "", &manifest(1));
+    world.apply().await;
+    tokio::time::sleep(DAY).await;
+    world.write("devices.csv", &manifest(2));
+    world.apply().await;
+    let compare = async |common_name| {
+        let emulator = world.emulator.clone();
+        let connector = Connector::new(move || {
+            let emulator = emulator.transport();
+            Ok(Client::builder()
+                .token("test")
+                .base_url(EmulatorTransport::BASE_URL)
+                .transport(Arc::new(OtherCa {
+                    emulator,
+                    common_name,
+                })))
+        });
+        let fleet = Fleet::open(world.folder.path(), connector.with_credentials());
+        let mut found = Vec::new();
+        let compared = fleet
+            .expect("a fleet")
+            .compare(|finding| {
+                let device = finding.device.map(|device| device.to_string());
+                found.push((finding.difference, device, finding.detail));
+            })
+            .await;
+        compared.expect("is compared");
+        found
+    };
+    let old = (
+        Difference::OtherIssuer,
+        Some("sensor-1".to_owned()),
+        Some("before".to_owned()),
+    );
+    assert_eq!(compare("sensor-1").await, [old]);
+    // The newest tells which CA signs by now.
+    let of_the_other = compare("sensor-2").await;
+    assert_eq!(of_the_other.len(), 1, "{of_the_other:?}");
+    assert_eq!(of_the_other[0].1.as_deref(), Some("sensor-1"));
+    assert_eq!(compare("nobody").await, []);
+}
+
+/// Lists are as late as the service acts.
+#[tokio::test(start_paused = true)]
+async fn what_a_late_list_does_not_show_yet_is_not_missing() {
+    let deploy = Deployer::new(|_, _| Err("can't be reached".to_owned()));
+    let world = World::new(emulator(), "", &manifest(2)).with_deploy(&deploy);
+    let lag = emulator_with_lag(&world);
+    world.apply().await;
+    assert_eq!(differences(&world.compare().await), []);
+    deploy.judge(|_, _| Ok(String::new()));
+    tokio::time::sleep(lag).await;
+    let summary = world.refresh().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    world.check_in_use(&["sensor-1", "sensor-2"]).await;
+}
+
+/// Has lists show the zone as it was. Returns how long ago.
+fn emulator_with_lag(world: &World) -> Duration {
+    world
+        .emulator
+        .set_quirks("lag=70s".parse().expect("a quirk"));
+    Duration::from_secs(71)
 }

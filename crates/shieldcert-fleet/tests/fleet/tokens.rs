@@ -1,8 +1,9 @@
 //! Tokens that the service refuses.
 
 use std::fs;
+use std::time::Duration;
 
-use shieldcert_emulator::{EmulatorBuilder, Operation};
+use shieldcert_emulator::{EmulatorBuilder, Operation, RateLimit};
 use shieldcert_fleet::{ApplyOptions, Hold};
 
 use crate::kit::{World, ZONE, ZONE_B, emulator, manifest};
@@ -66,7 +67,10 @@ async fn after_a_403_the_token_is_read_again() {
              token_command = \"if [ -e used ]; then echo writes; else touch used; echo reads; fi\"\n\
              [limits]\nconcurrency = {concurrency}\n"
         );
-        let slow = with_tokens().latency(std::time::Duration::from_millis(20));
+        // It says its rate limit, so that requests don't wait for each other.
+        let slow = with_tokens()
+            .rate_limit(RateLimit::default())
+            .latency(Duration::from_millis(20));
         let world = World::with_policy(slow, &policy, &manifest(20)).with_tokens();
         let summary = world.apply().await;
         assert!(summary.is_complete(), "{concurrency}: {summary:?}");
