@@ -40,6 +40,7 @@ enum Command {
     Find(WithGlobals<commands::find::Find>),
 
     Issue(WithGlobals<commands::issue::Issue>),
+    Renew(WithGlobals<commands::renew::Renew>),
     Revoke(WithGlobals<commands::revoke::Revoke>),
     Reactivate(WithGlobals<commands::reactivate::Reactivate>),
     Wait(WithGlobals<commands::wait::Wait>),
@@ -135,6 +136,7 @@ impl Cli {
             Command::Get(command) => command.run(globals),
             Command::Find(command) => command.run(globals),
             Command::Issue(command) => command.run(globals),
+            Command::Renew(command) => command.run(globals),
             Command::Revoke(command) => command.run(globals),
             Command::Reactivate(command) => command.run(globals),
             Command::Wait(command) => command.run(globals),

@@ -129,7 +129,9 @@ pub(crate) fn parse_name(text: &str) -> Result<DeviceSubject, String> {
         *place = Some(unescape(value)?);
     }
     if subject.common_name.is_empty() {
-        return Err("its subject has no common name; issue a new one with `shieldcert issue`".to_owned());
+        return Err(
+            "its subject has no common name; issue a new one with `shieldcert issue`".to_owned(),
+        );
     }
     Ok(subject)
 }
@@ -162,7 +164,11 @@ fn split(text: &str) -> Result<Vec<String>, String> {
 }
 
 fn unescape(value: &str) -> Result<String, String> {
-    let odd = || format!("its subject has a value that is no text, {value}; issue a new one with `shieldcert issue`");
+    let odd = || {
+        format!(
+            "its subject has a value that is no text, {value}; issue a new one with `shieldcert issue`"
+        )
+    };
     if value.starts_with('#') {
         return Err(odd());
     }
@@ -174,7 +180,9 @@ fn unescape(value: &str) -> Result<String, String> {
             bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
             continue;
         }
-        let digits = rest.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let digits = rest
+            .get(..2)
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match (digits, rest.chars().next()) {
             (Some(byte), _) => {
                 bytes.push(byte);
@@ -196,9 +204,14 @@ mod tests {
 
     #[test]
     fn names_are_read_as_certificates_have_them() {
-        let subject = parse_name("C=DE,ST=BW,L=Ulm,O=Acme\\, Inc.,OU=a \\+ b\\\\,CN=\\ sensor\\0a1 é\\ ").expect("a name");
+        let subject =
+            parse_name("C=DE,ST=BW,L=Ulm,O=Acme\\, Inc.,OU=a \\+ b\\\\,CN=\\ sensor\\0a1 é\\ ")
+                .expect("a name");
         let organization = subject.organization.as_deref();
-        assert_eq!((&*subject.common_name, organization), (" sensor\n1 é ", Some("Acme, Inc.")));
+        assert_eq!(
+            (&*subject.common_name, organization),
+            (" sensor\n1 é ", Some("Acme, Inc."))
+        );
         assert_eq!(subject.organizational_unit.as_deref(), Some("a + b\\"));
         let rest = [subject.country, subject.province, subject.locality].map(Option::unwrap);
         assert_eq!(rest, ["DE", "BW", "Ulm"]);

@@ -236,9 +236,7 @@ fn parse_key(
             Ok(key) => Ok(DeviceKey::Generated(key)),
             Err(error) => Err((Column::Key, error.problem().to_owned())),
         },
-        (None, Some(csr)) => {
-            Ok(DeviceKey::Csr(parse_path(csr, Column::Csr)?))
-        }
+        (None, Some(csr)) => Ok(DeviceKey::Csr(parse_path(csr, Column::Csr)?)),
     }
 }
 

@@ -180,7 +180,7 @@ pub(crate) fn describe(plan: &FleetPlan) -> Facts {
 }
 
 /// How long requests take.
-pub(super) fn under_limit(duration: Duration) -> String {
+pub(crate) fn under_limit(duration: Duration) -> String {
     /// The window of the rate limit.
     const WINDOW: Duration = Duration::from_secs(300);
     match duration <= WINDOW {

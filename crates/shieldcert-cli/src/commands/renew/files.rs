@@ -43,10 +43,16 @@ pub(super) fn read(path: &Path) -> Result<Given> {
     let place = fs::canonicalize(path).map_err(|error| Failure::input(path, &error))?;
     let text = fs::read(&place).map_err(|error| Failure::input(path, &error))?;
     let text = Zeroizing::new(text);
-    if place.to_str().is_none_or(|text| text.chars().any(char::is_control)) {
+    if place
+        .to_str()
+        .is_none_or(|text| text.chars().any(char::is_control))
+    {
         return Err(failed("its path is no plain text; rename the file"));
     }
-    let has = |words: &str| text.windows(words.len()).any(|part| part == words.as_bytes());
+    let has = |words: &str| {
+        text.windows(words.len())
+            .any(|part| part == words.as_bytes())
+    };
     if !has("-----BEGIN ") {
         return Err(failed(
             "it is not PEM; give the file with the certificate and its private key, as `shieldcert issue` writes it",
@@ -54,13 +60,17 @@ pub(super) fn read(path: &Path) -> Result<Given> {
     }
     if has("ENCRYPTED PRIVATE KEY-----") || has("Proc-Type: 4,ENCRYPTED") {
         let name = quote(path);
-        return Err(failed("its private key is encrypted, and the new one would not be; decrypt it first")
-            .hint(format!("shieldcert export {name} --pem NEW.pem")));
+        return Err(failed(
+            "its private key is encrypted, and the new one would not be; decrypt it first",
+        )
+        .hint(format!("shieldcert export {name} --pem NEW.pem")));
     }
     if !has("PRIVATE KEY-----") {
         let name = quote(path);
-        return Err(failed("it has no private key, which would not be replaced; give a file that holds both")
-            .hint(format!("cat {name} KEY > NEW.pem; chmod 600 NEW.pem")));
+        return Err(failed(
+            "it has no private key, which would not be replaced; give a file that holds both",
+        )
+        .hint(format!("cat {name} KEY > NEW.pem; chmod 600 NEW.pem")));
     }
     let identity = Identity::from_pem(&*text).map_err(|error| {
         let problem = match &error {
@@ -70,7 +80,8 @@ pub(super) fn read(path: &Path) -> Result<Given> {
         failed(&problem)
     })?;
     let (certificate, chain, key) = identity.into_parts();
-    let subject = subject::parse_name(&certificate.subject()).map_err(|problem| failed(&problem))?;
+    let subject =
+        subject::parse_name(&certificate.subject()).map_err(|problem| failed(&problem))?;
     subject
         .to_subject()
         .check()
@@ -114,11 +125,17 @@ impl Given {
         let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
         let place = short_hash(&self.place.to_string_lossy());
         // The file has held another certificate before.
-        let again = format!("{place}-{}", &self.fingerprint[..8.min(self.fingerprint.len())]);
+        let again = format!(
+            "{place}-{}",
+            &self.fingerprint[..8.min(self.fingerprint.len())]
+        );
         for suffix in [place, again] {
-            let name: DeviceName = format!("{}-{suffix}", plain(&stem))
-                .parse()
-                .map_err(|problem| Failure::failed(format!("{}: {problem}", self.path.display())))?;
+            let name: DeviceName =
+                format!("{}-{suffix}", plain(&stem))
+                    .parse()
+                    .map_err(|problem| {
+                        Failure::failed(format!("{}: {problem}", self.path.display()))
+                    })?;
             if !is_taken(&name) {
                 return Ok(name);
             }
@@ -148,7 +165,10 @@ fn plain(stem: &str) -> String {
 /// The first digits of a SHA-256.
 pub(super) fn short_hash(text: &str) -> String {
     let digest = Sha256::digest(text);
-    digest[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+    digest[..6]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]

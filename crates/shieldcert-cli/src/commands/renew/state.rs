@@ -56,7 +56,8 @@ impl State {
     /// Opens the state of this folder, or makes it.
     pub(super) fn open(folder: PathBuf) -> Result<Self> {
         let failed = |error: io::Error| {
-            Failure::file(&folder, &error).hint("XDG_STATE_HOME names another folder for what is kept between runs")
+            Failure::file(&folder, &error)
+                .hint("XDG_STATE_HOME names another folder for what is kept between runs")
         };
         let mut builder = fs::DirBuilder::new();
         #[cfg(unix)]
@@ -112,8 +113,9 @@ impl State {
     /// Keeps a run until it has finished.
     pub(super) fn keep(&mut self, run: &Run) -> Result<()> {
         let now = run.started;
-        self.runs
-            .retain(|other| other.files != run.files && now.duration_since(other.started) < MAX_AGE);
+        self.runs.retain(|other| {
+            other.files != run.files && now.duration_since(other.started) < MAX_AGE
+        });
         self.runs.push(run.clone());
         self.write_runs()
     }
@@ -125,13 +127,17 @@ impl State {
 
     fn write_runs(&self) -> Result<()> {
         let path = self.folder.join(RUNS);
-        let text = serde_json::to_vec(&self.runs).map_err(|error| Failure::file(&path, &error.into()))?;
+        let text =
+            serde_json::to_vec(&self.runs).map_err(|error| Failure::file(&path, &error.into()))?;
         file::write(&path, &text, Existing::Replace)
     }
 }
 
 /// Writes the manifest. A file is where the new certificate goes; of what is only to be revoked there is none.
-pub(super) fn write_manifest(folder: &Path, rows: &BTreeMap<DeviceName, (Spec, Option<PathBuf>)>) -> Result<()> {
+pub(super) fn write_manifest(
+    folder: &Path,
+    rows: &BTreeMap<DeviceName, (Spec, Option<PathBuf>)>,
+) -> Result<()> {
     let mut text = String::new();
     for (name, (spec, output)) in rows {
         let subject = &spec.subject;

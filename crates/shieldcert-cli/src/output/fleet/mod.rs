@@ -5,6 +5,7 @@ pub(crate) mod failed;
 pub(crate) mod generation;
 pub(crate) mod history;
 pub(crate) mod plan;
+pub(crate) mod renewed;
 pub(crate) mod status;
 pub(crate) mod summary;
 
