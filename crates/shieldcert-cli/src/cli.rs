@@ -90,6 +90,7 @@ struct Fleet {
 #[derive(Debug, Subcommand)]
 enum FleetCommand {
     Init(WithGlobals<commands::fleet::init::Init>),
+    Adopt(WithGlobals<commands::fleet::adopt::Adopt>),
     Plan(WithGlobals<commands::fleet::plan::Plan>),
     Apply(WithGlobals<commands::fleet::apply::Apply>),
     Run(WithGlobals<commands::fleet::run::Run>),
@@ -106,6 +107,7 @@ impl Fleet {
         let folder = self.dir;
         match self.command {
             FleetCommand::Init(command) => command.run_in(folder, globals),
+            FleetCommand::Adopt(command) => command.run_in(folder, globals),
             FleetCommand::Plan(command) => command.run_in(folder, globals),
             FleetCommand::Apply(command) => command.run_in(folder, globals),
             FleetCommand::Run(command) => command.run_in(folder, globals),

@@ -109,7 +109,7 @@ pub(super) fn read(path: &Path) -> Result<Given> {
 }
 
 /// How many days a certificate is valid. The service may begin a few minutes early.
-pub(crate) fn lifetime(certificate: &X509Certificate) -> u32 {
+pub(in crate::commands) fn lifetime(certificate: &X509Certificate) -> u32 {
     const DAY: i64 = 86_400;
     const MAX_DAYS: i64 = 36_500;
     let (Some(begin), Some(end)) = (certificate.not_before(), certificate.not_after()) else {

@@ -16,6 +16,7 @@ use shieldcert_fleet::{
     Generation, Hold, MaxRevoke, Snapshot, State as GenerationState, Summary, parse_duration,
 };
 
+pub(super) use self::files::lifetime;
 use self::files::{Given, Spec};
 use self::state::{MANIFEST, State};
 use super::Run;
@@ -29,8 +30,6 @@ use crate::output::fleet::renewed::{RenewOutcome, RenewedRow};
 use crate::output::format::Format;
 use crate::output::shell::this_command;
 use crate::output::time;
-
-pub(super) use self::files::lifetime;
 
 /// Renew certificates, with new keys for the same subjects
 ///
@@ -231,7 +230,7 @@ impl Renew {
         before: &BTreeMap<DeviceName, String>,
         now: Timestamp,
     ) -> Vec<Entry> {
-        let mut taken: HashMap<DeviceName, PathBuf> = HashMap::new();
+        let mut taken: HashMap<String, PathBuf> = HashMap::new();
         let entries = given.into_iter().map(|(path, given)| {
             let given = match given {
                 Ok(given) => given,
@@ -242,7 +241,8 @@ impl Renew {
                 Ok(job) => job,
                 Err(failure) => return Entry::Failed(path, name, failure),
             };
-            match taken.get(&job.device) {
+            let keys = [job.device.to_string(), job.given.fingerprint.clone()];
+            match keys.iter().find_map(|key| taken.get(key)) {
                 Some(other) => {
                     let problem = format!(
                         "{}: it holds the same certificate as {}; renew one of them, and copy it",
@@ -252,7 +252,7 @@ impl Renew {
                     Entry::Failed(path, name, Failure::failed(problem))
                 }
                 None => {
-                    taken.insert(job.device.clone(), path);
+                    taken.extend(keys.map(|key| (key, path.clone())));
                     Entry::Job(Box::new(job))
                 }
             }
@@ -342,7 +342,7 @@ impl Renew {
                         Work::Due => RenewOutcome::WouldRenew,
                         Work::NotDue | Work::Done => RenewOutcome::NotDue,
                     };
-                    row(&job, find(known, &job.device), outcome)
+                    row(&job, find(known, &job.device), outcome, now)
                 }
             };
             printer.print(&row, now)?;
@@ -458,16 +458,16 @@ impl Renew {
                     match job.work {
                         Work::NotDue => {
                             not_due += 1;
-                            row(&job, snapshot, RenewOutcome::NotDue)
+                            row(&job, snapshot, RenewOutcome::NotDue, now)
                         }
                         Work::Done => {
                             renewed += 1;
-                            row(&job, snapshot, RenewOutcome::Renewed)
+                            row(&job, snapshot, RenewOutcome::Renewed, now)
                         }
                         Work::Due if is_renewed => {
                             renewed += 1;
                             let old = find(known, &job.device).and_then(verified);
-                            let mut row = row(&job, snapshot, RenewOutcome::Renewed);
+                            let mut row = row(&job, snapshot, RenewOutcome::Renewed, now);
                             row.old_certificate = row.old_certificate.or_else(|| id(old));
                             row
                         }
@@ -475,7 +475,7 @@ impl Renew {
                             is_finished = false;
                             let failure = held(&job.given.path, snapshot);
                             codes.push(failure.code);
-                            let mut row = row(&job, snapshot, RenewOutcome::Failed);
+                            let mut row = row(&job, snapshot, RenewOutcome::Failed, now);
                             row.problem = Some(failure.message.clone());
                             problems.push(failure);
                             row
@@ -729,7 +729,12 @@ fn failed_row(
 }
 
 /// The row of a file, whose certificate is the one in use.
-fn row(job: &Job, snapshot: Option<&Snapshot>, outcome: RenewOutcome) -> RenewedRow {
+fn row(
+    job: &Job,
+    snapshot: Option<&Snapshot>,
+    outcome: RenewOutcome,
+    now: Timestamp,
+) -> RenewedRow {
     let current = snapshot.and_then(verified);
     let is_renewed = outcome == RenewOutcome::Renewed;
     let old = snapshot.filter(|_| is_renewed).and_then(|snapshot| {
@@ -751,7 +756,7 @@ fn row(job: &Job, snapshot: Option<&Snapshot>, outcome: RenewOutcome) -> Renewed
             true => current.and_then(|current| current.not_after),
             false => job.given.expires,
         },
-        revoke_old_at: old.and_then(|old| revoke_at(old, Timestamp::UNIX_EPOCH)),
+        revoke_old_at: old.and_then(|old| revoke_at(old, now)),
     }
 }
 
