@@ -124,7 +124,7 @@ fn print_devices(printer: &mut Printer<PlanRow>, shown: &[PlanRow], changes: u64
     }
 }
 
-fn line(text: &str) -> Result<()> {
+pub(super) fn line(text: &str) -> Result<()> {
     writeln!(io::stdout(), "{text}").map_err(|error| Failure::output(&error))
 }
 

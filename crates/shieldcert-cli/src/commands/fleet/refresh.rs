@@ -4,7 +4,7 @@ use clap::Args;
 use jiff::Timestamp;
 use shieldcert_fleet::{Differences, Fleet};
 
-use super::failure;
+use super::{failure, plan};
 use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
@@ -71,8 +71,8 @@ pub(super) async fn describe(context: &Context, fleet: &Fleet) -> Result<()> {
             context.messages().note(&format!("{name}: {text}"));
         }
     } else {
+        plan::line("")?;
         let mut facts = Facts::default();
-        facts.add("", "");
         for (name, text) in lines(&differences) {
             facts.add(name, text);
         }

@@ -54,49 +54,41 @@ fn describe(forecast: &Forecast, start: Timestamp) -> Facts {
     facts.add("devices", forecast.devices.to_string());
     let months = months(plan, start);
     let most = months.iter().map(|(_, requests)| *requests).max();
+    let most = most.unwrap_or_default();
+    let width = most.to_string().len();
     for (place, (month, requests)) in months.iter().enumerate() {
         let name = if place == 0 { "requests" } else { "" };
-        let line = format!(
-            "{month}  {:CHART$}  {requests}",
-            bar(*requests, most.unwrap_or_default())
-        );
-        facts.add(name, line);
+        let line = format!("{month}  {requests:>width$}  {}", bar(*requests, most));
+        facts.add(name, line.trim_end());
     }
-    facts.add(
-        "first issue",
-        format!(
-            "{} until each has a certificate",
-            hours(plan.first_issue_hours)
-        ),
-    );
+    let first = match plan.first_issue_hours {
+        0 | 1 => "within an hour".to_owned(),
+        first => format!("takes {}", hours(first)),
+    };
+    facts.add("first issue", first);
     if plan.peak > 0 {
-        facts.add(
-            "peak day",
-            format!(
-                "{} with {}",
-                day(plan.peak_day, start),
-                counted(plan.peak, "request")
-            ),
-        );
+        let peak = counted(plan.peak, "request");
+        facts.add("peak day", format!("{}: {peak}", day(plan.peak_day, start)));
     }
-    facts.add(
-        "rate limit",
-        format!("used up for {} of the year", hours(plan.limited_hours)),
-    );
-    facts.add("longest wait", hours(plan.longest_wait_hours));
+    let limited = match plan.limited_hours {
+        0 => "never used up after the first issue".to_owned(),
+        limited => format!("used up for {} after the first issue", hours(limited)),
+    };
+    facts.add("rate limit", limited);
+    facts.add("longest wait", wait(plan.longest_wait_hours));
     facts.add("expired", counted(plan.expired, "certificate"));
+    let peak = day(plan.peak_day, start);
     facts.add(
         "outage",
         format!(
-            "two days from {}: {}",
-            day(plan.peak_day, start),
+            "no request for two days from {peak}: {}",
             consequences(&forecast.outage)
         ),
     );
     facts.add(
         "leak",
         format!(
-            "every key at once, after half a year: {}",
+            "every key after half a year: {}",
             consequences(&forecast.leak)
         ),
     );
@@ -135,9 +127,15 @@ fn day(place: usize, start: Timestamp) -> String {
 
 fn hours(hours: u64) -> String {
     match hours {
-        0 => "less than an hour".to_owned(),
-        1..=48 => counted(hours, "hour"),
+        0..=48 => counted(hours, "hour"),
         _ => counted(hours / 24, "day"),
+    }
+}
+
+fn wait(longest: u64) -> String {
+    match longest {
+        0 => "less than an hour".to_owned(),
+        longest => hours(longest),
     }
 }
 
@@ -147,9 +145,9 @@ fn consequences(year: &Year) -> String {
         None => "not all is well within the year".to_owned(),
     };
     format!(
-        "{recovery}, {} expire, the longest wait is {}",
-        counted(year.expired, "certificate"),
-        hours(year.longest_wait_hours)
+        "{recovery}; longest wait {}; expired {}",
+        wait(year.longest_wait_hours),
+        counted(year.expired, "certificate")
     )
 }
 
@@ -169,8 +167,8 @@ mod tests {
             assert_eq!(bar(requests, most).len(), width, "{requests} of {most}");
         }
         assert_eq!(
-            [hours(0), hours(1), hours(48), hours(49)],
-            ["less than an hour", "1 hour", "48 hours", "2 days"]
+            [hours(1), hours(48), hours(49)],
+            ["1 hour", "48 hours", "2 days"]
         );
     }
 }
