@@ -83,7 +83,7 @@ fn certificates_are_taken_over_with_their_keys_or_watched() {
     );
     assert!(
         ran.err
-            .ends_with("add these to devices.csv: until then 1 device is left alone\n"),
+            .ends_with("add these to fleet/devices.csv: until then 1 device is left alone\n"),
         "{ran:?}"
     );
     let again = fleet.ends(0, &["adopt", "--certificate", "sensor-4.crt"]);

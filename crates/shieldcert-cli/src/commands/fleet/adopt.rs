@@ -39,7 +39,7 @@ use crate::output::format::Format;
     after_help = "\
 Examples:
   shieldcert fleet --dir sensors adopt --certificate ids/*.pem
-  shieldcert fleet --dir sensors adopt --certificate certs/*.crt --key-dir keys --print-rows >> sensors/devices.csv
+  shieldcert fleet adopt --certificate certs/*.crt --key-dir keys --print-rows >> devices.csv
   shieldcert fleet --dir sensors adopt --csr gateway-7.csr --name gateway-7
   shieldcert fleet --dir sensors adopt --common-name sensor-001 sensor-002 --yes
 
@@ -411,7 +411,8 @@ fn advise(
             first.device
         ));
     }
-    let manifest = fleet.config().devices.manifest.display();
+    let manifest = fleet.folder().join(&fleet.config().devices.manifest);
+    let manifest = manifest.strip_prefix(".").unwrap_or(&manifest).display();
     match missing {
         [] => {}
         missing if has_printed => messages.note(&format!(

@@ -70,7 +70,7 @@ pub(super) fn read(path: &Path) -> Result<Given> {
         return Err(failed(
             "it has no private key, which would not be replaced; give a file that holds both",
         )
-        .hint(format!("cat {name} KEY > NEW.pem; chmod 600 NEW.pem")));
+        .hint(format!("umask 077; cat {name} KEY > NEW.pem")));
     }
     let identity = Identity::from_pem(&*text).map_err(|error| {
         let problem = match &error {

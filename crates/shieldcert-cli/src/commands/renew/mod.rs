@@ -4,13 +4,14 @@
 mod files;
 mod state;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
-use shieldcert::{StatusFilter, ZoneId};
+use shieldcert::{StatusFilter, X509Certificate, ZoneId};
 use shieldcert_fleet::{
     AdoptBy, AdoptOutcome, Adopted, Adoptee, ApplyOptions, Ask, Config, DeviceName, Fleet,
     Generation, Hold, MaxRevoke, Snapshot, State as GenerationState, Summary, parse_duration,
@@ -46,7 +47,7 @@ use crate::output::time;
 Examples:
   shieldcert renew sensor-001.pem
   shieldcert renew ids/*.pem --if-within 30d --exec 'systemctl reload nginx' --revoke-old-after 24h
-  shieldcert renew ids/*.pem --if-within 30d --exec-each 'scp \"$SHIELDCERT_OUTPUT_FILE\" gateway:ids/'
+  shieldcert renew ids/*.pem --if-within 30d --exec-each './push.sh \"$SHIELDCERT_OUTPUT_FILE\"'
   shieldcert renew ids/*.pem --if-within 30d --dry-run --detailed-exit-code
 
 Exit codes: 0 done, 7 done in part, 8 the outcome of a request is unknown, which the same command finds out.")]
@@ -82,6 +83,15 @@ pub(crate) struct Renew {
     /// End with 10 if nothing was due
     #[arg(long)]
     detailed_exit_code: bool,
+}
+
+/// What the journal knows.
+#[derive(Default)]
+struct Known {
+    snapshots: Vec<Snapshot>,
+    by_name: HashMap<DeviceName, usize>,
+    /// Of certificates that may be active.
+    by_fingerprint: HashMap<String, usize>,
 }
 
 /// A file, and what is to be done about it.
@@ -130,7 +140,7 @@ impl Run for Renew {
         let config = self.config(&folder, zone)?;
         let base = std::env::current_dir().unwrap_or_else(|_| ".".into());
         let fleet = Fleet::with_config(&folder, base, config, connector);
-        let known = snapshots(context, &fleet, &folder)?;
+        let known = Known::read(context, &fleet)?;
         let mut run = state.as_ref().map(|state| state.run(&places(&given), now));
         let before = run
             .as_ref()
@@ -144,7 +154,7 @@ impl Run for Renew {
         let rows = leftovers(&known, &entries, now);
         self.adopt(context, &fleet, &folder, &mut entries, &rows, zone)
             .await?;
-        self.write_manifest(&folder, &entries, &rows)?;
+        let rows = self.write_manifest(&folder, &entries, rows)?;
         if let (Some(state), Some(run)) = (&mut state, &mut run) {
             let due = jobs(&entries).filter(|job| job.work == Work::Due);
             let due: Vec<_> = due
@@ -157,16 +167,17 @@ impl Run for Renew {
             }
         }
         let mut summary = None;
-        if jobs(&entries).any(|job| job.work == Work::Due)
-            || is_revocation_due(&known, &rows, &entries, now)
-        {
+        let is_due = jobs(&entries).any(|job| job.work == Work::Due)
+            || is_revocation_due(&known, &rows, now)
+            || is_owed(&fleet, now)?;
+        if is_due {
             match apply::run_to_end(context, &fleet, &ApplyOptions::default()).await {
                 None => return Ok(ExitCode::Interrupted),
                 Some(Err(error)) => return Err(failure(context, error)),
                 Some(Ok(done)) => summary = Some(done),
             }
         }
-        let after = snapshots(context, &fleet, &folder)?;
+        let after = Known::read(context, &fleet)?;
         let (code, is_finished) =
             self.report(context, entries, &known, &after, summary.as_ref(), now)?;
         if let (Some(state), Some(run), true) = (&mut state, &run, is_finished) {
@@ -191,18 +202,16 @@ impl Renew {
 
     /// Reads the files, each once.
     fn read(&self) -> Vec<(PathBuf, Result<Given>)> {
-        let mut read: Vec<(PathBuf, Result<Given>)> = Vec::new();
-        for path in &self.files {
-            let given = files::read(path);
-            let is_again = |(_, other): &(PathBuf, Result<Given>)| match (other, &given) {
-                (Ok(other), Ok(given)) => other.place == given.place,
-                _ => false,
-            };
-            if !read.iter().any(is_again) {
-                read.push((path.clone(), given));
-            }
-        }
-        read
+        let mut places = HashSet::new();
+        let read = self
+            .files
+            .iter()
+            .map(|path| (path.clone(), files::read(path)));
+        read.filter(|(_, given)| match given {
+            Ok(given) => places.insert(given.place.clone()),
+            Err(_) => true,
+        })
+        .collect()
     }
 
     fn config(&self, folder: &Path, zone: &ZoneId) -> Result<Config> {
@@ -226,7 +235,7 @@ impl Renew {
     fn prepare(
         &self,
         given: Vec<(PathBuf, Result<Given>)>,
-        known: &[Snapshot],
+        known: &Known,
         before: &BTreeMap<DeviceName, String>,
         now: Timestamp,
     ) -> Vec<Entry> {
@@ -263,16 +272,14 @@ impl Renew {
     fn job(
         &self,
         given: Given,
-        known: &[Snapshot],
+        known: &Known,
         before: &BTreeMap<DeviceName, String>,
         now: Timestamp,
     ) -> Result<Job> {
-        let snapshot = known
-            .iter()
-            .find(|snapshot| has(snapshot, &given.fingerprint));
+        let snapshot = known.with_certificate(&given.fingerprint);
         let device = match snapshot {
             Some(snapshot) => snapshot.name.clone(),
-            None => given.device(|name| known.iter().any(|other| other.name == *name))?,
+            None => given.device(|name| known.device(name).is_some())?,
         };
         // What the journal has been asked for is as good as what the certificate shows, and stays the same.
         let asked_for = snapshot
@@ -324,7 +331,7 @@ impl Renew {
         context: &Context,
         fleet: &Fleet,
         entries: Vec<Entry>,
-        known: &[Snapshot],
+        known: &Known,
         now: Timestamp,
     ) -> Result {
         let due = jobs(&entries).filter(|job| job.work == Work::Due).count() as u64;
@@ -342,7 +349,7 @@ impl Renew {
                         Work::Due => RenewOutcome::WouldRenew,
                         Work::NotDue | Work::Done => RenewOutcome::NotDue,
                     };
-                    row(&job, find(known, &job.device), outcome, now)
+                    row(&job, known.device(&job.device), outcome, now)
                 }
             };
             printer.print(&row, now)?;
@@ -418,15 +425,14 @@ impl Renew {
         Ok(())
     }
 
-    fn write_manifest(&self, folder: &Path, entries: &[Entry], rows: &Rows) -> Result<()> {
-        let mut all = rows.clone();
+    /// Writes what this run is about, and returns it.
+    fn write_manifest(&self, folder: &Path, entries: &[Entry], mut rows: Rows) -> Result<Rows> {
         for job in jobs(entries) {
-            all.insert(
-                job.device.clone(),
-                (job.spec.clone(), Some(job.given.place.clone())),
-            );
+            let output = Some(job.given.place.clone());
+            rows.insert(job.device.clone(), (job.spec.clone(), output));
         }
-        state::write_manifest(folder, &all)
+        state::write_manifest(folder, &rows)?;
+        Ok(rows)
     }
 
     /// Says what came of it. Returns also whether nothing is left to do of what was due.
@@ -434,8 +440,8 @@ impl Renew {
         &self,
         context: &Context,
         entries: Vec<Entry>,
-        known: &[Snapshot],
-        after: &[Snapshot],
+        known: &Known,
+        after: &Known,
         summary: Option<&Summary>,
         now: Timestamp,
     ) -> Result<(ExitCode, bool)> {
@@ -449,7 +455,7 @@ impl Renew {
                     failed_row(context, &path, name, &failure)
                 }
                 Entry::Job(job) => {
-                    let snapshot = find(after, &job.device);
+                    let snapshot = after.device(&job.device);
                     let present = snapshot
                         .and_then(verified)
                         .and_then(|one| one.fingerprint.as_deref());
@@ -466,14 +472,14 @@ impl Renew {
                         }
                         Work::Due if is_renewed => {
                             renewed += 1;
-                            let old = find(known, &job.device).and_then(verified);
+                            let old = known.device(&job.device).and_then(verified);
                             let mut row = row(&job, snapshot, RenewOutcome::Renewed, now);
                             row.old_certificate = row.old_certificate.or_else(|| id(old));
                             row
                         }
                         Work::Due => {
                             is_finished = false;
-                            let failure = held(&job.given.path, snapshot);
+                            let failure = held(&job.given, snapshot);
                             codes.push(failure.code);
                             let mut row = row(&job, snapshot, RenewOutcome::Failed, now);
                             row.problem = Some(failure.message.clone());
@@ -508,6 +514,15 @@ impl Renew {
                 "{} {verb} still to be revoked, by a run of this command after {}",
                 counted(count, "old certificate"),
                 time::to_seconds(first)
+            ));
+        }
+        if let Some(owed) = summary
+            .map(|summary| summary.looks_owed + summary.surplus)
+            .filter(|owed| *owed > 0)
+        {
+            messages.note(&format!(
+                "{} left after unclear requests, for the next run of this command",
+                counted(owed, "look")
             ));
         }
         if !is_finished {
@@ -565,24 +580,53 @@ async fn ask_time(context: &Context) -> Result<Timestamp> {
     Ok(context.now())
 }
 
-/// What the journal knows. Nothing, before the first run.
-fn snapshots(context: &Context, fleet: &Fleet, folder: &Path) -> Result<Vec<Snapshot>> {
-    let mut known = Vec::new();
-    if folder.join(MANIFEST).exists() && folder.join("journal.db").exists() {
+impl Known {
+    /// Reads it. Before the first run there is nothing.
+    fn read(context: &Context, fleet: &Fleet) -> Result<Self> {
+        let mut known = Self::default();
+        if !has_journal(fleet) {
+            return Ok(known);
+        }
         fleet
-            .devices(|snapshot| known.push(snapshot))
+            .devices(|snapshot| known.add(snapshot))
             .map_err(|error| failure(context, error))?;
+        Ok(known)
     }
-    Ok(known)
+
+    fn add(&mut self, snapshot: Snapshot) {
+        let place = self.snapshots.len();
+        self.by_name.insert(snapshot.name.clone(), place);
+        let active = snapshot
+            .generations
+            .iter()
+            .filter(|one| one.may_be_active());
+        let fingerprints = active.filter_map(|one| one.fingerprint.clone());
+        self.by_fingerprint
+            .extend(fingerprints.map(|fingerprint| (fingerprint, place)));
+        self.snapshots.push(snapshot);
+    }
+
+    fn device(&self, name: &DeviceName) -> Option<&Snapshot> {
+        self.snapshots.get(*self.by_name.get(name)?)
+    }
+
+    fn with_certificate(&self, fingerprint: &str) -> Option<&Snapshot> {
+        self.snapshots.get(*self.by_fingerprint.get(fingerprint)?)
+    }
 }
 
-fn find<'a>(known: &'a [Snapshot], device: &DeviceName) -> Option<&'a Snapshot> {
-    known.iter().find(|snapshot| snapshot.name == *device)
+fn has_journal(fleet: &Fleet) -> bool {
+    let folder = fleet.folder();
+    folder.join(MANIFEST).exists() && folder.join("journal.db").exists()
 }
 
-fn has(snapshot: &Snapshot, fingerprint: &str) -> bool {
-    let mut generations = snapshot.generations.iter();
-    generations.any(|one| one.may_be_active() && one.fingerprint.as_deref() == Some(fingerprint))
+/// Whether a look after an unclear request, or a revocation of what it has led to, is due.
+fn is_owed(fleet: &Fleet, now: Timestamp) -> Result<bool> {
+    if !has_journal(fleet) {
+        return Ok(false);
+    }
+    let counts = fleet.status(|_| {})?.counts;
+    Ok(counts.surplus > 0 || counts.next_look.is_some_and(|at| at <= now))
 }
 
 /// The generation in use.
@@ -627,19 +671,16 @@ fn revoke_at(generation: &Generation, now: Timestamp) -> Option<Timestamp> {
 
 /// The devices of earlier runs whose old certificates are to be revoked. Nothing else is done for them: what has expired
 /// would be renewed, and what is open would be deployed with this run's command.
-fn leftovers(known: &[Snapshot], entries: &[Entry], now: Timestamp) -> Rows {
+fn leftovers(known: &Known, entries: &[Entry], now: Timestamp) -> Rows {
+    let given: HashSet<_> = jobs(entries).map(|job| &job.device).collect();
     let mut rows = Rows::new();
-    for snapshot in known {
-        let is_given = jobs(entries).any(|job| job.device == snapshot.name);
-        let has_old = snapshot
-            .generations
-            .iter()
-            .any(|old| revoke_at(old, now).is_some());
+    for snapshot in &known.snapshots {
+        let has_old = (snapshot.generations.iter()).any(|old| revoke_at(old, now).is_some());
         let Some(current) = verified(snapshot) else {
             continue;
         };
         let is_expired = current.not_after.is_none_or(|end| end <= now);
-        if is_given || !has_old || is_expired || is_open(snapshot) {
+        if given.contains(&snapshot.name) || !has_old || is_expired || is_open(snapshot) {
             continue;
         }
         if let Some(spec) = live_spec(current) {
@@ -649,23 +690,18 @@ fn leftovers(known: &[Snapshot], entries: &[Entry], now: Timestamp) -> Rows {
     rows
 }
 
-/// Whether an old certificate is to be revoked by now.
-fn is_revocation_due(known: &[Snapshot], rows: &Rows, entries: &[Entry], now: Timestamp) -> bool {
-    known.iter().any(|snapshot| {
-        let is_managed = rows.contains_key(&snapshot.name)
-            || jobs(entries).any(|job| job.device == snapshot.name);
-        let mut times = snapshot
-            .generations
-            .iter()
-            .filter_map(|old| revoke_at(old, now));
-        is_managed && times.any(|at| at <= now)
-    })
+/// Whether an old certificate of these devices is to be revoked by now.
+fn is_revocation_due(known: &Known, rows: &Rows, now: Timestamp) -> bool {
+    let snapshots = rows.keys().filter_map(|device| known.device(device));
+    let mut times = snapshots
+        .flat_map(|snapshot| &snapshot.generations)
+        .filter_map(|old| revoke_at(old, now));
+    times.any(|at| at <= now)
 }
 
 /// How many old certificates are still to be revoked, and when the first is.
-fn still_to_revoke(known: &[Snapshot], now: Timestamp) -> Option<(u64, Timestamp)> {
-    let times = known
-        .iter()
+fn still_to_revoke(known: &Known, now: Timestamp) -> Option<(u64, Timestamp)> {
+    let times = (known.snapshots.iter())
         .flat_map(|snapshot| &snapshot.generations)
         .filter_map(|old| revoke_at(old, now));
     times.fold(None, |all, at| match all {
@@ -761,13 +797,18 @@ fn row(
 }
 
 /// Why a renewal is not at its end.
-fn held(path: &Path, snapshot: Option<&Snapshot>) -> Failure {
+fn held(given: &Given, snapshot: Option<&Snapshot>) -> Failure {
     let newest = snapshot.and_then(|snapshot| snapshot.generations.last());
     let hold = newest.and_then(|newest| newest.hold);
     let problem = newest.and_then(|newest| newest.problem.as_deref());
-    let path = path.display();
-    let is_written = newest
-        .is_some_and(|newest| newest.hook_started && newest.state != GenerationState::Verified);
+    let path = given.path.display();
+    let is_written = fs::read(&given.place)
+        .ok()
+        .and_then(|text| X509Certificate::from_pem(text).ok())
+        .is_some_and(|present| {
+            newest.and_then(|newest| newest.fingerprint.clone())
+                == Some(present.fingerprint_sha256())
+        });
     let (code, what) = match hold {
         Some(Hold::Unclear) => (
             ExitCode::OutcomeUnknown,
