@@ -40,6 +40,7 @@ enum Command {
     Find(WithGlobals<commands::find::Find>),
 
     Issue(WithGlobals<commands::issue::Issue>),
+    Renew(WithGlobals<commands::renew::Renew>),
     Revoke(WithGlobals<commands::revoke::Revoke>),
     Reactivate(WithGlobals<commands::reactivate::Reactivate>),
     Wait(WithGlobals<commands::wait::Wait>),
@@ -89,6 +90,7 @@ struct Fleet {
 #[derive(Debug, Subcommand)]
 enum FleetCommand {
     Init(WithGlobals<commands::fleet::init::Init>),
+    Adopt(WithGlobals<commands::fleet::adopt::Adopt>),
     Plan(WithGlobals<commands::fleet::plan::Plan>),
     Apply(WithGlobals<commands::fleet::apply::Apply>),
     Run(WithGlobals<commands::fleet::run::Run>),
@@ -105,6 +107,7 @@ impl Fleet {
         let folder = self.dir;
         match self.command {
             FleetCommand::Init(command) => command.run_in(folder, globals),
+            FleetCommand::Adopt(command) => command.run_in(folder, globals),
             FleetCommand::Plan(command) => command.run_in(folder, globals),
             FleetCommand::Apply(command) => command.run_in(folder, globals),
             FleetCommand::Run(command) => command.run_in(folder, globals),
@@ -135,6 +138,7 @@ impl Cli {
             Command::Get(command) => command.run(globals),
             Command::Find(command) => command.run(globals),
             Command::Issue(command) => command.run(globals),
+            Command::Renew(command) => command.run(globals),
             Command::Revoke(command) => command.run(globals),
             Command::Reactivate(command) => command.run(globals),
             Command::Wait(command) => command.run(globals),

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::folder::Folder;
 use crate::identify::identify;
 use crate::journal::{Change, FoundGeneration, Hold, Journal, Spec, State};
-use crate::keystore::Keyed;
+use crate::keystore::{Keyed, Stored};
 use crate::manifest::DeviceKey;
 use crate::name::DeviceName;
 use crate::outputs;
@@ -64,8 +64,10 @@ pub enum AdoptOutcome {
     Watched,
     /// The journal had it already.
     Known,
-    /// No zone has an active certificate like that.
+    /// No zone has a certificate like that. Of common names: no active one.
     NotFound,
+    /// It is revoked.
+    Revoked,
     /// Several active certificates are like that. Name one by its file.
     Ambiguous,
 }
@@ -101,6 +103,7 @@ pub(crate) async fn adopt(
 ) -> Result<Vec<Adopted>> {
     let mut found: Vec<Vec<(ZoneId, ClientCertificate)>> =
         adoptees.iter().map(|_| Vec::new()).collect();
+    let mut revoked: Vec<Vec<CertificateId>> = adoptees.iter().map(|_| Vec::new()).collect();
     for zone in config.zones.values() {
         let mut pages = budgets.zone(&zone.id).await?.list().pages();
         while let Some(page) = pages.try_next().await? {
@@ -109,26 +112,32 @@ pub(crate) async fn adopt(
                     certificate.status(),
                     Status::Revoked | Status::PendingRevocation
                 );
-                if !is_active {
-                    continue;
-                }
                 let csr = identify(certificate).csr;
-                for (adoptee, found) in adoptees.iter().zip(&mut found) {
-                    if adoptee.is(certificate, csr.as_deref()) {
-                        found.push((zone.id.clone(), certificate.clone()));
+                for (place, adoptee) in adoptees.iter().enumerate() {
+                    if !adoptee.is(certificate, csr.as_deref()) {
+                        continue;
+                    }
+                    match is_active {
+                        true => found[place].push((zone.id.clone(), certificate.clone())),
+                        false => revoked[place].push(certificate.id().clone()),
                     }
                 }
             }
         }
     }
     let mut adopted = Vec::new();
-    for (adoptee, found) in adoptees.into_iter().zip(found) {
-        let certificates = found
+    for ((adoptee, found), revoked) in adoptees.into_iter().zip(found).zip(revoked) {
+        let mut certificates: Vec<_> = found
             .iter()
             .map(|(_, certificate)| certificate.id().clone())
             .collect();
         let device = adoptee.device.clone();
+        let is_unique = !matches!(adoptee.by, AdoptBy::CommonName(_));
         let outcome = match found.as_slice() {
+            [] if is_unique && !revoked.is_empty() => {
+                certificates = revoked;
+                AdoptOutcome::Revoked
+            }
             [] => AdoptOutcome::NotFound,
             [(zone, certificate)] => {
                 take_over(journal, folder, config, adoptee, zone, certificate, now)?
@@ -169,7 +178,7 @@ fn take_over(
     }
     let row = journal.manifest_row(&adoptee.device)?;
     let (id, newest) = journal.device_place(&adoptee.device)?;
-    let number = newest + 1;
+    let mut number = newest + 1;
     let key = match adoptee.by {
         AdoptBy::Certificate(_, key) => key.map(|key| *key),
         AdoptBy::Csr(_) | AdoptBy::CommonName(_) => None,
@@ -177,7 +186,7 @@ fn take_over(
     let csr = certificate
         .csr_pem()
         .and_then(|pem| Csr::from_pem(pem).ok());
-    let csr = match (csr, &key) {
+    let mut csr = match (csr, &key) {
         (Some(csr), _) => Some(csr),
         // Another one than that of the certificate, for the same key.
         (None, Some(key)) => {
@@ -190,14 +199,30 @@ fn take_over(
     };
     let has_own_key = matches!(row.as_ref().map(|row| &row.key), Some(DeviceKey::Csr(_)));
     let is_managed = key.is_some() || has_own_key;
+    let mut stored_csr = None;
     if let Some(csr) = csr.clone().filter(|_| is_managed) {
-        let keyed = folder.store(&adoptee.device, number, Keyed { csr, key })?;
+        let given = Keyed { csr, key };
+        let keyed = loop {
+            match folder.stored(&folder.generation(&adoptee.device, number))? {
+                Stored::Missing => break folder.store(&adoptee.device, number, given)?,
+                // A run has ended right after it was made.
+                Stored::Complete(stored)
+                    if stored.csr.public_key() == given.csr.public_key()
+                        && stored.key.is_some() == given.key.is_some() =>
+                {
+                    break stored;
+                }
+                // Never overwritten: the next number is taken.
+                Stored::Complete(_) | Stored::Unusable(_) => number += 1,
+            }
+        };
+        stored_csr = Some(keyed.csr.clone());
         let path = folder.generation(&adoptee.device, number);
         outputs::write(folder, &path, keyed, &x509, &config.outputs)?;
-        if let Some(row) = &row {
-            outputs::publish(folder, row, number)?;
-        }
+        // The file that its row names is what was taken over: it is left as it is.
+        outputs::link(folder, &adoptee.device, number)?;
     }
+    csr = stored_csr.or(csr);
     let spec = match &row {
         // The next one is as the manifest says.
         Some(row) => Spec::of(row),

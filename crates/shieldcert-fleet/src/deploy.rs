@@ -32,6 +32,8 @@ pub struct Deployment {
     pub old_certificate: Option<CertificateId>,
     /// The folder with its files.
     pub folder: PathBuf,
+    /// The file that the device's row names, which holds key and certificate by now.
+    pub output: Option<PathBuf>,
 }
 
 /// What came of it: the end of what was printed, or what went wrong.
@@ -174,6 +176,10 @@ fn variables(deployment: &Deployment) -> Vec<(String, std::ffi::OsString)> {
     .into();
     for (what, path) in outputs::files(&folder) {
         variables.push((format!("SHIELDCERT_{what}_FILE"), path.into()));
+    }
+    if let Some(output) = &deployment.output {
+        let output = std::path::absolute(output).unwrap_or_else(|_| output.clone());
+        variables.push(("SHIELDCERT_OUTPUT_FILE".to_owned(), output.into()));
     }
     variables
 }

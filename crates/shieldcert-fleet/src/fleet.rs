@@ -47,7 +47,7 @@ impl Fleet {
     }
 
     /// Creates the fleet of a folder from a policy that is in memory: no `fleet.toml` is read. Relative paths start at
-    /// `base`.
+    /// `base`, and commands run there.
     pub fn with_config(
         folder: impl AsRef<Path>,
         base: impl AsRef<Path>,
@@ -60,7 +60,7 @@ impl Fleet {
 
     pub(crate) fn new(folder: Folder, config: Config, connector: Connector) -> Self {
         Self {
-            deploy: Arc::new(Commands::new(&config.deploy, folder.path())),
+            deploy: Arc::new(Commands::new(&config.deploy, folder.base())),
             folder,
             config: Arc::new(config),
             connector,

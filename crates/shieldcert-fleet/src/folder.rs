@@ -35,6 +35,11 @@ impl Folder {
         &self.path
     }
 
+    /// Where relative paths start, and where commands run.
+    pub(crate) fn base(&self) -> &Path {
+        &self.base
+    }
+
     pub(crate) fn config(&self) -> PathBuf {
         self.path.join("fleet.toml")
     }

@@ -16,7 +16,7 @@ const NO_ZONE: &str = "00000000000000000000000000000000";
 
 const MANIFEST: &str = "\
 # The devices of the fleet, one a row. Replace these by your own. An empty cell takes what fleet.toml says.
-# More columns: common_name, organizational_unit, locality, province, country, key, zone, csr.
+# More columns: common_name, organizational_unit, locality, province, country, key, zone, csr, output.
 # Only the state `absent` revokes the certificates of a device. A row that is removed leaves them as they are.
 name,organization,days,labels,state
 sensor-001,Acme,,ground-floor,present

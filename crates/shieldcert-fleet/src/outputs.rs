@@ -11,6 +11,7 @@ use crate::error::{AtPath, Error, Result};
 use crate::folder::{self, Folder};
 use crate::keystore::{KEY, Keyed};
 use crate::manifest::Device;
+use crate::name::DeviceName;
 
 pub(crate) const CERTIFICATE: &str = "cert.pem";
 pub(crate) const COMBINED: &str = "combined.pem";
@@ -81,12 +82,18 @@ fn read_password(fleet: &Folder, config: &OutputsConfig) -> Result<String> {
 /// Makes a generation the one that the device uses: the `current` link, and the file that the device's row names. Each is
 /// replaced in one step, and doing it again is safe.
 pub(crate) fn publish(fleet: &Folder, device: &Device, number: u32) -> Result<()> {
-    let link = fleet.current(&device.name);
+    link(fleet, &device.name, number)?;
+    publish_file(fleet, device, number)
+}
+
+/// Makes a generation the one that `current` leads to.
+pub(crate) fn link(fleet: &Folder, device: &DeviceName, number: u32) -> Result<()> {
+    let link = fleet.current(device);
     let target = number.to_string();
     if fs::read_link(&link).is_ok_and(|present| present == Path::new(&target)) {
-        return publish_file(fleet, device, number);
+        return Ok(());
     }
-    let parent = fleet.device(&device.name);
+    let parent = fleet.device(device);
     let temporary = parent.join(".current");
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).at(temporary),
@@ -95,7 +102,7 @@ pub(crate) fn publish(fleet: &Folder, device: &Device, number: u32) -> Result<()
     symlink(&target, &temporary).at(&temporary)?;
     fs::rename(&temporary, &link).at(&link)?;
     folder::sync(&parent);
-    publish_file(fleet, device, number)
+    Ok(())
 }
 
 #[cfg(unix)]

@@ -16,6 +16,7 @@ pub(crate) mod man;
 pub(crate) mod metrics;
 mod plan;
 pub(crate) mod reactivate;
+pub(crate) mod renew;
 pub(crate) mod report;
 pub(crate) mod revoke;
 pub(crate) mod systemd_unit;

@@ -118,6 +118,9 @@ impl Engine {
             certificate: generation.certificate.clone(),
             old_certificate: before.next().and_then(|old| old.certificate.clone()),
             folder: self.folder.generation(&at.snapshot.name, generation.number),
+            output: device
+                .and_then(|device| device.output.as_ref())
+                .map(|output| self.folder.resolve(output)),
         }
     }
 }

@@ -71,6 +71,13 @@ impl Journal {
                     .transpose()?;
                 let Some(id) = id else { continue };
                 count += 1;
+                // Who asks wants it now, and may have mended what failed.
+                transaction
+                    .prepare_cached(
+                        "UPDATE generations SET retry_at = NULL
+                         WHERE device = ? AND state NOT IN ('revoked', 'abandoned')",
+                    )?
+                    .execute([id])?;
                 if ask.is_leak() {
                     transaction
                         .prepare_cached(

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
+use shieldcert::KeyAlgorithm;
 
 use super::ask::Ask;
 use super::database::Journal;
 use super::generation::{COLUMN_COUNT, COLUMNS, Generation, Hold, State, name, time};
 use crate::error::Result;
+use crate::manifest::DeviceSubject;
 use crate::name::DeviceName;
 
 /// What the journal holds, counted.
@@ -159,6 +161,14 @@ impl Generation {
     /// Returns whether a certificate of it may be active.
     pub fn may_be_active(&self) -> bool {
         self.certificate.is_some() && self.state.may_have_certificate()
+    }
+
+    /// Returns what its certificate was asked for: the subject, the algorithm of the key and the days. `None` if the device
+    /// has made the key, or it was taken over before it had a row.
+    pub fn asked_for(&self) -> Option<(DeviceSubject, KeyAlgorithm, u32)> {
+        let spec = &self.spec;
+        let subject = serde_json::from_str(&spec.subject).ok()?;
+        Some((subject, spec.key.parse().ok()?, spec.days))
     }
 }
 

@@ -15,11 +15,12 @@ pub(super) enum Column {
     Days,
     Zone,
     Csr,
+    Output,
     Labels,
 }
 
 impl Column {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Name,
         Self::State,
         Self::CommonName,
@@ -32,6 +33,7 @@ impl Column {
         Self::Days,
         Self::Zone,
         Self::Csr,
+        Self::Output,
         Self::Labels,
     ];
 
@@ -49,6 +51,7 @@ impl Column {
             Self::Days => "days",
             Self::Zone => "zone",
             Self::Csr => "csr",
+            Self::Output => "output",
             Self::Labels => "labels",
         }
     }

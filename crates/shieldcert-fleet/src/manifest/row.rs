@@ -65,6 +65,10 @@ pub(super) struct Row {
     /// The file with the CSR of a device that holds its key. A relative path starts at the fleet's folder.
     #[cfg_attr(test, schemars(length(min = 1)))]
     csr: Option<String>,
+    /// A file that is replaced by key and certificate, in one PEM, when a certificate is brought into use; where the device
+    /// holds its key, by the certificate. A relative path starts at the fleet's folder.
+    #[cfg_attr(test, schemars(length(min = 1)))]
+    output: Option<String>,
     /// Words by which commands select the device.
     #[cfg_attr(
         test,
@@ -97,6 +101,7 @@ impl Row {
             Column::Key => &mut self.key,
             Column::Zone => &mut self.zone,
             Column::Csr => &mut self.csr,
+            Column::Output => &mut self.output,
             Column::Days => return Field::Days(&mut self.days),
             Column::Labels => return Field::Labels(&mut self.labels),
         })
@@ -119,10 +124,11 @@ impl Row {
             validity_days: parse_days(self.days, defaults.validity_days)?,
             zone: parse_zone(self.zone, defaults)?,
             labels: check_labels(self.labels.unwrap_or_default())?,
-            output: defaults
-                .output_folder
-                .as_ref()
-                .map(|folder| folder.join(format!("{name}.pem"))),
+            output: match self.output {
+                Some(output) => Some(parse_path(output, Column::Output)?),
+                None => (defaults.output_folder.as_ref())
+                    .map(|folder| folder.join(format!("{name}.pem"))),
+            },
             name,
         })
     }
@@ -230,18 +236,23 @@ fn parse_key(
             Ok(key) => Ok(DeviceKey::Generated(key)),
             Err(error) => Err((Column::Key, error.problem().to_owned())),
         },
-        (None, Some(csr)) => {
-            if csr.is_empty() {
-                let problem = "it is empty; give the file with the device's CSR, or leave it out";
-                return Err((Column::Csr, problem.into()));
-            }
-            if csr.chars().any(char::is_control) {
-                let problem = format!("{} has a control character; give a path", quote(&csr));
-                return Err((Column::Csr, problem));
-            }
-            Ok(DeviceKey::Csr(PathBuf::from(csr)))
-        }
+        (None, Some(csr)) => Ok(DeviceKey::Csr(parse_path(csr, Column::Csr)?)),
     }
+}
+
+fn parse_path(path: String, column: Column) -> Result<PathBuf, Refusal> {
+    if path.is_empty() {
+        let problem = match column {
+            Column::Csr => "it is empty; give the file with the device's CSR, or leave it out",
+            _ => "it is empty; give a file, or leave it out",
+        };
+        return Err((column, problem.into()));
+    }
+    if path.chars().any(char::is_control) {
+        let problem = format!("{} has a control character; give a path", quote(&path));
+        return Err((column, problem));
+    }
+    Ok(PathBuf::from(path))
 }
 
 fn parse_days(days: Option<u64>, default: u32) -> Result<u32, Refusal> {

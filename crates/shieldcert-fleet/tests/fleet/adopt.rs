@@ -202,3 +202,77 @@ async fn a_key_that_is_not_the_certificates_is_refused() {
     // Nothing is left of it.
     assert!(!world.path("devices/sensor-1/1").exists());
 }
+
+/// A file that was revoked is no file that nobody knows.
+#[tokio::test(start_paused = true)]
+async fn what_is_revoked_is_said_to_be() {
+    let world = world();
+    let old = issue(&world, "sensor-1").await;
+    world.zone(ZONE).revoke(&old.id).await.expect("is revoked");
+    let by = AdoptBy::Certificate(Box::new(old.certificate), Some(Box::new(old.key)));
+    let adopted = adopt(&world, "sensor-1", by).await;
+    assert_eq!(
+        (adopted.outcome, adopted.certificates),
+        (AdoptOutcome::Revoked, vec![old.id])
+    );
+}
+
+/// A run that ends between the key on the disk and the journal is repeated.
+#[tokio::test(start_paused = true)]
+async fn one_that_was_killed_after_the_key_was_stored_goes_on() {
+    let world = world();
+    let old = issue(&world, "sensor-1").await;
+    let pem = old.key.to_pem();
+    let by = || {
+        let key = PrivateKey::from_pem(pem.as_bytes()).expect("a key");
+        AdoptBy::Certificate(Box::new(old.certificate.clone()), Some(Box::new(key)))
+    };
+    let forget = || {
+        for name in ["journal.db", "journal.db-wal", "journal.db-shm"] {
+            let _ = fs::remove_file(world.path(name));
+        }
+    };
+    adopt(&world, "sensor-1", by()).await;
+    forget();
+    let again = adopt(&world, "sensor-1", by()).await;
+    assert_eq!(again.outcome, AdoptOutcome::Managed);
+    assert_eq!(world.current("sensor-1").0, 1);
+    assert_eq!(world.apply().await.progress.issued, 0);
+    // What is not its own is never overwritten.
+    forget();
+    let other = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("is made");
+    let csr = other
+        .csr(&Subject::common_name("sensor-1"))
+        .expect("is made");
+    for (name, text) in [
+        ("key.pem", &*other.to_pem()),
+        ("request.csr.pem", &csr.to_pem()),
+    ] {
+        world.write(&format!("devices/sensor-1/1/{name}"), text);
+    }
+    adopt(&world, "sensor-1", by()).await;
+    assert_eq!(world.current("sensor-1").0, 2);
+}
+
+/// A row that comes later is no reason to renew, and the file that it names is replaced by the first renewal.
+#[tokio::test(start_paused = true)]
+async fn a_row_may_come_later_and_a_file_is_left_alone_until_it_is_renewed() {
+    let world = World::new(emulator(), "", "name\nother\n");
+    let old = issue(&world, "sensor-1").await;
+    let by = AdoptBy::Certificate(Box::new(old.certificate), Some(Box::new(old.key)));
+    let adopted = adopt(&world, "sensor-1", by).await;
+    assert_eq!(adopted.outcome, AdoptOutcome::Managed);
+    world.write("out.pem", "as it was");
+    world.write("devices.csv", "name,days,output\nsensor-1,30,out.pem\n");
+    assert_eq!(world.apply().await.progress.issued, 0);
+    let read = || fs::read_to_string(world.path("out.pem")).expect("is read");
+    assert_eq!(read(), "as it was");
+    world.ask(Ask::Rotate, &["sensor-1"]);
+    assert_eq!(world.apply().await.progress.issued, 1);
+    let identity = shieldcert::Identity::from_pem(read()).expect("an identity");
+    let (_, current) = world.current("sensor-1");
+    assert_eq!(identity.certificate().der(), current.certificate().der());
+    // From now on it is what the row says.
+    world.write("devices.csv", "name,days,output\nsensor-1,60,out.pem\n");
+    assert_eq!(world.apply().await.progress.issued, 1);
+}

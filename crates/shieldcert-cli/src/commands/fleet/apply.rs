@@ -53,6 +53,10 @@ pub(crate) struct Apply {
     #[arg(long)]
     confirm_restored: bool,
 
+    /// Compare the journal with the zones and the files first, which lists each zone once
+    #[arg(long)]
+    refresh: bool,
+
     /// End without waiting for the looks after unclear requests, which the next run makes
     #[arg(long)]
     no_wait: bool,
@@ -67,6 +71,7 @@ impl InFolder for Apply {
         options.confirmed_revocations = self.confirm_revoke;
         options.confirm_restored = self.confirm_restored;
         options.skip_reconciliation = self.no_wait;
+        options.refresh = self.refresh;
         if !self.yes && confirm::can_ask() {
             let plan = fleet
                 .plan(|_| {})
@@ -133,6 +138,36 @@ pub(super) async fn attempt(
     options: &ApplyOptions,
     failed: &Path,
 ) -> Result<std::result::Result<ExitCode, Error>> {
+    let Some(ran) = run_to_end(context, fleet, options).await else {
+        return Ok(Ok(ExitCode::Interrupted));
+    };
+    let summary = match ran {
+        Ok(summary) => summary,
+        Err(error) => return Ok(Err(error)),
+    };
+    print(context, &summary)?;
+    let examples = match write_failures(fleet, &summary, failed) {
+        Ok(examples) => examples,
+        Err(failure) => {
+            context.messages().error(&failure);
+            BTreeMap::new()
+        }
+    };
+    advise(context, failed, &summary, &examples);
+    if let Ok(journal) = fleet.journal()
+        && let Ok(is_restored) = journal.is_restored()
+    {
+        warn_if_restored(context, is_restored);
+    }
+    Ok(Ok(code(&summary)))
+}
+
+/// Applies, and shows how far it is. `None`: it was interrupted twice.
+pub(crate) async fn run_to_end(
+    context: &Context,
+    fleet: &Fleet,
+    options: &ApplyOptions,
+) -> Option<std::result::Result<Summary, Error>> {
     let messages = context.messages();
     let (stop, stopped) = watch::channel(false);
     let mut interrupts = Interrupts::listen();
@@ -145,7 +180,7 @@ pub(super) async fn attempt(
                 () = interrupts.next() => {
                     if *stop.borrow() {
                         messages.note(&format!("to go on, which is safe: {}", this_command()));
-                        return Ok(Ok(ExitCode::Interrupted));
+                        return None;
                     }
                     stop.send_replace(true);
                     messages.note("finishing what is in flight; Ctrl-C again stops at once");
@@ -155,25 +190,7 @@ pub(super) async fn attempt(
         }
     };
     drop(report);
-    let summary = match applied {
-        Ok(summary) => summary,
-        Err(error) => return Ok(Err(error)),
-    };
-    print(context, &summary)?;
-    let examples = match write_failures(fleet, &summary, failed) {
-        Ok(examples) => examples,
-        Err(failure) => {
-            messages.error(&failure);
-            BTreeMap::new()
-        }
-    };
-    advise(context, failed, &summary, &examples);
-    if let Ok(journal) = fleet.journal()
-        && let Ok(is_restored) = journal.is_restored()
-    {
-        warn_if_restored(context, is_restored);
-    }
-    Ok(Ok(code(&summary)))
+    Some(applied)
 }
 
 /// What a run ends with.

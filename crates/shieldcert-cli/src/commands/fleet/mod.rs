@@ -1,5 +1,6 @@
 //! `shieldcert fleet`: a fleet from a manifest. One file for each command.
 
+pub(crate) mod adopt;
 pub(crate) mod apply;
 pub(crate) mod ask;
 pub(crate) mod backup;
@@ -8,7 +9,9 @@ pub(crate) mod history;
 pub(crate) mod init;
 mod metrics;
 pub(crate) mod plan;
+mod refresh;
 pub(crate) mod run;
+mod simulate;
 pub(crate) mod status;
 
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use clap::Args;
 use jiff::Timestamp;
 use shieldcert_fleet::{Action, Plan as FleetPlan, PlanEntry};
 
-use super::{InFolder, failure, open, warn_if_restored};
+use super::{InFolder, failure, open, refresh, simulate, warn_if_restored};
 use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
@@ -25,12 +25,18 @@ use crate::output::time;
 ///
 /// Without --output it prints the plan in numbers, and the first devices that change. With --output or --fields it prints
 /// a row for each device, or with --summary the numbers.
+///
+/// With --refresh it also compares the journal with what the zones hold, and with the files. With --simulate it runs a
+/// year of the fleet in simulated time.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   shieldcert fleet --dir sensors plan
   shieldcert fleet plan --output csv --fields device,action,reason,due
   shieldcert fleet plan --output json --summary | jq .renewals
+  shieldcert fleet plan --refresh
+  shieldcert fleet plan --refresh --findings --output csv > findings.csv
+  shieldcert fleet plan --simulate --devices 1000000
   shieldcert fleet plan --quiet --detailed-exit-code > plan.txt; [ $? -eq 10 ] || mail -s 'fleet' ops < plan.txt")]
 pub(crate) struct Plan {
     /// Print the numbers, and no devices
@@ -40,6 +46,12 @@ pub(crate) struct Plan {
     /// End with 10 if nothing is due
     #[arg(long)]
     detailed_exit_code: bool,
+
+    #[command(flatten)]
+    refresh: refresh::RefreshArgs,
+
+    #[command(flatten)]
+    simulate: simulate::SimulateArgs,
 }
 
 /// How many devices are shown beside the numbers.
@@ -48,6 +60,12 @@ const MAX_SHOWN: usize = 20;
 impl InFolder for Plan {
     async fn run(self, context: &Context, folder: &Path) -> Result {
         let fleet = open(context, folder).await?;
+        if self.simulate.is_given() {
+            return self.simulate.run(context, &fleet);
+        }
+        if self.refresh.wants_findings() {
+            return refresh::print_findings(context, &fleet).await;
+        }
         if let Ok(journal) = fleet.journal() {
             warn_if_restored(context, journal.is_restored()?);
         }
@@ -83,6 +101,9 @@ impl InFolder for Plan {
             }
         }
         warn(context, &plan);
+        if self.refresh.is_given() {
+            refresh::describe(context, &fleet).await?;
+        }
         Ok(match self.detailed_exit_code && plan.changes() == 0 {
             true => ExitCode::NothingDue,
             false => ExitCode::Done,
@@ -109,7 +130,7 @@ fn print_devices(mut printer: Printer<PlanRow>, shown: &[PlanRow], changes: u64)
     }
 }
 
-fn line(text: &str) -> Result<()> {
+pub(super) fn line(text: &str) -> Result<()> {
     writeln!(io::stdout(), "{text}").map_err(|error| Failure::output(&error))
 }
 
@@ -186,7 +207,7 @@ pub(crate) fn describe(plan: &FleetPlan) -> Facts {
 }
 
 /// How long requests take.
-pub(super) fn under_limit(duration: Duration) -> String {
+pub(crate) fn under_limit(duration: Duration) -> String {
     /// The window of the rate limit.
     const WINDOW: Duration = Duration::from_secs(300);
     match duration <= WINDOW {

@@ -101,7 +101,7 @@ pub(crate) struct Issue {
 /// The service may allow fewer.
 const MAX_DAYS: u32 = 36_500;
 
-fn parse_days(text: &str) -> std::result::Result<u32, String> {
+pub(super) fn parse_days(text: &str) -> std::result::Result<u32, String> {
     let days = text.strip_suffix('d').unwrap_or(text).parse().ok();
     days.filter(|days| (1..=MAX_DAYS).contains(days))
         .ok_or_else(|| format!("write a whole number of days, from 1 to {MAX_DAYS}"))

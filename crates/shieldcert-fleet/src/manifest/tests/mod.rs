@@ -79,6 +79,7 @@ fn every_column_is_read() {
         validity_days: 30,
         zone: Some("north".to_owned()),
         labels: vec!["floor-1".to_owned(), "test".to_owned()],
+        output: Some("ids/sensor-1.pem".into()),
         ..device("sensor-1")
     };
     let own_key = Device {
@@ -87,13 +88,13 @@ fn every_column_is_read() {
     };
     let expected = [full, own_key];
     let csv = "\
-labels,country,province,locality,organizational_unit,organization,common_name,zone,days,key,csr,state,name
-floor-1 test,CH,ZH,Zürich,\"Field \"\"A\"\"\",\"Temperature Testers, Inc.\",Sensor One,north,30,rsa-2048,,absent,sensor-1
-,,,,,,,,,,csrs/sensor-2.csr,,sensor-2
+labels,country,province,locality,organizational_unit,organization,common_name,zone,days,key,csr,output,state,name
+floor-1 test,CH,ZH,Zürich,\"Field \"\"A\"\"\",\"Temperature Testers, Inc.\",Sensor One,north,30,rsa-2048,,ids/sensor-1.pem,absent,sensor-1
+,,,,,,,,,,csrs/sensor-2.csr,,,sensor-2
 ";
     assert_eq!(read_devices(Csv, csv), expected);
     let jsonl = r#"
-{"labels": ["floor-1", "test"], "country": "CH", "province": "ZH", "locality": "Z\u00fcrich", "organizational_unit": "Field \"A\"", "organization": "Temperature Testers, Inc.", "common_name": "Sensor One", "zone": "north", "days": 30, "key": "rsa-2048", "state": "absent", "name": "sensor-1"}
+{"labels": ["floor-1", "test"], "country": "CH", "province": "ZH", "locality": "Z\u00fcrich", "organizational_unit": "Field \"A\"", "organization": "Temperature Testers, Inc.", "common_name": "Sensor One", "zone": "north", "days": 30, "key": "rsa-2048", "output": "ids/sensor-1.pem", "state": "absent", "name": "sensor-1"}
 
 {"name": "sensor-2", "csr": "csrs/sensor-2.csr", "key": null, "days": null, "labels": null, "state": null}
 "#;

@@ -53,30 +53,34 @@ fn any_device() -> impl Strategy<Value = Device> {
         1..=36_500u32,
         prop_oneof![Just("north"), Just("south")],
         labels,
+        proptest::option::of(text(40)),
     )
-        .prop_map(|(name, is_present, subject, key, days, zone, labels)| {
-            let (common_name, organization, unit, locality, province, country) = subject;
-            Device {
-                state: if is_present {
-                    DeviceState::Present
-                } else {
-                    DeviceState::Absent
-                },
-                subject: DeviceSubject {
-                    common_name,
-                    organization,
-                    organizational_unit: unit,
-                    locality,
-                    province,
-                    country,
-                },
-                key,
-                validity_days: days,
-                zone: Some(zone.to_owned()),
-                labels: labels.into_iter().collect(),
-                ..device(&name)
-            }
-        })
+        .prop_map(
+            |(name, is_present, subject, key, days, zone, labels, output)| {
+                let (common_name, organization, unit, locality, province, country) = subject;
+                Device {
+                    state: if is_present {
+                        DeviceState::Present
+                    } else {
+                        DeviceState::Absent
+                    },
+                    subject: DeviceSubject {
+                        common_name,
+                        organization,
+                        organizational_unit: unit,
+                        locality,
+                        province,
+                        country,
+                    },
+                    key,
+                    validity_days: days,
+                    zone: Some(zone.to_owned()),
+                    labels: labels.into_iter().collect(),
+                    output: output.map(Into::into),
+                    ..device(&name)
+                }
+            },
+        )
 }
 
 /// What a column says about a device.
@@ -102,6 +106,9 @@ fn value(device: &Device, column: Column) -> Option<String> {
             DeviceKey::Generated(_) => None,
             DeviceKey::Csr(path) => path.to_str().map(str::to_owned),
         },
+        Column::Output => (device.output.as_ref())
+            .and_then(|path| path.to_str())
+            .map(str::to_owned),
         Column::Days => Some(device.validity_days.to_string()),
         Column::Zone => device.zone.clone(),
         Column::Labels => Some(device.labels.join(" ")),
@@ -154,7 +161,7 @@ fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
         Just(b",".to_vec()),
         Just(b"\"".to_vec()),
         Just(b"#".to_vec()),
-        Just(b"name,days,labels,csr\n".to_vec()),
+        Just(b"name,days,labels,csr,output\n".to_vec()),
         Just(b"{\"name\":\"a\",\"labels\":[\"x\"]}".to_vec()),
         Just(b"{\"days\":".to_vec()),
         Just(b"}".to_vec()),

@@ -70,6 +70,8 @@ fn the_schema_takes_and_refuses_what_the_reader_does() {
         (json!({"name": "a", "organization": long}), false),
         (json!({"name": "a", "organization": ""}), false),
         (json!({"name": "a", "csr": ""}), false),
+        (json!({"name": "a", "output": "ids/a.pem"}), true),
+        (json!({"name": "a", "output": ""}), false),
         (json!({"name": "a", "labels": "one"}), false),
         (json!({"name": "a", "labels": ["one two"]}), false),
         (json!({"name": "a", "labels": ["one,two"]}), false),
