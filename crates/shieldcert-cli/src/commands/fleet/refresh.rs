@@ -1,10 +1,12 @@
 //! `shieldcert fleet plan --refresh`: what the zones and the files show otherwise than the journal.
 
+use std::io::{self, Write};
+
 use clap::Args;
 use jiff::Timestamp;
 use shieldcert_fleet::{Differences, Fleet};
 
-use super::{failure, plan};
+use super::failure;
 use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
@@ -71,7 +73,7 @@ pub(super) async fn describe(context: &Context, fleet: &Fleet) -> Result<()> {
             context.messages().note(&format!("{name}: {text}"));
         }
     } else {
-        plan::line("")?;
+        writeln!(io::stdout()).map_err(|error| Failure::output(&error))?;
         let mut facts = Facts::default();
         for (name, text) in lines(&differences) {
             facts.add(name, text);
