@@ -90,6 +90,9 @@ enum Progress {
     Held,
 }
 
+/// How many open requests are found out about at once.
+const MAX_OPEN: usize = 256;
+
 impl Engine {
     pub(crate) fn new(
         folder: Folder,
@@ -140,23 +143,31 @@ impl Engine {
 
     /// Works on these devices, and then on what reconciliation is owed.
     pub(crate) async fn run(self: &Arc<Self>, tasks: Vec<Task>) -> Result<()> {
-        let queue = Arc::new(Queue::new(tasks));
         let workers = self.config.limits.concurrency * self.config.budgets.len();
+        // What is open waits until the service has acted, and meanwhile others go on. They share their look-ups.
+        let (open, tasks): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|task| task.is_open);
+        let lines = [(MAX_OPEN.min(open.len()), open), (workers, tasks)];
+        let lines = lines.map(|(workers, tasks)| (workers, Queue::new(tasks)));
+        let lines = Arc::new(lines);
         let mut running = JoinSet::<Result<()>>::new();
-        for _ in 0..workers {
-            let (engine, queue) = (self.clone(), queue.clone());
-            running.spawn(async move {
-                while !engine.is_stopped() {
-                    let Some(task) = queue.next() else { break };
-                    // What ends the run ends it for the others too, once what they do is done.
-                    engine
-                        .drive(task.device)
-                        .await
-                        .inspect_err(|_| queue.clear())?;
-                    Tally::add(&engine.tally.devices_done);
-                }
-                Ok(())
-            });
+        for (place, (workers, _)) in lines.iter().enumerate() {
+            for _ in 0..*workers {
+                let (engine, lines) = (self.clone(), lines.clone());
+                running.spawn(async move {
+                    while !engine.is_stopped() {
+                        let Some(task) = lines[place].1.next() else {
+                            break;
+                        };
+                        // What ends the run ends it for the others too, once what they do is done.
+                        engine
+                            .drive(task.device)
+                            .await
+                            .inspect_err(|_| lines.iter().for_each(|(_, queue)| queue.clear()))?;
+                        Tally::add(&engine.tally.devices_done);
+                    }
+                    Ok(())
+                });
+            }
         }
         let mut outcome = Ok(());
         while let Some(ended) = running.join_next().await {

@@ -30,6 +30,8 @@ pub(crate) struct Task {
     /// What decides within the class: when the certificate expires, or the place in the manifest.
     pub(crate) key: i64,
     pub(crate) device: i64,
+    /// Whether a request may have been sent, so that most of its time is spent waiting.
+    pub(crate) is_open: bool,
 }
 
 impl Task {
@@ -63,7 +65,12 @@ impl Task {
             Class::New if newest.is_some() => i64::MIN,
             _ => device,
         };
-        Self { class, key, device }
+        Self {
+            class,
+            key,
+            device,
+            is_open: matches!(step, Step::Resume(_) | Step::Settle(_)),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ fn task(class: Class, key: i64) -> Task {
         class,
         key,
         device: key,
+        is_open: false,
     }
 }
 
