@@ -181,8 +181,10 @@ fn is_live(generation: &Generation) -> bool {
 
 /// The step, or the time before which it is not tried again.
 fn act(generation: &Generation, step: Step, now: Now) -> Decision {
+    // No step waits longer. A later time was recorded by this machine's clock, which was ahead of the service's.
+    const LONGEST: SignedDuration = SignedDuration::from_hours(24);
     match generation.retry_at {
-        Some(at) if at > now.time => Decision::Later {
+        Some(at) if at > now.time && at.duration_since(now.time) <= LONGEST => Decision::Later {
             at: Some(at),
             hold: generation.hold,
         },

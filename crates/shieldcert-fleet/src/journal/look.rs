@@ -13,13 +13,16 @@ use super::surplus;
 use crate::backoff::backoff;
 use crate::error::Result;
 
+/// No look that failed waits longer, in seconds. A later time was recorded by a clock that was ahead of the service's.
+const LONGEST: i64 = 24 * 3600;
+
 impl Journal {
     /// Returns the looks that are due, at most so many.
     pub(crate) fn owed_looks(&self, now: Timestamp, limit: usize) -> Result<Vec<Owed>> {
         self.read(|connection| {
             let sql = format!(
                 "SELECT {COLUMNS}, d.id, d.name, g.look_intent, g.look_failures FROM generations g JOIN devices d ON d.id = g.device
-                 WHERE g.look_at <= ? ORDER BY g.look_at LIMIT ?"
+                 WHERE g.look_at <= ?1 OR (g.look_failures > 0 AND g.look_at > ?1 + {LONGEST}) ORDER BY g.look_at LIMIT ?2"
             );
             let mut statement = connection.prepare_cached(&sql)?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);

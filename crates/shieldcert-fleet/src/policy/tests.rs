@@ -872,6 +872,20 @@ fn what_failed_waits() {
 }
 
 #[test]
+fn a_time_that_a_wrong_clock_recorded_is_not_waited_for() {
+    case(
+        "a day is longer than any step waits",
+        [generation(1, State::Deployed, 0).retried(11, Hold::Failed)],
+    )
+    .waits(Some(11), Hold::Failed);
+    case(
+        "a year is a clock that was ahead",
+        [generation(1, State::Deployed, 0).retried(375, Hold::Failed)],
+    )
+    .now(Step::Verify(1));
+}
+
+#[test]
 fn renewals_are_spread_by_name_within_the_jitter() {
     let config = Config::from_toml(ZONE).expect("a policy").renew;
     let current = verified(1, 0);

@@ -1,13 +1,14 @@
 //! Commands that bring certificates into use, and what comes of their failures.
 
 use std::fs;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use shieldcert::Status;
 use shieldcert_emulator::Operation;
-use shieldcert_fleet::{Act, Action, Ask, Hold};
+use shieldcert_fleet::{Act, Action, Ask, Deploy, DeployResult, Deployment, Hold};
 
 use crate::kit::{DAY, Deployer, World, emulator, manifest};
 
@@ -258,4 +259,74 @@ async fn a_deployment_that_was_interrupted_is_done_again() {
         ),
         (3, 2)
     );
+}
+
+/// Brings certificates into use together, as a server that is reloaded once.
+#[derive(Default)]
+struct Server {
+    fails: AtomicBool,
+    reloads: Mutex<Vec<Vec<String>>>,
+}
+
+type Deploying<'a> = Pin<Box<dyn Future<Output = DeployResult> + Send + 'a>>;
+
+impl Deploy for Server {
+    fn deploy(&self, _: Deployment) -> Deploying<'_> {
+        Box::pin(async { Ok(String::new()) })
+    }
+
+    fn deploys_together(&self) -> bool {
+        true
+    }
+
+    fn deploy_together(&self, deployments: Vec<Deployment>) -> Deploying<'_> {
+        let mut devices: Vec<_> = deployments
+            .iter()
+            .map(|deployment| deployment.device.to_string())
+            .collect();
+        devices.sort_unstable();
+        self.reloads.lock().expect("is free").push(devices);
+        Box::pin(async {
+            match self.fails.load(Ordering::Relaxed) {
+                true => Err("the server does not start".to_owned()),
+                false => Ok("reloaded".to_owned()),
+            }
+        })
+    }
+
+    fn verify(&self, _: Deployment) -> Deploying<'_> {
+        Box::pin(async { Ok(String::new()) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_brought_into_use_together_works_or_fails_together() {
+    let server = Arc::new(Server::default());
+    let policy = "[renew]\ngrace = \"0s\"\n";
+    let world = World::new(emulator(), policy, &manifest(3)).with_deploy(&server);
+    let summary = world.apply().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    let all = ["sensor-1", "sensor-2", "sensor-3"];
+    let reloads = || server.reloads.lock().expect("is free").clone();
+    assert_eq!(reloads(), [all]);
+    let deployed = world.history("sensor-1").into_iter();
+    let mut deployed = deployed.filter(|entry| entry.act == Act::Deployed);
+    let detail = deployed.next().and_then(|entry| entry.detail);
+    assert_eq!(detail.as_deref(), Some("reloaded"));
+    // It fails: nothing is verified, so nothing is revoked, and no others are made.
+    server.fails.store(true, Ordering::Relaxed);
+    world.ask(Ask::Rotate, &all[..2]);
+    for _ in 0..3 {
+        let summary = world.apply().await;
+        assert_eq!(summary.waiting.get(&Hold::Failed), Some(&2), "{summary:?}");
+    }
+    assert_eq!(reloads().len(), 2, "it waits before the next try");
+    assert_eq!(world.active().await["sensor-1"], 2);
+    server.fails.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let summary = world.apply().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    assert_eq!(reloads()[2], all[..2]);
+    assert_eq!(world.count(Operation::Create), 5);
+    world.check_in_use(&all).await;
 }

@@ -26,7 +26,7 @@ pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 pub(crate) struct World {
     pub(crate) folder: TempDir,
     pub(crate) emulator: Emulator,
-    deploy: Option<Arc<Deployer>>,
+    deploy: Option<Arc<dyn Deploy>>,
     /// Whether the tokens of the policy are used.
     reads_tokens: bool,
 }
@@ -72,7 +72,7 @@ impl World {
     }
 
     /// Brings certificates into use by this.
-    pub(crate) fn with_deploy(mut self, deploy: &Arc<Deployer>) -> Self {
+    pub(crate) fn with_deploy(mut self, deploy: &Arc<impl Deploy + 'static>) -> Self {
         self.deploy = Some(deploy.clone());
         self
     }
