@@ -14,7 +14,7 @@ use crate::apply::{ApplyOptions, Progress, Summary};
 use crate::budgets::{Budgets, Connector};
 use crate::config::Config;
 use crate::deploy::{Commands, Deploy};
-use crate::engine::Engine;
+use crate::engine::{Engine, Gate};
 use crate::error::{Error, Result};
 use crate::folder::Folder;
 use crate::forecast::{Forecast, Modelled, forecast, imagine};
@@ -33,6 +33,8 @@ pub struct Fleet {
     pub(crate) config: Arc<Config>,
     pub(crate) connector: Connector,
     deploy: Arc<dyn Deploy>,
+    /// It outlives a run: what fails everywhere fails in the next one too.
+    gate: Arc<Gate>,
 }
 
 impl Fleet {
@@ -60,6 +62,7 @@ impl Fleet {
 
     pub(crate) fn new(folder: Folder, config: Config, connector: Connector) -> Self {
         Self {
+            gate: Arc::new(Gate::new(config.deploy.max_failures)),
             deploy: Arc::new(Commands::new(&config.deploy, folder.base())),
             folder,
             config: Arc::new(config),
@@ -229,9 +232,6 @@ impl Fleet {
         let budgets = self.budgets();
         load(&journal, &self.folder, &self.config)?;
         let (now, _) = ask_time(&budgets, &self.config).await?;
-        if options.confirm_restored {
-            journal.confirm_restored()?;
-        }
         let is_restored = journal.is_restored()?;
         if is_restored {
             import_folders(&journal, &self.folder, &self.config, now.time)?;
@@ -247,14 +247,18 @@ impl Fleet {
             };
             inventory.compare(now.time, |_| {}).await?;
         }
+        // Not before it knows what happened since the backup.
+        if options.confirm_restored {
+            journal.confirm_restored()?;
+        }
         journal.add_devices()?;
         let engine = Arc::new(Engine::new(
             self.folder.clone(),
             self.config.clone(),
             journal,
             budgets,
-            self.deploy.clone(),
-            !is_restored,
+            (self.deploy.clone(), self.gate.clone()),
+            !is_restored || options.confirm_restored,
             stop,
         ));
         let mut plan = self.survey(&engine, now, options)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// What the last deployments came to.
-pub(super) struct Gate {
+pub(crate) struct Gate {
     max_failures: u32,
     state: Mutex<State>,
 }
@@ -30,7 +30,7 @@ pub(super) struct Pass<'a> {
 }
 
 impl Gate {
-    pub(super) fn new(max_failures: u32) -> Self {
+    pub(crate) fn new(max_failures: u32) -> Self {
         Self {
             max_failures,
             state: Mutex::default(),

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use self::gate::Gate;
+pub(crate) use self::gate::Gate;
 use self::queue::Queue;
 use self::zones::{Admission, Purpose, Zones};
 use crate::backoff::backoff;
@@ -47,7 +47,7 @@ pub(crate) struct Engine {
     /// What waits to be brought into use together, at the end of a pass.
     together: Mutex<Vec<Together>>,
     zones: Zones,
-    gate: Gate,
+    gate: Arc<Gate>,
     stop: watch::Receiver<bool>,
 }
 
@@ -99,11 +99,10 @@ impl Engine {
         config: Arc<Config>,
         journal: Journal,
         budgets: Budgets,
-        deploy: Arc<dyn Deploy>,
+        (deploy, gate): (Arc<dyn Deploy>, Arc<Gate>),
         may_revoke: bool,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        let gate = Gate::new(config.deploy.max_failures);
         Self {
             folder,
             config,
