@@ -1,5 +1,7 @@
 //! Takes over certificates that existed before the fleet.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use shieldcert::{
@@ -77,18 +79,57 @@ impl Adoptee {
     pub fn new(device: DeviceName, by: AdoptBy) -> Self {
         Self { device, by }
     }
+}
 
-    fn is(&self, certificate: &ClientCertificate, csr: Option<&str>) -> bool {
-        match &self.by {
-            AdoptBy::Certificate(x509, _) => {
-                certificate
-                    .x509()
-                    .is_ok_and(|other| other.der() == x509.der())
-                    || certificate.has_fingerprint_sha256(&x509.fingerprint_sha256()) == Some(true)
-            }
-            AdoptBy::Csr(own) => csr == Some(&own.sha256()),
-            AdoptBy::CommonName(name) => certificate.common_name() == Some(name),
+/// The places of adoptees, by what their certificates are known by. A zone may hold a million others.
+#[derive(Default)]
+struct Index {
+    fingerprints: HashMap<String, Vec<usize>>,
+    csrs: HashMap<String, Vec<usize>>,
+    names: HashMap<String, Vec<usize>>,
+}
+
+impl Index {
+    fn new(adoptees: &[Adoptee]) -> Self {
+        let mut index = Self::default();
+        for (place, adoptee) in adoptees.iter().enumerate() {
+            let (map, key) = match &adoptee.by {
+                AdoptBy::Certificate(x509, _) => {
+                    (&mut index.fingerprints, x509.fingerprint_sha256())
+                }
+                AdoptBy::Csr(csr) => (&mut index.csrs, csr.sha256()),
+                AdoptBy::CommonName(name) => (&mut index.names, name.clone()),
+            };
+            map.entry(key).or_default().push(place);
         }
+        index
+    }
+
+    /// Returns whose certificate this may be.
+    fn find(&self, certificate: &ClientCertificate) -> Vec<usize> {
+        let mut found: Vec<usize> = Vec::new();
+        let mut add = |places: Option<&Vec<usize>>| found.extend(places.into_iter().flatten());
+        if !self.fingerprints.is_empty() {
+            match certificate.x509() {
+                Ok(x509) => add(self.fingerprints.get(&x509.fingerprint_sha256())),
+                Err(_) => {
+                    for (fingerprint, places) in &self.fingerprints {
+                        if certificate.has_fingerprint_sha256(fingerprint) == Some(true) {
+                            add(Some(places));
+                        }
+                    }
+                }
+            }
+        }
+        if !self.csrs.is_empty()
+            && let Some(csr) = identify(certificate).csr
+        {
+            add(self.csrs.get(&csr));
+        }
+        if let Some(name) = certificate.common_name() {
+            add(self.names.get(name));
+        }
+        found
     }
 }
 
@@ -101,6 +142,7 @@ pub(crate) async fn adopt(
     adoptees: Vec<Adoptee>,
     now: Timestamp,
 ) -> Result<Vec<Adopted>> {
+    let index = Index::new(&adoptees);
     let mut found: Vec<Vec<(ZoneId, ClientCertificate)>> =
         adoptees.iter().map(|_| Vec::new()).collect();
     let mut revoked: Vec<Vec<CertificateId>> = adoptees.iter().map(|_| Vec::new()).collect();
@@ -112,11 +154,7 @@ pub(crate) async fn adopt(
                     certificate.status(),
                     Status::Revoked | Status::PendingRevocation
                 );
-                let csr = identify(certificate).csr;
-                for (place, adoptee) in adoptees.iter().enumerate() {
-                    if !adoptee.is(certificate, csr.as_deref()) {
-                        continue;
-                    }
+                for place in index.find(certificate) {
                     match is_active {
                         true => found[place].push((zone.id.clone(), certificate.clone())),
                         false => revoked[place].push(certificate.id().clone()),

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use shieldcert_emulator::{Fixture, Operation};
 
 use crate::fleet::TestFleet;
-use crate::service::{Service, check_schema};
+use crate::service::{Service, check_schema, is_installed};
+use crate::terminal::Terminal;
 
 /// Issues a certificate without the fleet, into a file of the folder above it.
 fn issue(service: &Service, name: &str, more: &[&str]) {
@@ -275,4 +276,26 @@ fn a_year_is_simulated() {
     ] {
         fleet.ends(2, conflict);
     }
+}
+
+#[test]
+fn what_is_known_by_its_name_alone_is_asked_about() {
+    if !is_installed("tmux", "-V") {
+        return;
+    }
+    let fleet = TestFleet::new("", "name\nsensor-1\n");
+    issue(&fleet.service, "sensor-1", &[]);
+    let terminal = Terminal::open(&fleet.service, 120);
+    let ask = |typed: &str| {
+        terminal.start("shieldcert fleet --dir fleet adopt --common-name sensor-1");
+        terminal.wait_for(|screen| screen.contains("Type 1 to adopt them:"));
+        terminal.type_keys(&[typed, "Enter"]);
+        terminal.end()
+    };
+    let refused = ask("n");
+    assert!(refused.ends_with("nothing was done\ncode: 1"), "{refused}");
+    assert!(!fleet.path("journal.db").exists());
+    let done = ask("1");
+    assert!(done.contains("sensor-1  watched"), "{done}");
+    assert!(done.ends_with("code: 0"), "{done}");
 }

@@ -135,6 +135,7 @@ fn what_is_due_is_renewed_and_a_later_run_revokes_the_old_one() {
         "{ran:?}"
     );
     assert_eq!(active(&service), 2);
+    service.emulator.advance(Duration::from_secs(60));
     let old = renewed[0]["old_certificate"].as_str().expect("an id");
     assert_eq!(service.json(&["get", old])[0]["status"], "revoked");
     assert_eq!(created(&service), 3);

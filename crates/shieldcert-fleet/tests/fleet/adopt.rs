@@ -263,10 +263,19 @@ async fn a_row_may_come_later_and_a_file_is_left_alone_until_it_is_renewed() {
     let adopted = adopt(&world, "sensor-1", by).await;
     assert_eq!(adopted.outcome, AdoptOutcome::Managed);
     world.write("out.pem", "as it was");
-    world.write("devices.csv", "name,days,output\nsensor-1,30,out.pem\n");
+    world.write(
+        "devices.csv",
+        "name,days,output\nsensor-1,30,out.pem\nsensor-2,365,two.pem\n",
+    );
+    world.write("two.pem", "as it was");
+    let two = issue(&world, "sensor-2").await;
+    let by = AdoptBy::Certificate(Box::new(two.certificate), Some(Box::new(two.key)));
+    adopt(&world, "sensor-2", by).await;
     assert_eq!(world.apply().await.progress.issued, 0);
     let read = || fs::read_to_string(world.path("out.pem")).expect("is read");
     assert_eq!(read(), "as it was");
+    let two = fs::read_to_string(world.path("two.pem")).expect("is read");
+    assert_eq!(two, "as it was");
     world.ask(Ask::Rotate, &["sensor-1"]);
     assert_eq!(world.apply().await.progress.issued, 1);
     let identity = shieldcert::Identity::from_pem(read()).expect("an identity");

@@ -28,8 +28,8 @@ use crate::output::format::Format;
 ///
 /// Each becomes the present certificate of the device that has its common name, or the name that --name gives. Where its key
 /// is here, in its file or beside it, the fleet renews it from now on. Where the key is elsewhere it is watched: revoked if
-/// the manifest says so, and replaced when `fleet rotate` asks for it. A device whose row in the manifest has a csr holds its
-/// key itself.
+/// the manifest says so, and replaced when `fleet rotate` asks for it. A device that holds its key itself needs a row with its
+/// csr first: otherwise it is watched, too.
 ///
 /// Each zone of the fleet is listed once. Nothing is issued or revoked, and the given files stay as they are: keys are
 /// copied into the fleet's folder. Devices without a row in the manifest are left alone until they have one.

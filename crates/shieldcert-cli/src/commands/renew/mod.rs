@@ -179,7 +179,7 @@ impl Run for Renew {
         }
         let after = Known::read(context, &fleet)?;
         let (code, is_finished) =
-            self.report(context, entries, &known, &after, summary.as_ref(), now)?;
+            self.report(context, entries, &known, &after, summary.as_ref())?;
         if let (Some(state), Some(run), true) = (&mut state, &run, is_finished) {
             state.forget(run)?;
         }
@@ -443,8 +443,9 @@ impl Renew {
         known: &Known,
         after: &Known,
         summary: Option<&Summary>,
-        now: Timestamp,
     ) -> Result<(ExitCode, bool)> {
+        // Later than the new certificates begin.
+        let now = context.now();
         let mut printer = context.printer_or(Format::Table)?;
         let (mut renewed, mut not_due, mut codes) = (0_u64, 0_u64, Vec::new());
         let (mut is_finished, mut problems) = (true, Vec::new());
