@@ -57,6 +57,24 @@ impl Exposition {
         let mut text = String::new();
         encode(&mut text, &self.0)
             .map_err(|error| Failure::failed(format!("the metrics can't be written: {error}")))?;
-        Ok(text)
+        Ok(name_counters(&text))
     }
+}
+
+/// Names counters in their descriptions as in their samples, as Prometheus' text format does: OpenMetrics leaves out the
+/// `_total` there.
+fn name_counters(text: &str) -> String {
+    let is_counter = |name: &str| text.contains(&format!("# TYPE {name} counter\n"));
+    let mut named = String::with_capacity(text.len());
+    for line in text.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some(kind), Some(name), Some(rest)) if is_counter(name) => {
+                named.push_str(&format!("# {kind} {name}_total {rest}"));
+            }
+            _ => named.push_str(line),
+        }
+        named.push('\n');
+    }
+    named
 }

@@ -200,9 +200,9 @@ fn describe(path: &Path, error: &rusqlite::Error) -> Error {
             "another program keeps it locked; end that program, and run the command again"
                 .to_owned()
         }
-        Some(ErrorCode::SystemIoFailure) => {
-            format!("the disk failed ({error}); what was recorded is kept")
-        }
+        Some(ErrorCode::SystemIoFailure) => format!(
+            "the disk failed, or is full ({error}); what was recorded is kept; make room, and run the command again"
+        ),
         _ => error.to_string(),
     };
     Error::Journal {
