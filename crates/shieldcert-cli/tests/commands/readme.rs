@@ -1,6 +1,10 @@
-//! The operator page of the README: its commands print what it shows.
+//! The pages for operators, in the README and about fleets: their commands print what they show.
+
+use std::path::Path;
+use std::time::SystemTime;
 
 use regex::Regex;
+use shieldcert_emulator::Fixture;
 
 use crate::service::{Service, is_installed};
 use crate::terminal::Terminal;
@@ -54,18 +58,15 @@ fn steady(text: &str) -> String {
         .into_owned()
 }
 
-/// With `SHIELDCERT_UPDATE_README=1` it writes the output into the page.
-#[test]
-fn the_operator_page_shows_what_the_commands_print() {
-    if !is_installed("tmux", "-V") || !is_installed("openssl", "version") {
-        return;
-    }
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let readme = std::fs::read_to_string(path).expect("it is there");
-    let (before, rest) = readme.split_once("## For operators\n").expect("a page");
-    let (page, after) = rest.split_once("## The emulator\n").expect("its end");
-    let service = Service::start();
-    let terminal = Terminal::open(&service, 120);
+/// Runs the commands of a file between two of its headings.
+///
+/// With `SHIELDCERT_UPDATE_README=1` it writes the output into the file.
+fn check(file: &str, first: &str, end: &str, service: &Service, width: usize) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let text = std::fs::read_to_string(&path).expect("it is there");
+    let (before, rest) = text.split_once(first).expect("a page");
+    let (page, after) = rest.split_once(end).expect("its end");
+    let terminal = Terminal::open(service, width);
     let mut parts = parse(page);
     let mut differences = Vec::new();
     for part in &mut parts {
@@ -108,7 +109,7 @@ fn the_operator_page_shows_what_the_commands_print() {
                 }
             }
         }
-        let text = format!("{before}## For operators\n{page}## The emulator\n{after}");
+        let text = format!("{before}{first}{page}{end}{after}");
         return std::fs::write(path, text).expect("is written");
     }
     assert_eq!(
@@ -116,4 +117,40 @@ fn the_operator_page_shows_what_the_commands_print() {
         Vec::<String>::new(),
         "run this again with SHIELDCERT_UPDATE_README=1, and read the difference"
     );
+}
+
+fn can_run() -> bool {
+    is_installed("tmux", "-V") && is_installed("openssl", "version")
+}
+
+#[test]
+fn the_operator_page_shows_what_the_commands_print() {
+    if can_run() {
+        let service = Service::start();
+        check(
+            "README.md",
+            "## For operators\n",
+            "## The emulator\n",
+            &service,
+            120,
+        );
+    }
+}
+
+/// Most of it is `--local`. The zone of the rest has a small quota, of which an expired certificate takes a place.
+#[test]
+fn the_guide_for_fleets_shows_what_the_commands_print() {
+    if can_run() {
+        let service =
+            Service::start_with(|builder| builder.clock_start(SystemTime::now()).quota(5));
+        let expired = Fixture::new("pump-7").issued_on("2026-01-01T00:00:00Z");
+        service.add(expired.validity_days(30));
+        check(
+            "FLEETS.md",
+            "## Start a fleet\n",
+            "## Run it as a service\n",
+            &service,
+            200,
+        );
+    }
 }
