@@ -122,6 +122,7 @@ fn name(metric: Metric) -> &'static str {
         Metric::Memory => "peak memory, MiB",
         Metric::Requests => "requests",
         Metric::Waiting => "requests to wait",
+        Metric::Surplus => "certificates too many after a kill",
         Metric::Allocations => "allocations a call",
         Metric::Rate => "requests a second",
         Metric::Crates => "crates",
@@ -132,7 +133,9 @@ fn figure(metric: Metric, value: f64) -> String {
     match metric {
         Metric::Wall | Metric::Processor => format!("{value:.3}"),
         Metric::Memory | Metric::Allocations => format!("{value:.1}"),
-        Metric::Requests | Metric::Waiting | Metric::Rate | Metric::Crates => format!("{value:.0}"),
+        Metric::Requests | Metric::Waiting | Metric::Surplus | Metric::Rate | Metric::Crates => {
+            format!("{value:.0}")
+        }
     }
 }
 
