@@ -211,6 +211,11 @@ pub(crate) fn legend() -> &'static str {
 - Allocations are counted in separate runs, after the connection is made, and include reallocations.
 - Prism responds with the examples of the spec and stores nothing; the emulator stores, checks and signs. Both write one
   log line a request, to nowhere.
+- Fleet (i): the fleet keeps 32 devices in flight, writes each file atomically, waits for the disk, and records every step in
+  its journal. The loop and the script do one device after another and write without waiting; they skip a device whose
+  certificate is on the disk. A kill costs them at most one certificate, if it comes between the create and the file.
+- Simulated time (j): the clock jumps to the next timer when nothing can run. Client, service and journal are the real ones,
+  in one process. A run is from one seed and is the same each time, so it is run once.
 - WRONG means that the contender failed, or found another number of certificates or others than there are. It has no
   figures.
 "

@@ -63,7 +63,7 @@ impl Sizes {
         gets: 50,
         fleet: 20,
         killed: 100,
-        limited: 300,
+        limited: 1_500,
         disturbed: 100,
         planned: 1_000,
         recorded: 20,
