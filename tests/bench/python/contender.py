@@ -50,6 +50,9 @@ def issue(tally, count, folder):
     from cryptography.x509.oid import NameOID
 
     for number in range(int(count)):
+        path = Path(folder) / f"{number:05}.pem"
+        if path.exists() and path.stat().st_size > 0:
+            continue
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"device-{number:05}")])
         request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
@@ -60,7 +63,7 @@ def issue(tally, count, folder):
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        file = os.open(Path(folder) / f"{number:05}.pem", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(file, "wb") as out:
             out.write(issued.certificate.encode())
             out.write(pem)

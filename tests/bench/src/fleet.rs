@@ -5,14 +5,15 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use serde::Serialize;
 use shieldcert::{Client, Transport};
-use shieldcert_emulator::{Chaos, Emulator, EmulatorTransport, Moment, Observation, RateLimit};
+use shieldcert_emulator::{
+    Chaos, Emulator, EmulatorTransport, Moment, Observation, Operation, RateLimit,
+};
 use shieldcert_fleet::{ApplyOptions, Connector, Fleet};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -46,16 +47,38 @@ pub struct LimitCost {
     pub ideal_seconds: f64,
     /// How many requests were sent.
     pub requests: u64,
+    /// How many of them asked for a page of a list.
+    pub pages: u64,
+    /// How many lists that is, from their first page on.
+    pub scans: u64,
     /// How many of them were refused with 429.
     pub refused: u64,
     /// How many faults were drawn.
     pub faults: u64,
+    /// In how many settle windows, one after another, a request to issue met a fault.
+    pub unclear_windows: u64,
     /// How many certificates are active in the end.
     pub active: u64,
     /// How long it took on this machine, in seconds.
     pub wall_seconds: f64,
     /// How long a plan of the complete fleet took, in seconds.
     pub plan_seconds: f64,
+}
+
+/// What the journal costs beside the rest: the same fleet, issued without latency and limit, with other parts on the disk.
+/// Each is the median of several.
+#[derive(Debug, Serialize)]
+pub struct JournalCost {
+    /// How many devices were issued.
+    pub devices: u64,
+    /// How long it took with everything in memory, in seconds.
+    pub memory_seconds: f64,
+    /// How long it took with the journal on the disk, in seconds.
+    pub journal_seconds: f64,
+    /// How long it took with the keys and certificates on the disk as well, in seconds.
+    pub disk_seconds: f64,
+    /// How many steps the journal's history has.
+    pub steps: u64,
 }
 
 /// A folder in memory where there is one: what the disk costs is measured elsewhere.
@@ -128,6 +151,64 @@ pub fn measure_forecast(devices: u64) -> anyhow::Result<PlanCost> {
     })
 }
 
+/// What the service saw of a run.
+#[derive(Debug, Default)]
+struct Seen {
+    requests: u64,
+    pages: u64,
+    scans: u64,
+    refused: u64,
+    faults: u64,
+    /// When a request to issue met a fault.
+    unclear: Vec<Duration>,
+}
+
+impl Seen {
+    fn add(&mut self, observation: &Observation<'_>) {
+        match observation.moment {
+            Moment::Sent { fault, .. } => {
+                self.requests += 1;
+                self.faults += u64::from(fault.is_some());
+                match observation.operation {
+                    Some(Operation::List) => {
+                        self.pages += 1;
+                        self.scans += u64::from(is_first_page(observation.path));
+                    }
+                    Some(Operation::Create) if fault.is_some() => self.unclear.push(observation.at),
+                    _ => {}
+                }
+            }
+            Moment::Responded { status: 429, .. } => self.refused += 1,
+            _ => {}
+        }
+    }
+}
+
+/// Whether a request for a page is for the first one of its list.
+fn is_first_page(path: &str) -> bool {
+    let query = path.split_once('?').map_or("", |(_, query)| query);
+    let later = |parameter: &str| {
+        matches!(parameter.split_once('='), Some(("page", page)) if page != "1")
+            || matches!(parameter.split_once('='), Some(("offset", offset)) if offset != "0")
+    };
+    !query.split('&').any(later)
+}
+
+/// Counts windows of this length, each of which begins with the first time that is not in the one before.
+fn count_windows(times: &[Duration], length: Duration) -> u64 {
+    let mut times = times.to_vec();
+    times.sort();
+    let mut count = 0;
+    let mut end = None;
+    for time in times {
+        if end.is_none_or(|end| time > end) {
+            count += 1;
+            end = Some(time + length);
+        }
+    }
+    count
+}
+
 /// Issues so many devices under the documented limit, with these faults. Needs a runtime whose clock is paused.
 pub async fn measure_limit(devices: u64, chaos: &str) -> anyhow::Result<LimitCost> {
     let folder = folder()?;
@@ -138,22 +219,12 @@ pub async fn measure_limit(devices: u64, chaos: &str) -> anyhow::Result<LimitCos
         .sign_inline(true)
         .clock_start(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000))
         .build()?;
-    let (sent, refused, faults) = (
-        Arc::new(AtomicU64::new(0)),
-        Arc::new(AtomicU64::new(0)),
-        Arc::new(AtomicU64::new(0)),
-    );
+    let seen = Arc::new(Mutex::new(Seen::default()));
     let observer = {
-        let (sent, refused, faults) = (sent.clone(), refused.clone(), faults.clone());
-        move |observation: &Observation<'_>| match observation.moment {
-            Moment::Sent { fault, .. } => {
-                sent.fetch_add(1, Ordering::Relaxed);
-                faults.fetch_add(u64::from(fault.is_some()), Ordering::Relaxed);
-            }
-            Moment::Responded { status: 429, .. } => {
-                refused.fetch_add(1, Ordering::Relaxed);
-            }
-            _ => {}
+        let seen = seen.clone();
+        move |observation: &Observation<'_>| {
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.add(observation);
         }
     };
     let chaos: Chaos = chaos.parse().map_err(|error| anyhow::anyhow!("{error}"))?;
@@ -179,7 +250,8 @@ pub async fn measure_limit(devices: u64, chaos: &str) -> anyhow::Result<LimitCos
     }
     let simulated_seconds = began.elapsed().as_secs_f64();
     let wall_seconds = wall.elapsed().as_secs_f64();
-    let requests = sent.load(Ordering::Relaxed);
+    let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
+    let settle_window = fleet.config().limits.settle_window;
     let clean = open(folder.path(), Arc::new(emulator.transport()))?;
     let started = Instant::now();
     let plan = clean.plan(|_| {}).await?;
@@ -200,16 +272,126 @@ pub async fn measure_limit(devices: u64, chaos: &str) -> anyhow::Result<LimitCos
     while let Some(page) = pages.try_next().await? {
         active += page.certificates.len() as u64;
     }
-    let full_windows = devices / u64::from(QUOTA);
+    // The first of them are sent at once.
+    let full_windows = devices.saturating_sub(1) / u64::from(QUOTA);
     Ok(LimitCost {
         devices,
         simulated_seconds,
         ideal_seconds: (WINDOW * u32::try_from(full_windows)?).as_secs_f64(),
-        requests,
-        refused: refused.load(Ordering::Relaxed),
-        faults: faults.load(Ordering::Relaxed),
+        requests: seen.requests,
+        pages: seen.pages,
+        scans: seen.scans,
+        refused: seen.refused,
+        faults: seen.faults,
+        unclear_windows: count_windows(&seen.unclear, settle_window),
         active,
         wall_seconds,
         plan_seconds,
     })
+}
+
+/// How often each arrangement of [`measure_journal`] is measured.
+const TIMES: usize = 3;
+
+/// Issues so many devices with the fleet in memory, with its journal below `disk`, and with all of it there.
+pub async fn measure_journal(devices: u64, disk: &Path) -> anyhow::Result<JournalCost> {
+    let mut memory = Vec::new();
+    let mut journal = Vec::new();
+    let mut all = Vec::new();
+    let mut steps = 0;
+    for _ in 0..TIMES {
+        let on_disk = TempDir::new_in(disk)?;
+        let in_memory = folder()?;
+        memory.push(time_issue(in_memory.path(), devices).await?.0);
+
+        let files = folder()?;
+        link(files.path(), &on_disk.path().join("devices"))?;
+        let (seconds, counted) = time_issue(on_disk.path(), devices).await?;
+        journal.push(seconds);
+        steps = counted;
+
+        let on_disk = TempDir::new_in(disk)?;
+        all.push(time_issue(on_disk.path(), devices).await?.0);
+    }
+    Ok(JournalCost {
+        devices,
+        memory_seconds: median(memory)?,
+        journal_seconds: median(journal)?,
+        disk_seconds: median(all)?,
+        steps,
+    })
+}
+
+#[cfg(unix)]
+fn link(target: &Path, link: &Path) -> anyhow::Result<()> {
+    Ok(std::os::unix::fs::symlink(target, link)?)
+}
+
+#[cfg(not(unix))]
+fn link(_: &Path, _: &Path) -> anyhow::Result<()> {
+    anyhow::bail!("the journal's cost is measured on Unix only")
+}
+
+fn median(mut figures: Vec<f64>) -> anyhow::Result<f64> {
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.get(figures.len() / 2);
+    Ok(*middle.context("nothing was measured")?)
+}
+
+/// Issues a fleet as fast as this machine can. Returns how long it took, and how many steps are in its history.
+async fn time_issue(folder: &Path, devices: u64) -> anyhow::Result<(f64, u64)> {
+    write_fleet(folder, devices)?;
+    let emulator = Emulator::builder().token(TOKEN).build()?;
+    let fleet = open(folder, Arc::new(emulator.transport()))?;
+    let (_stop, stopped) = watch::channel(false);
+    let started = Instant::now();
+    let summary = fleet
+        .apply(&ApplyOptions::default(), stopped, |_| {})
+        .await?;
+    let seconds = started.elapsed().as_secs_f64();
+    ensure!(
+        summary.is_complete() && summary.progress.issued == devices,
+        "the fleet is not complete"
+    );
+    let mut steps = 0;
+    fleet
+        .journal()?
+        .each_entry(None, None, u32::MAX, |_| steps += 1)?;
+    Ok((seconds, steps))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_begins_after_the_one_before() {
+        let count = |times: &[u64]| {
+            let times: Vec<_> = times.iter().copied().map(Duration::from_secs).collect();
+            count_windows(&times, Duration::from_secs(75))
+        };
+        assert_eq!(count(&[]), 0);
+        assert_eq!(count(&[5]), 1);
+        assert_eq!(count(&[80, 5, 40]), 1);
+        assert_eq!(count(&[5, 40, 81, 150, 157]), 3);
+    }
+
+    #[test]
+    fn a_list_is_counted_by_its_first_page() {
+        for path in [
+            "/c",
+            "/c?per_page=50",
+            "/c?page=1&per_page=50",
+            "/c?offset=0",
+        ] {
+            assert!(is_first_page(path), "{path}");
+        }
+        for path in [
+            "/c?page=2",
+            "/c?per_page=50&page=11",
+            "/c?limit=50&offset=1",
+        ] {
+            assert!(!is_first_page(path), "{path}");
+        }
+    }
 }

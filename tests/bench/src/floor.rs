@@ -109,6 +109,8 @@ pub struct Contents {
     tally: Tally,
     /// The checksum of the fingerprints alone.
     fingerprints: u64,
+    /// The number of active certificates.
+    active: u64,
     /// The number of revoked certificates.
     revoked: u64,
     /// The number of requests that the service had counted before these.
@@ -121,7 +123,7 @@ pub struct Contents {
 pub async fn contents(service: &Service, ids: Option<&Path>) -> anyhow::Result<Contents> {
     let requests = count_requests(service).await?;
     let (mut tally, mut fingerprints) = (Tally::default(), Tally::default());
-    let mut revoked = 0;
+    let (mut active, mut revoked) = (0, 0);
     let mut lines = String::new();
     let mut sample_id = None;
     let zone = reqwest::Zone::new(service)?;
@@ -133,6 +135,7 @@ pub async fn contents(service: &Service, ids: Option<&Path>) -> anyhow::Result<C
                 .unwrap_or_default();
             tally.add(&certificate.id, fingerprint);
             fingerprints.add("", fingerprint);
+            active += u64::from(certificate.status.as_deref() == Some("active"));
             revoked += u64::from(certificate.status.as_deref() == Some("revoked"));
             if ids.is_some() {
                 lines.push_str(&certificate.id);
@@ -148,10 +151,25 @@ pub async fn contents(service: &Service, ids: Option<&Path>) -> anyhow::Result<C
     Ok(Contents {
         tally,
         fingerprints: fingerprints.checksum,
+        active,
         revoked,
         requests,
         sample_id,
     })
+}
+
+/// Polls the zone until it holds so many certificates.
+pub async fn wait_for(service: &Service, certificates: u64) -> anyhow::Result<()> {
+    let http = service.http()?;
+    let url = format!("{}?per_page=5", service.certificates());
+    loop {
+        let response = http.get(&url).send().await?.error_for_status()?;
+        let page = response.json::<Envelope>().await?;
+        if page.result_info.total_count >= certificates {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// Returns the number of requests that the service has counted before this one: its quota minus what is left of it.

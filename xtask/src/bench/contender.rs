@@ -37,15 +37,7 @@ pub(crate) fn all(bench: &Bench) -> anyhow::Result<Vec<Contender>> {
             command: Ok(command),
         });
     }
-    if let Some(python) = &bench.peers.python {
-        let script = bench.root.join("tests/bench/python/contender.py");
-        contenders.push(Contender {
-            name: PYTHON,
-            command: python
-                .clone()
-                .map(|python| vec![python.into(), script.into()]),
-        });
-    }
+    contenders.extend(python(bench));
     if let Some(node) = &bench.peers.node {
         contenders.push(Contender {
             name: TYPESCRIPT,
@@ -55,6 +47,16 @@ pub(crate) fn all(bench: &Bench) -> anyhow::Result<Vec<Contender>> {
         });
     }
     Ok(contenders)
+}
+
+/// Returns the official Python SDK, if peers are measured.
+pub(crate) fn python(bench: &Bench) -> Option<Contender> {
+    let python = bench.peers.python.clone()?;
+    let script = bench.root.join("tests/bench/python/contender.py");
+    Some(Contender {
+        name: PYTHON,
+        command: python.map(|python| vec![python.into(), script.into()]),
+    })
 }
 
 impl Contender {

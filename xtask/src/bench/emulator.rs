@@ -32,6 +32,7 @@ pub(crate) struct Contents {
     pub(crate) count: u64,
     pub(crate) checksum: u64,
     pub(crate) fingerprints: u64,
+    pub(crate) active: u64,
     pub(crate) revoked: u64,
     pub(crate) requests: u64,
     pub(crate) sample_id: Option<String>,

@@ -5,7 +5,7 @@
 //! and ends its child when the pipe closes: however the runner ends, no process is left behind.
 
 use std::ffi::OsString;
-use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitCode, ExitStatus, Stdio};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
@@ -143,6 +143,51 @@ impl Drop for Running {
         // Closing the pipe ends the process.
         self.stdin = None;
         let _ = self.child.wait();
+    }
+}
+
+/// A process that is killed with all that it has started: at the latest when this is dropped.
+pub(crate) struct Killable(Child);
+
+impl Killable {
+    /// Starts a command, in a process group of its own. Nothing that it prints is kept.
+    #[cfg(unix)]
+    pub(crate) fn start(mut command: Command) -> anyhow::Result<Self> {
+        use std::os::unix::process::CommandExt;
+
+        command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Ok(Self(command.spawn()?))
+    }
+
+    /// Other systems have no process groups.
+    #[cfg(not(unix))]
+    pub(crate) fn start(_: Command) -> anyhow::Result<Self> {
+        bail!("the benchmark runs on Unix only")
+    }
+
+    /// Returns how it has ended by itself, if it has.
+    pub(crate) fn status(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.0.try_wait()?)
+    }
+}
+
+impl Drop for Killable {
+    fn drop(&mut self) {
+        #[cfg(unix)]
+        {
+            use nix::sys::signal::{Signal, killpg};
+            use nix::unistd::Pid;
+
+            // The group may be gone. While its first process was not waited for, no other group has this number.
+            if let (Ok(None), Ok(group)) = (self.0.try_wait(), self.0.id().try_into()) {
+                let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+            }
+        }
+        let _ = self.0.wait();
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) enum Metric {
     Requests,
     /// Requests beyond one for each certificate.
     Waiting,
+    /// Active certificates beyond one for each device, after a kill and another start.
+    Surplus,
     /// Allocations a call.
     Allocations,
     /// Requests a second.
@@ -99,6 +101,24 @@ impl Outcome {
             target,
             measured: quotient.map_or("not measured".into(), |quotient| format!("{quotient:.2}")),
             held: quotient.map(is_held),
+        });
+    }
+
+    /// Adds a target: a bound that the median of a contender's metric stays below.
+    pub(crate) fn add_bound(
+        &mut self,
+        target: &'static str,
+        (name, metric): (&str, Metric),
+        unit: &str,
+        bound: f64,
+    ) {
+        let median = self.median(name, metric);
+        self.targets.push(Target {
+            target,
+            measured: median.map_or("not measured".into(), |median| {
+                format!("{median:.1} {unit}")
+            }),
+            held: median.map(|median| median < bound),
         });
     }
 }

@@ -122,6 +122,7 @@ fn name(metric: Metric) -> &'static str {
         Metric::Memory => "peak memory, MiB",
         Metric::Requests => "requests",
         Metric::Waiting => "requests to wait",
+        Metric::Surplus => "certificates too many after a kill",
         Metric::Allocations => "allocations a call",
         Metric::Rate => "requests a second",
         Metric::Crates => "crates",
@@ -132,7 +133,9 @@ fn figure(metric: Metric, value: f64) -> String {
     match metric {
         Metric::Wall | Metric::Processor => format!("{value:.3}"),
         Metric::Memory | Metric::Allocations => format!("{value:.1}"),
-        Metric::Requests | Metric::Waiting | Metric::Rate | Metric::Crates => format!("{value:.0}"),
+        Metric::Requests | Metric::Waiting | Metric::Surplus | Metric::Rate | Metric::Crates => {
+            format!("{value:.0}")
+        }
     }
 }
 
@@ -208,6 +211,11 @@ pub(crate) fn legend() -> &'static str {
 - Allocations are counted in separate runs, after the connection is made, and include reallocations.
 - Prism responds with the examples of the spec and stores nothing; the emulator stores, checks and signs. Both write one
   log line a request, to nowhere.
+- Fleet (i): the fleet keeps 32 devices in flight, writes each file atomically, waits for the disk, and records every step in
+  its journal. The loop and the script do one device after another and write without waiting; they skip a device whose
+  certificate is on the disk. A kill costs them at most one certificate, if it comes between the create and the file.
+- Simulated time (j): the clock jumps to the next timer when nothing can run. Client, service and journal are the real ones,
+  in one process. A run is from one seed and is the same each time, so it is run once.
 - WRONG means that the contender failed, or found another number of certificates or others than there are. It has no
   figures.
 "

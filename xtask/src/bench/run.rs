@@ -105,7 +105,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<ExitCode> {
     }
     ensure!(
         !results.is_empty(),
-        "--only names no scenario; they are a to h"
+        "--only names no scenario; they are a to j"
     );
     print_line(report::targets(&results));
     print_line(report::legend());

@@ -24,6 +24,18 @@ pub(super) struct Sizes {
     pub(super) issued: u32,
     pub(super) revoked: u32,
     pub(super) gets: u32,
+    /// The devices of a fleet that is issued.
+    pub(super) fleet: u32,
+    /// The devices of a fleet whose run is killed.
+    pub(super) killed: u32,
+    /// The devices that are issued under the rate limit in simulated time.
+    pub(super) limited: u32,
+    /// Those that are issued with faults.
+    pub(super) disturbed: u32,
+    /// The devices that are planned.
+    pub(super) planned: u32,
+    /// The devices of the fleet that the journal's cost is measured with.
+    pub(super) recorded: u32,
     /// The duration of load, in seconds.
     pub(super) load: u32,
 }
@@ -35,6 +47,12 @@ impl Sizes {
         issued: 2_000,
         revoked: 500,
         gets: 5_000,
+        fleet: 2_000,
+        killed: 400,
+        limited: 100_000,
+        disturbed: 20_000,
+        planned: 1_000_000,
+        recorded: 2_000,
         load: 5,
     };
     pub(super) const QUICK: Self = Self {
@@ -43,6 +61,12 @@ impl Sizes {
         issued: 50,
         revoked: 20,
         gets: 50,
+        fleet: 20,
+        killed: 100,
+        limited: 1_500,
+        disturbed: 100,
+        planned: 1_000,
+        recorded: 20,
         load: 1,
     };
 }

@@ -1,4 +1,7 @@
-//! What a fleet costs: `plan DEVICES`, `forecast DEVICES`, or `limit DEVICES CHAOS` in simulated time.
+//! What a fleet costs: `plan DEVICES`, `forecast DEVICES`, `limit DEVICES CHAOS` in simulated time, or
+//! `journal DEVICES FOLDER`, where the folder is on the disk.
+
+use std::path::Path;
 
 use shieldcert_bench::{contender, fleet};
 
@@ -19,6 +22,16 @@ fn main() -> anyhow::Result<()> {
             let runtime = runtime.start_paused(true).build()?;
             contender::print_json(&runtime.block_on(fleet::measure_limit(devices.parse()?, chaos))?)
         }
-        _ => anyhow::bail!("the tasks are: plan DEVICES, forecast DEVICES, limit DEVICES CHAOS"),
+        ["journal", devices, folder] => {
+            // The runtime that the command line has.
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()?;
+            let measuring = fleet::measure_journal(devices.parse()?, Path::new(folder));
+            contender::print_json(&runtime.block_on(measuring)?)
+        }
+        _ => anyhow::bail!(
+            "the tasks are: plan DEVICES, forecast DEVICES, limit DEVICES CHAOS, journal DEVICES FOLDER"
+        ),
     }
 }

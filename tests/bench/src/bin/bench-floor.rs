@@ -1,7 +1,8 @@
 //! The contender `floor`, with tasks for the runner.
 //!
-//! They are: `contents [FILE]` prints what is in the zone and writes the ids to the file, `verify FOLDER` checks the
-//! issued files, `body` prints the body of a request that creates a certificate, and `signing` measures signatures.
+//! They are: `contents [FILE]` prints what is in the zone and writes the ids to the file, `wait-for COUNT` ends when the
+//! zone holds so many certificates, `verify FOLDER` checks the issued files, `body` prints the body of a request that
+//! creates a certificate, and `signing` measures signatures.
 
 use std::path::Path;
 
@@ -16,6 +17,7 @@ async fn main() -> anyhow::Result<()> {
         ["contents", file] => contender::print_json(
             &floor::contents(&Service::from_env()?, Some(Path::new(file))).await?,
         ),
+        ["wait-for", count] => floor::wait_for(&Service::from_env()?, count.parse()?).await,
         ["verify", folder] => contender::print_json(&identity::verify(Path::new(folder))?),
         ["body"] => contender::print_json(&floor::body()?),
         ["signing"] => contender::print_json(&floor::measure_signing()?),

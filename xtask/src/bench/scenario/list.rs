@@ -4,7 +4,7 @@ use anyhow::ensure;
 
 use super::super::contender::{FLOOR, PYTHON, SHIELDCERT, TYPESCRIPT};
 use super::super::emulator::Emulator;
-use super::super::outcome::{Metric, Outcome, Target, run_in_turns};
+use super::super::outcome::{Metric, Outcome, run_in_turns};
 use super::super::setup::Bench;
 use super::common::{check, contenders, sample, strings};
 
@@ -87,11 +87,11 @@ pub(super) fn stream(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
     let title = format!("stream {size} certificates");
     let metrics = &[Metric::Memory, Metric::Wall, Metric::Processor];
     let mut outcome = reading(bench, ('c', title), "stream", (size, 0), metrics)?;
-    let memory = outcome.median(SHIELDCERT, Metric::Memory);
-    outcome.targets.push(Target {
-        target: "in less than 32 MiB",
-        measured: memory.map_or("not measured".into(), |memory| format!("{memory:.1} MiB")),
-        held: memory.map(|memory| memory < 32.0),
-    });
+    outcome.add_bound(
+        "in less than 32 MiB",
+        (SHIELDCERT, Metric::Memory),
+        "MiB",
+        32.0,
+    );
     Ok(vec![outcome])
 }

@@ -1,6 +1,8 @@
 //! The scenarios. Each runs every contender in turns and checks its result.
 
 mod common;
+mod fleet;
+mod fleet_limit;
 mod footprint;
 mod get;
 mod issue;
@@ -23,4 +25,6 @@ pub(super) const ALL: &[(char, Scenario)] = &[
     ('f', get::get),
     ('g', footprint::compare),
     ('h', throughput::compare),
+    ('i', fleet::issue),
+    ('j', fleet_limit::simulate),
 ];
