@@ -51,11 +51,12 @@ fn steady(text: &str) -> String {
         "x".repeat(found[0].len())
     });
     let times = Regex::new(r"\d{4}-\d\d(-\d\d(T\d\d:\d\d:\d\dZ)?)?\b").expect("a pattern");
-    times
-        .replace_all(&text, |found: &regex::Captures<'_>| {
-            "t".repeat(found[0].len())
-        })
-        .into_owned()
+    let text = times.replace_all(&text, |found: &regex::Captures<'_>| {
+        "t".repeat(found[0].len())
+    });
+    // In the second in which a certificate is issued, a whole day more is left than in the next.
+    let left = Regex::new(r"(?m)\d+d(\)| left|$)").expect("a pattern");
+    left.replace_all(&text, "days$1").into_owned()
 }
 
 /// Runs the commands of a file between two of its headings.
