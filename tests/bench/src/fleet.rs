@@ -25,6 +25,9 @@ const TOKEN: &str = "Sn3lZJTBX6kkg7OdcBUAxOO963GEIyGQqnFTOFYY";
 const QUOTA: u32 = 1_200;
 const WINDOW: Duration = Duration::from_secs(300);
 
+/// Of a request, in simulated time. Look-ups that begin meanwhile share their requests.
+const LATENCY: Duration = Duration::from_millis(30);
+
 /// A plan of a fleet that has no journal yet.
 #[derive(Debug, Serialize)]
 pub struct PlanCost {
@@ -59,6 +62,8 @@ pub struct LimitCost {
     pub unclear_windows: u64,
     /// How many certificates are active in the end.
     pub active: u64,
+    /// How many runs it took. An hour is between two.
+    pub runs: u32,
     /// How long it took on this machine, in seconds.
     pub wall_seconds: f64,
     /// How long a plan of the complete fleet took, in seconds.
@@ -216,6 +221,7 @@ pub async fn measure_limit(devices: u64, chaos: &str) -> anyhow::Result<LimitCos
     let emulator = Emulator::builder()
         .token(TOKEN)
         .seed(1)
+        .latency(LATENCY)
         .sign_inline(true)
         .clock_start(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000))
         .build()?;
@@ -258,8 +264,12 @@ pub async fn measure_limit(devices: u64, chaos: &str) -> anyhow::Result<LimitCos
     let plan_seconds = started.elapsed().as_secs_f64();
     ensure!(
         plan.changes() == 0,
-        "the fleet is not complete: {:?}",
-        plan.actions
+        "the fleet is not complete after {runs} runs: {:?}, waiting: {:?}; {} requests, {} of them for pages, {} faults",
+        plan.actions,
+        summary.waiting,
+        seen.requests,
+        seen.pages,
+        seen.faults
     );
     let client = Client::builder()
         .token(TOKEN)
@@ -285,6 +295,7 @@ pub async fn measure_limit(devices: u64, chaos: &str) -> anyhow::Result<LimitCos
         faults: seen.faults,
         unclear_windows: count_windows(&seen.unclear, settle_window),
         active,
+        runs,
         wall_seconds,
         plan_seconds,
     })

@@ -30,6 +30,7 @@ struct LimitCost {
     faults: u64,
     unclear_windows: u64,
     active: u64,
+    runs: u32,
 }
 
 /// As printed by `bench-fleet plan` and `bench-fleet forecast`.
@@ -151,14 +152,15 @@ fn survive_faults(bench: &Bench) -> Outcome {
     };
     let each = |requests: u64| requests as f64 / cost.devices as f64;
     outcome.notes.push(format!(
-        "{} requests, {} faults; {} lists with {} pages in {} settle windows in which a send was unclear; simulated {:.0} s, \
-         the least without faults {:.0} s",
+        "{} requests, {} faults; {} lists with {} pages in {} settle windows in which a send was unclear; simulated {:.0} s in \
+         {} runs, the least without faults {:.0} s",
         cost.requests,
         cost.faults,
         cost.scans,
         cost.pages,
         cost.unclear_windows,
         cost.simulated_seconds,
+        cost.runs,
         cost.ideal_seconds
     ));
     outcome.notes.push(format!(
