@@ -100,8 +100,9 @@ pub(crate) fn identified(
     let x509 = certificate.x509().ok();
     let link = fs::read_link(folder.current(&owner.name)).ok();
     let is_current = link.is_some_and(|link| link.to_str() == Some(&number.to_string()));
+    // `current` is switched before a deployment, which may have failed since: it is deployed again, which is safe.
     let state = match is_current {
-        true => State::Verified,
+        true => State::Written,
         false => State::Issued,
     };
     let change = Change::to(state)
@@ -128,8 +129,7 @@ pub(crate) fn identified(
             x509.as_ref()
                 .and_then(X509Certificate::not_after)
                 .map(|time| time.as_second()),
-        )
-        .set("verified_at", is_current.then_some(now.as_second()));
+        );
     let adopted = Act::Adopted;
     journal.change(
         owner.device,

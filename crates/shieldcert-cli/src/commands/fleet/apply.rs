@@ -179,7 +179,7 @@ pub(crate) async fn run_to_end(
                 biased;
                 () = interrupts.next() => {
                     if *stop.borrow() {
-                        messages.note(&format!("to go on, which is safe: {}", this_command()));
+                        messages.note(&format!("to go on, which is safe: {}", go_on(&this_command())));
                         return None;
                     }
                     stop.send_replace(true);
@@ -310,8 +310,21 @@ fn advise(context: &Context, failed: &Path, summary: &Summary, examples: &BTreeM
         messages.note(&format!("see {}", shown.display()));
     }
     if summary.is_stopped || !summary.is_complete() {
-        messages.note(&format!("to go on, which is safe: {}", this_command()));
+        messages.note(&format!(
+            "to go on, which is safe: {}",
+            go_on(&this_command())
+        ));
     }
+}
+
+/// The command that goes on. What was asked for is recorded, and asking again would make another certificate.
+fn go_on(command: &str) -> String {
+    let asked = [" rotate", " revoke"].iter().find_map(|asked| {
+        let (fleet, rest) = command.split_once(" fleet")?;
+        let (options, _) = rest.split_once(asked)?;
+        Some(format!("{fleet} fleet{options} apply"))
+    });
+    asked.unwrap_or_else(|| command.to_owned())
 }
 
 /// Shows how far a run is.
@@ -348,5 +361,28 @@ impl Report {
             detail = format!("{} failed, {detail}", done.failures);
         }
         self.progress.set(done.devices_done, done.devices, &detail);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_for_is_not_asked_for_again() {
+        for (command, expected) in [
+            (
+                "shieldcert fleet apply --yes",
+                "shieldcert fleet apply --yes",
+            ),
+            (
+                "shieldcert --local fleet --dir demo rotate --label m --yes",
+                "shieldcert --local fleet --dir demo apply",
+            ),
+            ("shieldcert fleet revoke --name a", "shieldcert fleet apply"),
+            ("shieldcert renew a.pem", "shieldcert renew a.pem"),
+        ] {
+            assert_eq!(go_on(command), expected);
+        }
     }
 }
