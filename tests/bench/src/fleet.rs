@@ -352,7 +352,12 @@ fn median(mut figures: Vec<f64>) -> anyhow::Result<f64> {
 /// Issues a fleet as fast as this machine can. Returns how long it took, and how many steps are in its history.
 async fn time_issue(folder: &Path, devices: u64) -> anyhow::Result<(f64, u64)> {
     write_fleet(folder, devices)?;
-    let emulator = Emulator::builder().token(TOKEN).build()?;
+    // Never reached. Where a service states no limit, the client keeps to the documented one.
+    let unlimited = RateLimit::new(100_000_000, Duration::from_secs(86_400));
+    let emulator = Emulator::builder()
+        .token(TOKEN)
+        .rate_limit(unlimited)
+        .build()?;
     let fleet = open(folder, Arc::new(emulator.transport()))?;
     let (_stop, stopped) = watch::channel(false);
     let started = Instant::now();
