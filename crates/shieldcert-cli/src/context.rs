@@ -307,15 +307,19 @@ fn local_zone() -> Option<ZoneId> {
 
 #[cfg(not(feature = "emulator"))]
 async fn local_builder() -> Result<ClientBuilder> {
-    Err(Failure::usage(
-        "--local: this shieldcert was built without its emulator; install it with the feature `emulator`",
-    ))
+    Err(no_emulator())
 }
 
 #[cfg(not(feature = "emulator"))]
 async fn local_connector() -> Result<Connector> {
-    local_builder().await?;
-    Ok(Connector::new(|| Ok(ClientBuilder::default())))
+    Err(no_emulator())
+}
+
+#[cfg(not(feature = "emulator"))]
+fn no_emulator() -> Failure {
+    Failure::usage(
+        "--local: this shieldcert was built without its emulator; install it with the feature `emulator`",
+    )
 }
 
 #[cfg(not(feature = "emulator"))]
