@@ -231,17 +231,16 @@ impl Issue {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn find(mut self) -> Result<Vec<ClientCertificate>> {
-        let Some(intent) = self.intent.take() else {
-            let problem = "there is none; give that of the request with `resume`";
-            return Err(InvalidInput::new("intent", problem).into());
-        };
-        let span = span(&self.context, &self.csr, intent.validity_days);
-        let found = async {
-            let run = Run::start(self).await?;
+    pub fn find(mut self) -> BoxFuture<'static, Result<Vec<ClientCertificate>>> {
+        let span = span(&self.context, &self.csr, self.options.validity_days);
+        Box::pin(trace(span, async move {
+            let Some(intent) = self.intent.take() else {
+                let problem = "there is none; give that of the request with `resume`";
+                return Err(InvalidInput::new("intent", problem).into());
+            };
+            let run = Run::start_with(self, Some(&intent)).await?;
             run.find(intent).await
-        };
-        Box::pin(trace(span, found)).await
+        }))
     }
 
     /// Waits until the request may be sent under the rate limit, and returns what to store before it is sent.
@@ -271,19 +270,22 @@ impl Issue {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn intent(mut self) -> Result<PreparedIssue> {
-        if self.intent.is_some() {
-            let problem = "it belongs to a request that may have been sent; resume it with `send`";
-            return Err(InvalidInput::new("intent", problem).into());
-        }
-        self.options.deadline.get_or_insert(MAX_RECOVERY);
-        let run = Run::start(self).await?;
-        let permit = run.context.reserve().await?;
-        let intent = run.intent();
-        Ok(PreparedIssue {
-            run,
-            permit,
-            intent,
+    pub fn intent(mut self) -> BoxFuture<'static, Result<PreparedIssue>> {
+        Box::pin(async move {
+            if self.intent.is_some() {
+                let problem =
+                    "it belongs to a request that may have been sent; resume it with `send`";
+                return Err(InvalidInput::new("intent", problem).into());
+            }
+            self.options.deadline.get_or_insert(MAX_RECOVERY);
+            let run = Run::start(self).await?;
+            let permit = run.context.reserve().await?;
+            let intent = run.intent();
+            Ok(PreparedIssue {
+                run,
+                permit,
+                intent,
+            })
         })
     }
 
@@ -322,11 +324,11 @@ impl Issue {
     /// # Ok(issued)
     /// # }
     /// ```
-    pub async fn prepare(mut self) -> Result<Prepared> {
+    pub fn prepare(mut self) -> BoxFuture<'static, Result<Prepared>> {
         self.options.deadline.get_or_insert(MAX_RECOVERY);
-        let resumed = self.intent.take();
         let span = span(&self.context, &self.csr, self.options.validity_days);
-        let prepared = async {
+        Box::pin(trace(span, async move {
+            let resumed = self.intent.take();
             let mut run = Run::start_with(self, resumed.as_ref()).await?;
             if let Some(intent) = &resumed
                 && let Some(found) = run.find_early_or_settled(intent).await?
@@ -340,8 +342,7 @@ impl Issue {
                 permit,
                 intent,
             })))
-        };
-        Box::pin(trace(span, prepared)).await
+        }))
     }
 
     /// Sends the request. The same as `.await`, for where a plain future is needed.
