@@ -209,6 +209,14 @@ impl Budgets {
         Ok(Connected { client, token })
     }
 
+    /// Whether the service says that hardly anything is left of the rate limit of a zone's budget.
+    pub(crate) fn is_used_up(&self, zone: &ZoneId) -> bool {
+        let clients = self.clients();
+        let connected = self.of_zone(zone).and_then(|budget| clients.get(budget));
+        let left = connected.and_then(|connected| connected.client.requests_left());
+        left.is_some_and(|left| left.requests < left.quota / 20)
+    }
+
     /// The newest time that the service has said, and whether it has said one.
     pub(crate) fn service_time(&self) -> Option<Timestamp> {
         let clients = self.clients();

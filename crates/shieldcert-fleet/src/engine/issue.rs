@@ -289,7 +289,9 @@ impl Engine {
             self.zones.is_full_now(zone);
             return self.wait_for(at, Hold::Quota, Some(&problem));
         }
-        if error.is_retryable() || error.is_timeout() || error.is_ambiguous() {
+        let is_silent = error.is_retryable() || error.is_timeout() || error.is_ambiguous();
+        // A look-up that waits for the rate limit past its deadline says nothing about the zone.
+        if is_silent && !self.budgets.is_used_up(zone) {
             self.zones.failed(zone);
         }
         self.fail(at, Hold::Unclear, Act::Unclear, &problem)

@@ -101,7 +101,8 @@ impl Engine {
                     .finish_look(owed.device, generation, &surplus, self.now().time)
             }
             Err(error) => {
-                if error.is_retryable() || error.is_timeout() || error.is_ambiguous() {
+                let is_silent = error.is_retryable() || error.is_timeout() || error.is_ambiguous();
+                if is_silent && !self.budgets.is_used_up(&generation.zone) {
                     self.zones.failed(&generation.zone);
                 }
                 self.postpone(owed, &error.to_string())
