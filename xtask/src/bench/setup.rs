@@ -28,6 +28,8 @@ pub(super) struct Sizes {
     pub(super) fleet: u32,
     /// The devices of a fleet whose run is killed.
     pub(super) killed: u32,
+    /// How often a contender is killed at most. A killed fleet waits for the deadline of its open requests, half a minute.
+    pub(super) kills: usize,
     /// The devices that are issued under the rate limit in simulated time.
     pub(super) limited: u32,
     /// Those that are issued with faults.
@@ -49,6 +51,7 @@ impl Sizes {
         gets: 5_000,
         fleet: 2_000,
         killed: 400,
+        kills: usize::MAX,
         limited: 100_000,
         disturbed: 20_000,
         planned: 1_000_000,
@@ -63,6 +66,7 @@ impl Sizes {
         gets: 50,
         fleet: 20,
         killed: 100,
+        kills: 1,
         limited: 1_500,
         disturbed: 100,
         planned: 1_000,

@@ -1,5 +1,6 @@
 //! Issuing a fleet: keys and certificates are kept on the disk, and a run that is killed is started again.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,13 +43,24 @@ pub(super) fn issue(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
     let size = bench.sizes.fleet;
     let title =
         format!("issue {size} devices and keep key and certificate of each, latency {LATENCY} ms");
-    let rows = run_in_turns(bench.rounds, &title, contenders(bench)?, |_, contender| {
-        let mut sample = issue_once(bench, contender, size)?;
-        if let Some(surplus) = kill_once(bench, contender, bench.sizes.killed)? {
-            sample.insert(Metric::Surplus, surplus);
-        }
-        Ok(sample)
-    });
+    let mut kills: BTreeMap<&str, usize> = BTreeMap::new();
+    let rows = run_in_turns(
+        bench.rounds,
+        &title,
+        contenders(bench)?,
+        |name, contender| {
+            let mut sample = issue_once(bench, contender, size)?;
+            let times = kills.entry(name).or_insert(0);
+            if *times == bench.sizes.kills {
+                return Ok(sample);
+            }
+            *times += 1;
+            if let Some(surplus) = kill_once(bench, contender, bench.sizes.killed)? {
+                sample.insert(Metric::Surplus, surplus);
+            }
+            Ok(sample)
+        },
+    );
     let mut outcome = Outcome {
         letter: 'i',
         title,
