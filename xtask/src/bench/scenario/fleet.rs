@@ -50,6 +50,11 @@ pub(super) fn issue(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
         contenders(bench)?,
         |name, contender| {
             let mut sample = issue_once(bench, contender, size)?;
+            let times = kills.entry(name).or_insert(0);
+            if *times == bench.sizes.kills {
+                return Ok(sample);
+            }
+            *times += 1;
             if let Some(surplus) = kill_once(bench, contender, bench.sizes.killed)? {
                 sample.insert(Metric::Surplus, surplus);
             }
