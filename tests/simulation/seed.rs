@@ -1,15 +1,12 @@
 //! Runs one seed.
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
 
 use fastrand::Rng;
-use shieldcert_emulator::Emulator;
 use tokio::time::{sleep, timeout};
 
 use super::history::History;
 use super::record::Outcome;
-use super::secrets::TOKEN;
 use super::settings::Settings;
 use super::task::Task;
 use super::world::{CSRS, MAX_DURATION, OTHERS, SETTLED, World};
@@ -21,18 +18,7 @@ pub(super) async fn run(seed: u64, keeps_history: bool) -> Outcome {
     let history = History::new(keeps_history);
     let settings = Settings::draw(&mut random);
     history.add(format_args!("{settings:?}"));
-    let emulator = Emulator::builder()
-        .token(TOKEN)
-        .seed(seed)
-        .sign_inline(true)
-        .clock_start(UNIX_EPOCH + Duration::from_secs(settings.clock_start))
-        .order(settings.order)
-        .total_count(settings.total_count)
-        .ids(settings.ids)
-        .transition_delay(settings.transition_delay)
-        .build()
-        .expect("builds");
-    let mut world = World::new(emulator, settings, history);
+    let mut world = World::of_seed(seed, settings, history);
     world.populate(&mut random).await;
     let world = Arc::new(world);
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use fastrand::Rng;
 use shieldcert::{
@@ -117,6 +117,22 @@ struct Moves {
 }
 
 impl World {
+    /// A zone of a service like that.
+    pub(super) fn of_seed(seed: u64, settings: Settings, history: History) -> Self {
+        let emulator = Emulator::builder()
+            .token(TOKEN)
+            .seed(seed)
+            .sign_inline(true)
+            .clock_start(UNIX_EPOCH + Duration::from_secs(settings.clock_start))
+            .order(settings.order)
+            .total_count(settings.total_count)
+            .ids(settings.ids)
+            .transition_delay(settings.transition_delay)
+            .build()
+            .expect("builds");
+        Self::new(emulator, settings, history)
+    }
+
     pub(super) fn new(emulator: Emulator, settings: Settings, history: History) -> Self {
         Self {
             service: Service::new(emulator.transport(), ZONE),

@@ -9,11 +9,11 @@ mod manifest;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use fastrand::Rng;
 use shieldcert::{Client, Transport};
-use shieldcert_emulator::{Emulator, EmulatorTransport};
+use shieldcert_emulator::EmulatorTransport;
 use shieldcert_fleet::{ApplyOptions, Ask, Connector, Error, Fleet, Summary};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -46,18 +46,7 @@ pub(super) async fn run(seed: u64, keeps_history: bool) -> Outcome {
     let history = History::new(keeps_history);
     let settings = draw(&mut random);
     history.add(format_args!("{settings:?}"));
-    let emulator = Emulator::builder()
-        .token(TOKEN)
-        .seed(seed)
-        .sign_inline(true)
-        .clock_start(UNIX_EPOCH + Duration::from_secs(settings.clock_start))
-        .order(settings.order)
-        .total_count(settings.total_count)
-        .ids(settings.ids)
-        .transition_delay(settings.transition_delay)
-        .build()
-        .expect("builds");
-    let mut world = World::new(emulator, settings, history);
+    let mut world = World::of_seed(seed, settings, history);
     world.populate(&mut random).await;
     let mut play = Play {
         folder: folder(),

@@ -2,6 +2,7 @@
 
 mod change;
 pub(crate) mod completions;
+mod confirm;
 pub(crate) mod doctor;
 #[cfg(feature = "emulator")]
 pub(crate) mod emulator;

@@ -2,17 +2,18 @@
 //! agreed to that.
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::Duration;
 
 use shieldcert::{CertificateId, ClientCertificate, RequestsLeft, Status, X509Certificate, Zone};
 
+use super::confirm;
 use crate::args::selector::{Selection, Selectors};
 use crate::args::targets::Targets;
 use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
 use crate::output::certificate::CertificateRow;
+use crate::output::facts::counted;
 use crate::output::progress::Progress;
 use crate::output::time;
 
@@ -52,7 +53,7 @@ impl Plan {
             pending: 0,
             failures: Vec::new(),
             is_obvious: false,
-            can_ask: io::stdin().is_terminal() && io::stderr().is_terminal(),
+            can_ask: confirm::can_ask(),
             is_rehearsal,
             rows: Vec::new(),
         };
@@ -234,7 +235,7 @@ impl Plan {
             .zones
             .first()
             .and_then(|zone| zone.client().requests_left());
-        let mut text = format!("{verb} {}", counted(count, "certificate"));
+        let mut text = format!("{verb} {}", counted(count as u64, "certificate"));
         if count > 0 {
             text.push_str(&format!(": {}", requests(count, left)));
         }
@@ -257,34 +258,17 @@ impl Plan {
             return Err(Failure::usage(format!(
                 "{} to {verb}: that must be confirmed, and there is no terminal to ask at; give --yes, or \
                  see them with --dry-run",
-                counted(count, "certificate")
+                counted(count as u64, "certificate")
             )));
         }
-        let mut err = io::stderr();
-        let mut typed = String::new();
-        let asked = write!(err, "Type {count} to {verb} them: ")
-            .and_then(|()| err.flush())
-            .and_then(|()| io::stdin().lock().read_line(&mut typed));
-        asked.map_err(|error| Failure::failed(format!("the terminal: {error}")))?;
-        match typed.trim() == count.to_string() {
-            true => Ok(()),
-            false => Err(Failure::failed(format!(
-                "not confirmed: {:?} is not {count}; nothing was done",
-                typed.trim()
-            ))),
-        }
+        confirm::ask(count as u64, &format!("{verb} them"))
     }
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
 }
 
 /// So many requests, and how long they take.
 pub(crate) fn requests(count: usize, left: Option<RequestsLeft>) -> String {
     let time = duration_of(count as u64, left.map(Budget::from));
-    format!("{}, {time}", counted(count, "request"))
+    format!("{}, {time}", counted(count as u64, "request"))
 }
 
 /// What is left of a rate limit.

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use jiff::SignedDuration;
 use shieldcert::{CertificateId, ClientCertificate, IssueIntent, Issued, Status, X509Certificate};
 
-use super::{Engine, Progress, Purpose, Tally, Work};
+use super::{Admission, Engine, Progress, Purpose, Tally, Work};
+use crate::backoff::backoff;
 use crate::digest::sha256;
 use crate::error::{Error, Result};
 use crate::journal::{Act, Change, Hold, Reason, Snapshot, Spec, State};
@@ -13,6 +14,13 @@ use crate::keystore::Keyed;
 use crate::outputs;
 use crate::policy::{CSR, choose_zone, zone_id};
 use crate::step::{Outcome, Request};
+
+/// A request that may have been sent, and the permission to find out about it.
+struct Open {
+    request: Request,
+    intent: IssueIntent,
+    _admission: Admission,
+}
 
 impl Engine {
     /// Begins a generation.
@@ -85,7 +93,7 @@ impl Engine {
     }
 
     /// What a token that can't be had, or a zone that is not configured, holds up.
-    fn unavailable(&self, at: Work<'_>, error: Error) -> Result<Progress> {
+    pub(super) fn unavailable(&self, at: Work<'_>, error: Error) -> Result<Progress> {
         match error {
             Error::Token { .. } | Error::Zone { .. } => {
                 self.zones.forbid(&at.generation.zone);
@@ -125,27 +133,38 @@ impl Engine {
         self.take(at, outcome, intent, was_recorded).await
     }
 
-    pub(super) async fn resume(&self, at: Work<'_>) -> Result<Progress> {
-        let (keyed, intent) = match (self.keyed(at)?, &at.generation.intent) {
-            (Ok(keyed), Some(intent)) => (keyed, intent.clone()),
-            (Err(problem), _) => return self.fail(at, Hold::Unclear, Act::Failed, &problem),
-            (_, None) => {
-                return self.fail(
-                    at,
-                    Hold::Unclear,
-                    Act::Failed,
-                    "its intent is not in the journal",
-                );
-            }
+    /// What finding out about a request needs. Otherwise what came of the step.
+    async fn open(&self, at: Work<'_>) -> Result<std::result::Result<Open, Progress>> {
+        let fail = |problem: &str| self.fail(at, Hold::Unclear, Act::Failed, problem).map(Err);
+        let keyed = match self.keyed(at)? {
+            Ok(keyed) => keyed,
+            Err(problem) => return fail(&problem),
         };
-        let _admission = match self.admit(&at.generation.zone, Purpose::Other).await {
+        let Some(intent) = at.generation.intent.clone() else {
+            return fail("its intent is not in the journal");
+        };
+        let admission = match self.admit(&at.generation.zone, Purpose::Other).await {
             Ok(admission) => admission,
-            Err(hold) => return self.wait_for(at, hold, None),
+            Err(hold) => return self.wait_for(at, hold, None).map(Err),
         };
-        let request = match self.request(at, &keyed).await {
-            Ok(request) => request,
-            Err(error) => return self.unavailable(at, error),
+        match self.request(at, &keyed).await {
+            Ok(request) => Ok(Ok(Open {
+                request,
+                intent,
+                _admission: admission,
+            })),
+            Err(error) => self.unavailable(at, error).map(Err),
+        }
+    }
+
+    pub(super) async fn resume(&self, at: Work<'_>) -> Result<Progress> {
+        let open = match self.open(at).await? {
+            Ok(open) => open,
+            Err(progress) => return Ok(progress),
         };
+        let Open {
+            request, intent, ..
+        } = &open;
         self.record(
             at,
             Change::default().set("hold", None::<String>),
@@ -153,13 +172,13 @@ impl Engine {
             None,
         )?;
         match request.resume(intent.clone()).await {
-            Some(outcome) => self.take(at, outcome, Some(intent), true).await,
+            Some(outcome) => self.take(at, outcome, Some(intent.clone()), true).await,
             None => {
                 self.zones.responded(&at.generation.zone);
                 let change = Change::to(State::Keyed)
                     .set("intent", None::<String>)
                     .set("failures", i64::from(at.generation.failures));
-                let change = self.owe_look(change, &intent);
+                let change = self.owe_look(change, intent);
                 self.record(at, change, Act::NotIssued, Some("the request was lost"))?;
                 Ok(Progress::Done)
             }
@@ -168,26 +187,13 @@ impl Engine {
 
     /// Finds out about a request that is not wanted any more.
     pub(super) async fn settle(&self, at: Work<'_>) -> Result<Progress> {
-        let (keyed, intent) = match (self.keyed(at)?, &at.generation.intent) {
-            (Ok(keyed), Some(intent)) => (keyed, intent.clone()),
-            (Err(problem), _) => return self.fail(at, Hold::Unclear, Act::Failed, &problem),
-            (_, None) => {
-                return self.fail(
-                    at,
-                    Hold::Unclear,
-                    Act::Failed,
-                    "its intent is not in the journal",
-                );
-            }
+        let open = match self.open(at).await? {
+            Ok(open) => open,
+            Err(progress) => return Ok(progress),
         };
-        let _admission = match self.admit(&at.generation.zone, Purpose::Other).await {
-            Ok(admission) => admission,
-            Err(hold) => return self.wait_for(at, hold, None),
-        };
-        let request = match self.request(at, &keyed).await {
-            Ok(request) => request,
-            Err(error) => return self.unavailable(at, error),
-        };
+        let Open {
+            request, intent, ..
+        } = &open;
         match request.find(intent.clone()).await {
             Ok(found) => {
                 self.zones.responded(&at.generation.zone);
@@ -195,11 +201,11 @@ impl Engine {
                 match found.next() {
                     Some(first) => {
                         let others: Vec<_> = found.map(|other| other.id().clone()).collect();
-                        self.issued(at, &first, &others, Some(intent))
+                        self.issued(at, &first, &others, Some(intent.clone()))
                     }
                     None => {
                         let change = self
-                            .owe_look(Change::to(State::Abandoned), &intent)
+                            .owe_look(Change::to(State::Abandoned), intent)
                             .set("intent", None::<String>);
                         self.record(at, change, Act::Abandoned, Some("nothing was issued"))?;
                         Ok(Progress::Done)
@@ -241,15 +247,29 @@ impl Engine {
                 self.zones.responded(zone);
                 let failures = at.generation.failures.saturating_add(1);
                 let problem = error.to_string();
-                tracing::warn!(device = %at.snapshot.name, generation = at.generation.number, problem, "a wrong certificate");
+                tracing::warn!(
+                    device = %at.snapshot.name, generation = at.generation.number, problem, "a wrong certificate"
+                );
                 Tally::add(&self.tally.failures);
-                self.journal.give_up_wrong(
+                let now = self.now().time;
+                let retry_at = now.checked_add(backoff(failures)).ok();
+                let mut change = Change::hold(Hold::Failed, Some(problem.clone()), retry_at)
+                    .set("state", State::Abandoned.as_str().to_owned())
+                    .set("intent", None::<String>)
+                    .set("failures", i64::from(failures));
+                // The error does not say whether a send was unclear before.
+                if let Some(intent) = &intent {
+                    change = self.owe_look(change, intent);
+                }
+                let surplus: Vec<_> = id.into_iter().collect();
+                let entry = Some((Act::Failed, problem.as_str()));
+                self.journal.change_with_surplus(
                     at.id,
                     at.generation,
-                    id.as_ref(),
-                    failures,
-                    &problem,
-                    self.now().time,
+                    change,
+                    &surplus,
+                    entry,
+                    now,
                 )?;
                 Ok(Progress::Done)
             }
@@ -289,11 +309,7 @@ impl Engine {
             self.zones.is_full_now(zone);
             return self.wait_for(at, Hold::Quota, Some(&problem));
         }
-        let is_silent = error.is_retryable() || error.is_timeout() || error.is_ambiguous();
-        // A look-up that waits for the rate limit past its deadline says nothing about the zone.
-        if is_silent && !self.budgets.is_used_up(zone) {
-            self.zones.failed(zone);
-        }
+        self.count_silence(zone, error);
         self.fail(at, Hold::Unclear, Act::Unclear, &problem)
     }
 
@@ -339,14 +355,10 @@ impl Engine {
         self.tally
             .surplus
             .fetch_add(surplus.len() as u64, Ordering::Relaxed);
-        self.journal.issued(
-            at.id,
-            at.generation,
-            change,
-            certificate.id(),
-            surplus,
-            self.now().time,
-        )?;
+        let entry = Some((Act::Issued, certificate.id().as_str()));
+        let now = self.now().time;
+        self.journal
+            .change_with_surplus(at.id, at.generation, change, surplus, entry, now)?;
         Ok(Progress::Done)
     }
 

@@ -309,6 +309,14 @@ impl Engine {
         self.zones.admit(zone, purpose).await
     }
 
+    /// Counts that a zone did not respond. A look-up that waits for the rate limit past its deadline says nothing about
+    /// that.
+    fn count_silence(&self, zone: &ZoneId, error: &ClientError) {
+        if is_silent(error) && !self.budgets.is_used_up(zone) {
+            self.zones.failed(zone);
+        }
+    }
+
     /// Does what an error of the service asks for. Nothing is unclear.
     async fn refused(&self, at: Work<'_>, error: &ClientError) -> Result<Progress> {
         let zone = &at.generation.zone;
@@ -336,7 +344,7 @@ impl Engine {
                 }
             };
         }
-        if error.is_retryable() || error.is_ambiguous() || error.is_timeout() {
+        if is_silent(error) {
             return match self.zones.failed(zone) {
                 true => Ok(Progress::Done),
                 false => self.wait_for(at, Hold::Failed, Some(&error.to_string())),
@@ -345,6 +353,11 @@ impl Engine {
         self.zones.responded(zone);
         self.fail(at, Hold::Failed, Act::Failed, &error.to_string())
     }
+}
+
+/// Whether an error shows no response of the API.
+fn is_silent(error: &ClientError) -> bool {
+    error.is_retryable() || error.is_ambiguous() || error.is_timeout()
 }
 
 /// What the CSR file of a device holds.

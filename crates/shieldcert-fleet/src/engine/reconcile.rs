@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use shieldcert::ClientCertificate;
 
 use super::issue::may_be_active;
-use super::revoke::is_gone;
+use super::revoke::revoke;
 use super::{Engine, Purpose, Tally};
 use crate::error::{Error, Result};
 use crate::journal::Owed;
@@ -101,10 +101,7 @@ impl Engine {
                     .finish_look(owed.device, generation, &surplus, self.now().time)
             }
             Err(error) => {
-                let is_silent = error.is_retryable() || error.is_timeout() || error.is_ambiguous();
-                if is_silent && !self.budgets.is_used_up(&generation.zone) {
-                    self.zones.failed(&generation.zone);
-                }
+                self.count_silence(&generation.zone, &error);
                 self.postpone(owed, &error.to_string())
             }
         }
@@ -129,23 +126,10 @@ impl Engine {
                 Err(Error::Token { .. } | Error::Zone { .. }) => continue,
                 Err(error) => return Err(error),
             };
-            let id = &surplus.certificate;
-            let revoked = match zone.revoke(id).await {
-                Ok(_) => Ok(()),
-                Err(error) if error.is_not_found() => match is_gone(&zone, id).await {
-                    Ok(true) => Ok(()),
-                    Ok(false) => Err(error),
-                    Err(other) => Err(other),
-                },
-                Err(error) => Err(error),
-            };
-            match revoked {
-                Ok(()) => {}
-                Err(error) => {
-                    tracing::warn!(certificate = %surplus.certificate, %error, "surplus could not be revoked");
-                    Tally::add(&self.tally.failures);
-                    continue;
-                }
+            if let Err(error) = revoke(&zone, &surplus.certificate).await {
+                tracing::warn!(certificate = %surplus.certificate, %error, "surplus could not be revoked");
+                Tally::add(&self.tally.failures);
+                continue;
             }
             self.zones.responded(&surplus.zone);
             self.zones.has_place_again(&surplus.zone);

@@ -4,8 +4,8 @@ use shieldcert::{CertificateId, Zone};
 
 use super::issue::may_be_active;
 use super::{Engine, Progress, Purpose, Tally, Work};
-use crate::error::{Error, Result};
-use crate::journal::{Act, Change, Hold, State};
+use crate::error::Result;
+use crate::journal::{Act, Change, State};
 use crate::policy::RevokeReason;
 
 impl Engine {
@@ -23,19 +23,11 @@ impl Engine {
         };
         let zone = match self.budgets.zone(zone_id).await {
             Ok(zone) => zone,
-            Err(error @ (Error::Token { .. } | Error::Zone { .. })) => {
-                self.zones.forbid(zone_id);
-                return self.wait_for(at, Hold::Permission, Some(&error.to_string()));
-            }
-            Err(error) => return Err(error),
+            Err(error) => return self.unavailable(at, error),
         };
-        let detail = match zone.revoke(id).await {
-            Ok(_) => reason.as_str().to_owned(),
-            Err(error) if error.is_not_found() => match is_gone(&zone, id).await {
-                Ok(true) => format!("{}; the zone does not have it", reason.as_str()),
-                Ok(false) => return self.fail(at, Hold::Failed, Act::Failed, &error.to_string()),
-                Err(other) => return self.refused(at, &other).await,
-            },
+        let detail = match revoke(&zone, id).await {
+            Ok(true) => reason.as_str().to_owned(),
+            Ok(false) => format!("{}; the zone does not have it", reason.as_str()),
             Err(error) => return self.refused(at, &error).await,
         };
         self.zones.responded(zone_id);
@@ -50,12 +42,17 @@ impl Engine {
     }
 }
 
-/// Whether a certificate that could not be revoked because it was not found is not there. A response alone may be wrong,
-/// and what is recorded as revoked is not looked at again.
-pub(super) async fn is_gone(zone: &Zone, id: &CertificateId) -> shieldcert::Result<bool> {
-    match zone.get(id).await {
-        Ok(certificate) => Ok(!may_be_active(certificate.status())),
-        Err(error) if error.is_not_found() => Ok(true),
+/// Revokes a certificate. Returns whether the zone has it: that it was not found may be wrong in one response, and what is
+/// recorded as revoked is not looked at again.
+pub(super) async fn revoke(zone: &Zone, id: &CertificateId) -> shieldcert::Result<bool> {
+    match zone.revoke(id).await {
+        Ok(_) => Ok(true),
+        Err(refusal) if refusal.is_not_found() => match zone.get(id).await {
+            Ok(certificate) if may_be_active(certificate.status()) => Err(refusal),
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        },
         Err(error) => Err(error),
     }
 }

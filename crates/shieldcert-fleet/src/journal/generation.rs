@@ -167,8 +167,6 @@ words! {
         KeyChanged = "key-changed",
         /// The manifest asks for another validity.
         ValidityChanged = "validity-changed",
-        /// The CA has changed.
-        IssuerChanged = "issuer-changed",
         /// An operator asked for it.
         Asked = "asked",
         /// The device has a new CSR.

@@ -40,8 +40,6 @@ words! {
         Verified = "verified",
         /// The verify command failed.
         VerifyFailed = "verify-failed",
-        /// A revocation was decided on.
-        Revoking = "revoking",
         /// A certificate was revoked.
         Revoked = "revoked",
         /// A generation without a certificate was given up.

@@ -5,9 +5,7 @@ use rusqlite::{OptionalExtension, params};
 use shieldcert::CertificateId;
 
 use super::database::Journal;
-use super::generation::{
-    COLUMN_COUNT, COLUMNS, Change, Generation, Hold, Owed, State, json, name, parse,
-};
+use super::generation::{COLUMN_COUNT, COLUMNS, Change, Generation, Owed, json, name, parse};
 use super::history::{self, Act};
 use super::surplus;
 use crate::backoff::backoff;
@@ -84,101 +82,36 @@ impl Journal {
         surplus: &[CertificateId],
         at: Timestamp,
     ) -> Result<()> {
-        self.write(|transaction| {
-            for id in surplus {
-                surplus::insert(transaction, id, generation, at)?;
-                let detail = Some(id.as_str());
-                history::add(
-                    transaction,
-                    at,
-                    Some(device),
-                    Some(generation.number),
-                    Act::SurplusFound,
-                    detail,
-                )?;
-            }
-            if surplus.is_empty() {
-                history::add(
-                    transaction,
-                    at,
-                    Some(device),
-                    Some(generation.number),
-                    Act::LookedAgain,
-                    None,
-                )?;
-            }
-            Change::default()
-                .set("look_at", None::<i64>)
-                .set("look_failures", 0)
-                .set("look_intent", None::<String>)
-                .write(transaction, generation.id)
-        })
+        let change = Change::default()
+            .set("look_at", None::<i64>)
+            .set("look_failures", 0)
+            .set("look_intent", None::<String>);
+        let entry = surplus.is_empty().then_some((Act::LookedAgain, ""));
+        self.change_with_surplus(device, generation, change, surplus, entry, at)
     }
 
-    /// Records a certificate, and what else its request has led to.
-    pub(crate) fn issued(
+    /// Changes a generation, and records the surplus certificates that its request has led to.
+    pub(crate) fn change_with_surplus(
         &self,
         device: i64,
         generation: &Generation,
         change: Change,
-        certificate: &CertificateId,
         surplus: &[CertificateId],
+        entry: Option<(Act, &str)>,
         at: Timestamp,
     ) -> Result<()> {
         self.write(|transaction| {
             change.write(transaction, generation.id)?;
             for id in surplus {
                 surplus::insert(transaction, id, generation, at)?;
-                let detail = Some(id.as_str());
-                history::add(
-                    transaction,
-                    at,
-                    Some(device),
-                    Some(generation.number),
-                    Act::SurplusFound,
-                    detail,
-                )?;
             }
-            history::add(
-                transaction,
-                at,
-                Some(device),
-                Some(generation.number),
-                Act::Issued,
-                Some(certificate.as_str()),
-            )
-        })
-    }
-
-    /// Records that the service issued something else than what was asked for: it is surplus, and the generation is given
-    /// up.
-    pub(crate) fn give_up_wrong(
-        &self,
-        device: i64,
-        generation: &Generation,
-        certificate: Option<&CertificateId>,
-        failures: u32,
-        problem: &str,
-        at: Timestamp,
-    ) -> Result<()> {
-        let retry_at = at.checked_add(backoff(failures)).ok();
-        self.write(|transaction| {
-            Change::hold(Hold::Failed, Some(problem.to_owned()), retry_at)
-                .set("state", State::Abandoned.as_str().to_owned())
-                .set("intent", None::<String>)
-                .set("failures", i64::from(failures))
-                .write(transaction, generation.id)?;
-            if let Some(id) = certificate {
-                surplus::insert(transaction, id, generation, at)?;
+            let found = surplus.iter().map(|id| (Act::SurplusFound, id.as_str()));
+            for (act, detail) in found.chain(entry) {
+                let (device, number) = (Some(device), Some(generation.number));
+                let detail = Some(detail).filter(|detail| !detail.is_empty());
+                history::add(transaction, at, device, number, act, detail)?;
             }
-            history::add(
-                transaction,
-                at,
-                Some(device),
-                Some(generation.number),
-                Act::Failed,
-                Some(problem),
-            )
+            Ok(())
         })
     }
 

@@ -13,8 +13,9 @@ use shieldcert_fleet::{AdoptBy, AdoptOutcome, Adopted, Adoptee, DeviceName, Devi
 use zeroize::Zeroizing;
 
 use super::status::parse_name;
-use super::{InFolder, confirm, failure, open};
+use super::{InFolder, failure, open};
 use crate::args::subject;
+use crate::commands::confirm;
 use crate::commands::renew::lifetime;
 use crate::context::Context;
 use crate::exit_code::ExitCode;

@@ -8,7 +8,8 @@ use clap::Args;
 use shieldcert_fleet::{ApplyOptions, Error, Fleet, Hold, Plan, Progress as Done, Summary};
 use tokio::sync::watch;
 
-use super::{InFolder, confirm, failure, open, plan, warn_if_restored};
+use super::{InFolder, failure, open, plan, warn_if_restored};
+use crate::commands::confirm;
 use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};

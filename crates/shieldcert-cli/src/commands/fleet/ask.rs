@@ -10,8 +10,9 @@ use shieldcert_fleet::{
 
 use super::apply::{attempt, failed_file};
 use super::plan::under_limit;
-use super::{InFolder, confirm, failure, open};
+use super::{InFolder, failure, open};
 use crate::args::selector::Pattern;
+use crate::commands::confirm;
 use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};

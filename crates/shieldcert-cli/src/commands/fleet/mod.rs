@@ -4,7 +4,6 @@ pub(crate) mod adopt;
 pub(crate) mod apply;
 pub(crate) mod ask;
 pub(crate) mod backup;
-mod confirm;
 pub(crate) mod history;
 pub(crate) mod init;
 mod metrics;

@@ -5,12 +5,12 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use crate::failure::{Failure, Result};
 
 /// Whether somebody can be asked.
-pub(super) fn can_ask() -> bool {
+pub(crate) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 /// Has the number typed. `what` is what is done to them, such as `revoke them`.
-pub(super) fn ask(count: u64, what: &str) -> Result<()> {
+pub(crate) fn ask(count: u64, what: &str) -> Result<()> {
     let mut err = io::stderr();
     let mut typed = String::new();
     let asked = write!(err, "Type {count} to {what}: ")
