@@ -687,7 +687,6 @@ fn the_emulator_accepts_what_matches_the_spec_and_refuses_the_rest() {
     let emulator = Emulator::builder()
         .token(TOKEN)
         .ids(IdStyle::Hex)
-        .sign_inline(true)
         .build()
         .expect("builds");
     let transport = emulator.transport();

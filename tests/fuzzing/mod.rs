@@ -173,7 +173,7 @@ pub fn csr(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    let emulator = Emulator::builder().sign_inline(true).build();
+    let emulator = Emulator::builder().build();
     let emulator = emulator.expect("an emulator");
     // A fixture takes what a request to issue takes.
     block_on(async {

@@ -23,6 +23,9 @@ need npm npm
 need promtool prometheus
 need chromium chromium
 need tmux tmux
+# What the container's health check runs, and the network of a README's session.
+need busybox busybox
+need ip iproute2
 need zsh zsh
 need fish fish
 # Debian's python3 comes without the part that makes environments.
@@ -43,12 +46,17 @@ mark() { # installation files...
   cat "${@:2}" >"$1/.made-from"
 }
 
-python_files=("$here/python/requirements.txt" "$here/schemathesis/requirements.txt" "$here/constraints.txt")
-if ! made_from "$there/venv" "${python_files[@]}"; then
+python_files=("$here/python/requirements.txt" "$here/tools/requirements.txt" "$here/schemathesis/requirements.txt")
+constraints=$here/constraints.txt
+if [[ ! -d $there/wheels ]] || ! made_from "$there/venv" "${python_files[@]}" "$constraints"; then
   python3 -m venv --clear "$there/venv"
-  "$there/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    -r "${python_files[0]}" -r "${python_files[1]}" -c "${python_files[2]}"
-  mark "$there/venv" "${python_files[@]}"
+  # Kept, because tests install them again where there is no network.
+  rm -rf "$there/wheels"
+  pip() { "$there/venv/bin/python" -m pip "$@" --quiet --disable-pip-version-check; }
+  required=("${python_files[@]/#/--requirement=}")
+  pip download --dest "$there/wheels" "${required[@]}" --constraint "$constraints"
+  pip install --no-index --find-links "$there/wheels" "${required[@]}"
+  mark "$there/venv" "${python_files[@]}" "$constraints"
 fi
 
 node_files=("$here/node/package.json" "$here/node/package-lock.json")

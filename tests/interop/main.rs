@@ -1,5 +1,5 @@
-//! Other clients run the lifecycle of certificates against the emulator: the official SDKs for Python and TypeScript,
-//! curl with openssl, and Schemathesis with the spec. CSRs, keys and PKCS#12 files of openssl, Java's keytool, Python and
+//! Other clients run the lifecycle of certificates against the emulator: the official SDK for TypeScript, curl with
+//! openssl, and Schemathesis with the spec; that for Python does with the pytest plugin, in the command line's tests. CSRs, keys and PKCS#12 files of openssl, Java's keytool, Python and
 //! Node are read, and they read ours.
 //!
 //! `tests/interop/install.sh` installs them. If one is missing, its test prints `skipped: …` and passes, or fails where
@@ -117,16 +117,6 @@ async fn run(emulator: EmulatorBuilder, mut client: Command) {
     }
     println!("{output}");
     emulator.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_python_sdk() {
-    let python = installed().join("venv/bin/python");
-    if is_installed("the Python SDK", python.exists()) {
-        let mut client = Command::new(python);
-        client.arg(interop().join("python/lifecycle.py"));
-        run(emulator(), client).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -353,7 +353,7 @@ async fn a_block_beyond_the_deadline_fails_the_call_at_once() {
 async fn bulk_calls_pause_while_they_are_blocked() {
     let hour = Duration::from_secs(3600);
     for until_settled in [false, true] {
-        let emulator = Emulator::builder().token(TOKEN).sign_inline(true);
+        let emulator = Emulator::builder().token(TOKEN);
         let emulator = emulator.build().expect("builds");
         let zone = zone_through(emulator.transport());
         let csrs: Vec<_> = (0..20)

@@ -87,6 +87,8 @@ pub(super) enum Moves {
     BeginningLeaves(usize),
     /// So many are issued before each request, up to `issued_at_most`.
     Issues(usize),
+    /// One is issued before one request in so many, by chance.
+    Seldom(usize),
 }
 
 #[derive(Clone, Debug)]
@@ -435,7 +437,8 @@ impl State {
             Moves::Issues(count) if self.next_number < settings.issued_at_most => {
                 (0..count).for_each(|_| self.issue(settings));
             }
-            Moves::Issues(_) => {}
+            Moves::Seldom(requests) if self.random.usize(0..requests) == 0 => self.issue(settings),
+            Moves::Issues(_) | Moves::Seldom(_) => {}
         }
         let present = self.present().clone();
         for filter in FILTERS {

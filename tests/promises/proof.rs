@@ -13,7 +13,7 @@ use shieldcert_tests::kit::{TOKEN, issue, key_and_csr, zone_through};
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn builder() -> EmulatorBuilder {
-    let builder = Emulator::builder().token(TOKEN).sign_inline(true).seed(1);
+    let builder = Emulator::builder().token(TOKEN).seed(1);
     builder.latency(Duration::from_millis(30))
 }
 

@@ -17,7 +17,6 @@ type Row = (&'static str, Run, usize, Option<Fault>, [usize; 4]);
 async fn count(run: Run, certificates: usize, fault: Option<Fault>, quirks: Quirks) -> usize {
     let emulator = Emulator::builder()
         .token(TOKEN)
-        .sign_inline(true)
         .seed(1)
         .latency(Duration::from_millis(30))
         .transition_delay(Duration::from_secs(2))
@@ -139,4 +138,37 @@ async fn each_operation_takes_about_the_fewest_requests_possible() {
         }
     }
     assert!(differs.is_empty(), "{differs:?}: see the table");
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_are_lost_one_after_the_other_share_their_look_ups() {
+    const ISSUES: u64 = 20;
+    let emulator = Emulator::builder()
+        .token(TOKEN)
+        .seed(1)
+        .latency(Duration::from_millis(30))
+        .populate(ZONE, 230)
+        .open()
+        .await
+        .expect("opens");
+    let lost = ScriptedFault::next(Operation::Create, Fault::lose_request()).times(ISSUES);
+    emulator.script([lost]);
+    let zone = zone_through(emulator.transport());
+    let issues: Vec<_> = (0..ISSUES)
+        .map(|number| {
+            let (zone, (_, csr)) = (zone.clone(), key_and_csr(&format!("sensor-{number}")));
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(number)).await;
+                zone.issue(&csr).await.expect("is issued");
+            })
+        })
+        .collect();
+    for issue in issues {
+        issue.await.expect("ends");
+    }
+    let history = emulator.history();
+    assert_eq!(history.count(Operation::Create) as u64, 2 * ISSUES);
+    // 14 here; 20 if complete look-ups wait for no others, and 26 if early ones are not limited.
+    let pages = history.count(Operation::List);
+    assert!(pages <= 16, "{pages} pages");
 }

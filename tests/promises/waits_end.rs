@@ -409,7 +409,6 @@ async fn polls(revoked: usize, others: usize) -> usize {
         .token(TOKEN)
         .transition_delay(Duration::from_secs(2))
         .latency(Duration::from_millis(30))
-        .sign_inline(true)
         .build()
         .expect("builds");
     let issuer = zone_through(emulator.transport());

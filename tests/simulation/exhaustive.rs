@@ -207,7 +207,6 @@ impl Scene {
             let emulator = Emulator::builder()
                 .token(secrets::TOKEN)
                 .seed(0)
-                .sign_inline(true)
                 .clock_start(UNIX_EPOCH + Duration::from_secs(1_800_000_000))
                 .build()
                 .expect("builds");

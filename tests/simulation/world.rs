@@ -122,7 +122,6 @@ impl World {
         let emulator = Emulator::builder()
             .token(TOKEN)
             .seed(seed)
-            .sign_inline(true)
             .clock_start(UNIX_EPOCH + Duration::from_secs(settings.clock_start))
             .order(settings.order)
             .total_count(settings.total_count)

@@ -6,7 +6,10 @@ use std::process::{Command, ExitCode};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
+mod api_snapshot;
 mod bench;
+mod bump;
+mod dist;
 #[cfg(test)]
 mod fuzz;
 mod generate;
@@ -15,6 +18,7 @@ mod msrv;
 mod openapi;
 mod output;
 mod public_api;
+mod published;
 mod regen;
 mod revision;
 mod sabotage;
@@ -53,6 +57,19 @@ enum Task {
     Imports,
     /// Compare each crate's stated minimum Rust version with those of its dependencies
     Msrv,
+    /// List the public API of each published crate in its public-api.txt
+    PublicApi {
+        /// Write nothing; print the differences, and fail if there are any
+        #[arg(long)]
+        check: bool,
+    },
+    /// Write the version of the next release everywhere, and date the changelog
+    Bump {
+        /// The version, such as 0.2.0
+        version: semver::Version,
+    },
+    /// Build wheels and the release archive, with their sums, in target/dist
+    Dist(dist::Options),
     /// Run the client against the emulator through a network that loses, delays and corrupts messages
     #[command(disable_help_flag = true)]
     Simulate {
@@ -96,6 +113,9 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Spec { task } => spec::run(root, task),
         Task::Imports => imports::run(root),
         Task::Msrv => msrv::run(root),
+        Task::PublicApi { check } => api_snapshot::run(root, check),
+        Task::Bump { version } => bump::run(root, &version),
+        Task::Dist(options) => dist::run(root, &options),
         Task::Simulate { arguments } => simulate(&arguments),
         Task::Sabotage(options) => sabotage::run(root, &options),
         Task::Bench(options) => bench::run(root, &options),
@@ -104,6 +124,9 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = api_snapshot::run_as_rustdoc() {
+        return code;
+    }
     generate::silence_progenitor();
     match run(Arguments::parse().task) {
         Ok(code) => code,

@@ -16,6 +16,8 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 
+use crate::output::print_status;
+
 /// What `cargo metadata` prints, as far as it is needed.
 #[derive(Deserialize)]
 struct Metadata {
@@ -176,6 +178,7 @@ fn cargo(root: &Path, arguments: &[&str]) -> anyhow::Result<String> {
 
 /// Prints what each crate of the workspace states and needs. Fails where one needs more than it states.
 pub(crate) fn run(root: &Path) -> anyhow::Result<ExitCode> {
+    print_status("resolving the dependencies of each crate");
     let metadata = cargo(root, &["metadata", "--format-version", "1", "--locked"])?;
     let metadata: Metadata =
         serde_json::from_str(&metadata).context("can't read what `cargo metadata` printed")?;

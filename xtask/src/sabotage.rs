@@ -29,7 +29,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "COUNT", conflicts_with = "names")]
     daily: Option<usize>,
     /// How many seeds may run until one breaks the promise
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 6000)]
     seeds: u64,
 }
 
@@ -60,6 +60,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
     let untouched = copy.build()?;
     ensure!(untouched.status.success(), "{}", text(&untouched.stderr));
     let seeds = options.seeds.to_string();
+    print_status(format_args!("simulating {seeds} seeds without a patch"));
     let untouched = copy.simulate(&["--seeds", &seeds])?;
     if !untouched.status.success() {
         bail!(
@@ -69,6 +70,10 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
     }
     let mut failed = 0;
     for sabotage in &sabotages {
+        print_status(format_args!(
+            "building and simulating with {}",
+            sabotage.name
+        ));
         match copy.attempt(sabotage, &seeds)? {
             Ok(seen) => print_line(format_args!("caught      {}: {seen}", sabotage.name)),
             Err(failure) => {
@@ -239,15 +244,8 @@ impl<'a> SourceCopy<'a> {
 
     fn build(&self) -> Result<Output> {
         Command::new(env!("CARGO"))
-            // The whole workspace, so that the features of the dependencies are those that tests build.
-            .args([
-                "build",
-                "--quiet",
-                "--locked",
-                "--workspace",
-                "--bin",
-                "simulate",
-            ])
+            // All default members, so that the features of the dependencies are those that tests build.
+            .args(["build", "--quiet", "--locked", "--bin", "simulate"])
             .env("CARGO_TARGET_DIR", &self.target)
             .current_dir(&self.folder)
             .output()

@@ -71,21 +71,32 @@ const UNREADABLE: u8 = 4;
 pub(crate) fn run(root: &Path, task: Task) -> Result<ExitCode> {
     match task {
         Task::Import { full, write } => {
+            print_status(format_args!(
+                "reading {}, and generating the code that it leads to",
+                full.display()
+            ));
             let today = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
             let report = import_file(root, &full, write, &today)?;
             print_line(report.text.trim_end());
             Ok(ExitCode::SUCCESS)
         }
-        Task::Diff { old, new, format } => Ok(match compare_files(root, &old, &new, format) {
-            Ok(report) => {
-                print_line(report.text.trim_end());
-                ExitCode::from(exit_code(&report.changes))
-            }
-            Err(error) => {
-                print_status(format_args!("error: {error:#}"));
-                ExitCode::from(UNREADABLE)
-            }
-        }),
+        Task::Diff { old, new, format } => {
+            print_status(format_args!(
+                "reading {} and {}, and generating the code that they lead to",
+                old.display(),
+                new.display()
+            ));
+            Ok(match compare_files(root, &old, &new, format) {
+                Ok(report) => {
+                    print_line(report.text.trim_end());
+                    ExitCode::from(exit_code(&report.changes))
+                }
+                Err(error) => {
+                    print_status(format_args!("error: {error:#}"));
+                    ExitCode::from(UNREADABLE)
+                }
+            })
+        }
     }
 }
 

@@ -126,10 +126,11 @@ impl Copy {
         let copy = Self { root, _lock: lock };
         let (root, source) = (copy.reset(), workspace::root().expect("the workspace"));
         let manifest = workspace::read(&source.join("Cargo.toml")).expect("reads");
-        let (before, rest) = manifest.split_once("members = [").expect("has members");
-        let (_, after) = rest.split_once(']').expect("the list ends");
-        let members = r#""crates/shieldcert", "user", "small""#;
-        let manifest = format!("{before}members = [{members}]{after}");
+        let mut manifest: toml_edit::DocumentMut = manifest.parse().expect("TOML");
+        let members = ["crates/shieldcert", "user", "small"];
+        manifest["workspace"]["members"] = toml_edit::value(toml_edit::Array::from_iter(members));
+        manifest["workspace"]["default-members"] = toml_edit::Item::None;
+        let manifest = manifest.to_string();
         write(&root.join("Cargo.toml"), manifest.as_bytes());
         for (name, source) in [("user", USER), ("small", upstream::SMALL_USER)] {
             let manifest = USER_MANIFEST.replace("NAME", name);

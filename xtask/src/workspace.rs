@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
@@ -26,6 +27,19 @@ pub(crate) fn root() -> Result<&'static Path> {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("xtask's folder has no parent")
+}
+
+/// Returns a cargo command without the variables that the outer cargo has set for this program: some build scripts
+/// would run again because of them.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
 }
 
 /// Reads a text file. The error names it.
@@ -95,6 +109,84 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("sets");
         replace(&path, "two").expect("replaces");
         assert_eq!(mode(), 0o600);
+    }
+
+    /// What cargo prints about this workspace.
+    fn cargo(arguments: &[&str]) -> String {
+        let output = std::process::Command::new(env!("CARGO"))
+            .args(arguments)
+            .args(["--offline", "--locked"])
+            .current_dir(root().expect("a root"))
+            .output()
+            .expect("cargo runs");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{error}");
+        String::from_utf8(output.stdout).expect("is text")
+    }
+
+    /// Whatever a package may depend on, with any feature and on any target, as the lock file has it.
+    fn locked_dependencies(roots: &[&str]) -> std::collections::BTreeSet<String> {
+        let path = root().expect("a root").join("Cargo.lock");
+        let lock: toml_edit::DocumentMut =
+            read(&path).expect("reads").parse().expect("is a lock file");
+        let packages = lock["package"].as_array_of_tables().expect("has packages");
+        let mut found = std::collections::BTreeSet::new();
+        let mut next: Vec<String> = roots.iter().map(|root| (*root).to_owned()).collect();
+        while let Some(name) = next.pop() {
+            if !found.insert(name.clone()) {
+                continue;
+            }
+            for package in packages
+                .iter()
+                .filter(|package| package["name"].as_str() == Some(&name))
+            {
+                let dependencies = package.get("dependencies").and_then(|list| list.as_array());
+                let names = dependencies
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|each| each.as_str());
+                // Where there are several versions, the version follows.
+                next.extend(names.map(|each| each.split(' ').next().unwrap_or(each).to_owned()));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn who_does_not_build_the_fleet_on_temporal_builds_nothing_of_temporal() {
+        let metadata = cargo(&["metadata", "--no-deps", "--format-version=1"]);
+        let metadata: serde_json::Value = serde_json::from_str(&metadata).expect("JSON");
+        let packages = metadata["packages"].as_array().expect("a list").iter();
+        let names = packages.filter_map(|package| package["name"].as_str());
+        let others: Vec<_> = names
+            .filter(|name| *name != "shieldcert-fleet-temporal")
+            .collect();
+        assert!(others.contains(&"shieldcert-cli"));
+        let has_temporal = |roots: &[&str]| {
+            let dependencies = locked_dependencies(roots);
+            assert!(dependencies.contains("tokio"), "{dependencies:?}");
+            dependencies
+                .iter()
+                .any(|name| name.starts_with("temporalio"))
+        };
+        assert!(!has_temporal(&others));
+        assert!(has_temporal(&["shieldcert-fleet-temporal"]));
+    }
+
+    #[test]
+    fn every_other_member_is_a_default_member() {
+        let metadata = cargo(&["metadata", "--no-deps", "--format-version=1"]);
+        let metadata: serde_json::Value = serde_json::from_str(&metadata).expect("JSON");
+        let ids = |key: &str| -> Vec<String> {
+            let ids = metadata[key].as_array().expect("a list").iter();
+            ids.map(ToString::to_string).collect()
+        };
+        let (all, default) = (ids("workspace_members"), ids("workspace_default_members"));
+        let left_out: Vec<_> = all.iter().filter(|id| !default.contains(id)).collect();
+        assert!(
+            matches!(&left_out[..], [one] if one.contains("shieldcert-fleet-temporal")),
+            "{left_out:?}"
+        );
     }
 
     #[test]

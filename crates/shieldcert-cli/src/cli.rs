@@ -31,7 +31,7 @@ pub(crate) struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 rate limited or quota reached, 6 timed out, \
-7 done in part, 8 outcome unknown, 130 interrupted.";
+7 done in part, 8 outcome unknown, 10 nothing due (with --detailed-exit-code), 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -199,7 +199,13 @@ fn execute<C: Run>(command: C, globals: Globals) -> ExitCode {
     context.flush_log();
     match result {
         Ok(code) => code,
-        Err(failure) => conclude(context.messages(), &failure),
+        Err(mut failure) => {
+            failure.message = context.complete(&failure.message);
+            for hint in &mut failure.hints {
+                *hint = context.complete(hint);
+            }
+            conclude(context.messages(), &failure)
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::io::{self, IsTerminal};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use shieldcert::{CallSummary, Client, ClientBuilder, RateLimit, Zone, ZoneId};
@@ -21,6 +21,7 @@ use crate::output::format::Format;
 use crate::output::messages::Messages;
 use crate::output::printer::{Output, Printer};
 use crate::output::row::Row;
+use crate::output::shell;
 
 /// What a command needs of its surroundings.
 pub(crate) struct Context {
@@ -28,6 +29,8 @@ pub(crate) struct Context {
     messages: Messages,
     client: OnceCell<Client>,
     log: Option<Log>,
+    /// The folder of the fleet that the command is about.
+    fleet: OnceCell<PathBuf>,
 }
 
 impl Context {
@@ -58,6 +61,7 @@ impl Context {
             messages,
             client: OnceCell::new(),
             log,
+            fleet: OnceCell::new(),
         })
     }
 
@@ -105,6 +109,36 @@ impl Context {
     /// Whether the service is the emulator in this process.
     pub(crate) fn is_local(&self) -> bool {
         self.globals.local
+    }
+
+    /// Says which fleet the command is about.
+    pub(crate) fn set_fleet_folder(&self, folder: &Path) {
+        let _ = self.fleet.set(folder.to_owned());
+    }
+
+    /// Whether the command is about a fleet in a folder.
+    pub(crate) fn is_about_fleet(&self) -> bool {
+        self.fleet.get().is_some()
+    }
+
+    /// A command about the same fleet, with the same service and credentials, to copy.
+    pub(crate) fn fleet_command(&self, command: &str) -> String {
+        let mut words = vec!["shieldcert".to_owned()];
+        words.extend(self.globals.service_options());
+        words.push("fleet".to_owned());
+        if let Some(folder) = self.fleet.get().filter(|folder| *folder != Path::new(".")) {
+            words.extend(["--dir".to_owned(), shell::quote(folder)]);
+        }
+        words.push(command.to_owned());
+        words.join(" ")
+    }
+
+    /// Makes the commands for fleets in a text those for the fleet that the command is about.
+    pub(crate) fn complete(&self, text: &str) -> String {
+        match self.is_about_fleet() {
+            true => text.replace("shieldcert fleet ", &self.fleet_command("")),
+            false => text.to_owned(),
+        }
     }
 
     /// Where the credentials come from. `None` with `--local`, which has none.

@@ -125,7 +125,7 @@ impl From<shieldcert_fleet::Error> for Failure {
             | Fleet::RestoredJournal
             | Fleet::Token { .. } => Self::usage(error.to_string()),
             Fleet::TooManyRevocations { devices, .. } => Self::usage(error.to_string()).hint(format!(
-                "shieldcert fleet plan shows them; to confirm: shieldcert fleet apply --confirm-revoke {devices}"
+                "to see them: shieldcert fleet plan --fields device,action,reason; to confirm: shieldcert fleet apply --confirm-revoke {devices}"
             )),
             other => Self::failed(other.to_string()),
         }

@@ -4,6 +4,7 @@
 //! pipes do. Lines that find no room are dropped and counted.
 
 use std::io::{self, IsTerminal, Write};
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -16,6 +17,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// How many lines wait to be written.
 const MAX_WAITING: usize = 4_096;
+
+/// How long lines are collected once others were written. Waking the thread that writes costs who logs a system call.
+const COLLECTED: Duration = Duration::from_millis(2);
 
 /// How long the last lines may take when the process ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
@@ -102,14 +106,15 @@ impl Log {
 
 fn write_all(waiting: &Receiver<Message>, dropped: &AtomicU64) {
     let mut err = io::stderr();
-    for message in waiting {
-        let line = match message {
-            Message::Line(line) => line,
-            Message::Flush(done) => {
-                drop(done);
-                continue;
+    let mut lines = Vec::new();
+    while let Ok(first) = waiting.recv() {
+        let mut flushes = Vec::new();
+        for message in iter::once(first).chain(waiting.try_iter().take(MAX_WAITING)) {
+            match message {
+                Message::Line(line) => lines.extend_from_slice(&line),
+                Message::Flush(done) => flushes.push(done),
             }
-        };
+        }
         let missing = dropped.swap(0, Ordering::Relaxed);
         if missing > 0 {
             // If nobody reads it anymore, nothing can be done.
@@ -118,7 +123,10 @@ fn write_all(waiting: &Receiver<Message>, dropped: &AtomicU64) {
                 "{missing} lines of the log were dropped, because standard error was not read"
             );
         }
-        let _ = err.write_all(&line);
+        let _ = err.write_all(&lines);
+        lines.clear();
+        drop(flushes);
+        std::thread::sleep(COLLECTED);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The fixtures of the emulator's README, run by pytest and Vitest.
+//! The plugin for pytest, and the fixture of the emulator's README for Vitest.
 //!
 //! `tests/interop/install.sh` installs both. If one is missing, its test prints `skipped: …` and passes, or fails where
 //! `SHIELDCERT_INTEROP=require` is set.
@@ -10,23 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const README: &str = include_str!("../../shieldcert-emulator/README.md");
-
-const PYTHON_TEST: &str = r#"
-import http.client
-import urllib.parse
-
-PATH = "/zones/023e105f4ecef8ad9ca31a8372d0c353/client_certificates"
-
-
-def test_thousands_of_requests(base_url):
-    url = urllib.parse.urlsplit(base_url)
-    connection = http.client.HTTPConnection(url.netloc, timeout=30)
-    for _ in range(5_000):
-        connection.request("GET", url.path + PATH, headers={"Authorization": "Bearer t"})
-        response = connection.getresponse()
-        response.read()
-        assert response.status == 200
-"#;
 
 const VITEST_CONFIG: &str = "export default { test: { globalSetup: './emulator.setup.mjs' } };";
 
@@ -40,8 +23,14 @@ test('the emulator responds', async () => {
 });
 "#;
 
+const PLUGIN: &str = "crates/shieldcert-emulator/pytest-shieldcert";
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
 fn installed() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/interop")
+    workspace().join("target/interop")
 }
 
 /// Whether the test runner can run. Panics if it must and can't.
@@ -63,9 +52,9 @@ fn is_installed(runner: &str, program: &Path) -> bool {
     false
 }
 
-/// Returns the README's block in this language.
-fn block(language: &str) -> &'static str {
-    let (_, rest) = README
+/// Returns a README's block in this language.
+fn block<'a>(readme: &'a str, language: &str) -> &'a str {
+    let (_, rest) = readme
         .split_once(&format!("```{language}\n"))
         .expect("a block");
     rest.split_once("```").expect("its end").0
@@ -92,18 +81,52 @@ fn run(mut runner: Command, folder: &Path) {
     );
 }
 
-#[test]
-fn pytest() {
+/// Runs pytest with the plugin from its sources, and more arguments. The folder holds what the tests write.
+fn pytest(folder: &Path, arguments: &[&str]) {
     let python = installed().join("venv/bin/python");
-    if is_installed("pytest", &python) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
-        write("conftest.py", block("python")).expect("is written");
-        write("test_emulator.py", PYTHON_TEST).expect("is written");
-        let mut runner = Command::new(python);
-        runner.args(["-m", "pytest", "-p", "no:cacheprovider", "-q"]);
-        run(runner, folder.path());
+    if !is_installed("pytest", &python) {
+        return;
     }
+    let plugin = workspace().join(PLUGIN).join("src");
+    let mut runner = Command::new(python);
+    runner
+        .args(["-m", "pytest", "-p", "no:cacheprovider", "-q"])
+        .args(arguments)
+        .env("PYTHONPATH", plugin)
+        .env("PYTEST_PLUGINS", "pytest_shieldcert")
+        .env("SHIELDCERT_COMMAND", env!("CARGO_BIN_EXE_shieldcert"));
+    run(runner, folder);
+}
+
+#[test]
+fn the_pytest_plugin() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tests = workspace().join(PLUGIN).join("tests");
+    pytest(folder.path(), &[tests.to_str().expect("text")]);
+}
+
+/// Two workers of pytest-xdist share nothing.
+#[test]
+fn the_python_sdk() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tests = workspace().join("tests/interop/python/test_lifecycle.py");
+    let options = "shieldcert_options=--transition-delay 200ms";
+    let tests = tests.to_str().expect("text");
+    pytest(folder.path(), &["-n", "2", "-o", options, tests]);
+}
+
+#[test]
+fn the_readmes_examples_for_pytest() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plugins = std::fs::read_to_string(workspace().join(PLUGIN).join("README.md"));
+    let plugins = plugins.expect("can be read");
+    for (name, readme) in [("test_emulator.py", README), ("test_plugin.py", &plugins)] {
+        let path = folder.path().join(name);
+        std::fs::write(path, block(readme, "python")).expect("is written");
+    }
+    let settings = block(&plugins, "toml");
+    std::fs::write(folder.path().join("pyproject.toml"), settings).expect("is written");
+    pytest(folder.path(), &["."]);
 }
 
 #[test]
@@ -114,7 +137,7 @@ fn vitest() {
         // Node looks for imports next to the program.
         let folder = tempfile::tempdir_in(&node).expect("a folder");
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
-        write("emulator.setup.mjs", block("javascript")).expect("is written");
+        write("emulator.setup.mjs", block(README, "javascript")).expect("is written");
         write("vitest.config.mjs", VITEST_CONFIG).expect("is written");
         write("emulator.test.mjs", VITEST_TEST).expect("is written");
         let mut runner = Command::new("node");

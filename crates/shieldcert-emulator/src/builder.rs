@@ -282,14 +282,6 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Signs on the thread that serves the request. The default is a thread for blocking work.
-    ///
-    /// For simulations on one thread, where the order of events must depend on the seed alone.
-    pub fn sign_inline(mut self, inline: bool) -> Self {
-        self.settings.sign_inline = inline;
-        self
-    }
-
     /// Fills a zone with certificates, as if a fleet had had them for years, until it holds `count`.
     ///
     /// Ids, serial numbers, subjects, validities and statuses are the same each time: most are active, some are

@@ -85,7 +85,6 @@ pub(crate) struct Settings {
     pub(crate) order: Order,
     pub(crate) total_count: TotalCount,
     pub(crate) ids: IdStyle,
-    pub(crate) sign_inline: bool,
     /// The most certificates of a zone that may be active at once.
     pub(crate) quota: Option<usize>,
     /// Added to every request.
@@ -105,7 +104,6 @@ impl Default for Settings {
             order: Order::default(),
             total_count: TotalCount::default(),
             ids: IdStyle::default(),
-            sign_inline: false,
             quota: None,
             latency: Duration::ZERO,
             control: false,

@@ -14,7 +14,7 @@ use crate::digest::sha256;
 use crate::error::{Error, Result};
 use crate::folder::Folder;
 use crate::identify::identify;
-use crate::journal::{Change, FoundGeneration, Hold, Journal, Spec, State};
+use crate::journal::{Act, Change, FoundGeneration, Hold, Journal, Spec, State};
 use crate::keystore::{Keyed, Stored};
 use crate::manifest::DeviceKey;
 use crate::name::DeviceName;
@@ -293,7 +293,8 @@ fn take_over(
         spec: &spec,
         change,
     };
-    journal.add_generation(id, found, now, certificate.id().as_str())?;
+    let detail = certificate.id().as_str();
+    journal.add_generation(id, found, now, Act::Adopted, detail)?;
     Ok(match is_managed {
         true => AdoptOutcome::Managed,
         false => AdoptOutcome::Watched,

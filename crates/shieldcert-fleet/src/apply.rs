@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use shieldcert::ZoneId;
 
 use crate::engine::Engine;
 use crate::journal::Hold;
@@ -50,6 +51,12 @@ pub struct Progress {
     /// How long requests wait for the rate limit, where such a wait has just begun.
     #[serde(skip)]
     pub rate_limit_wait: Option<Duration>,
+    /// How many requests without a response are being found out about, such as those of a run that was killed.
+    #[serde(skip)]
+    pub open_requests: u64,
+    /// How long it takes until the service can have acted on all of them.
+    #[serde(skip)]
+    pub open_wait: Option<Duration>,
     /// How long until a look after an unclear request, where the run waits for it.
     #[serde(skip)]
     pub look_wait: Option<Duration>,
@@ -74,9 +81,16 @@ pub struct Summary {
     pub surplus: u64,
     /// When something is due next.
     pub next: Option<Timestamp>,
+    /// The zones that could not be used when the run began, and why.
+    pub unusable_zones: BTreeMap<ZoneId, String>,
 }
 
 impl Summary {
+    /// Whether the service took the credentials, as far as something was asked of it.
+    pub fn is_allowed(&self) -> bool {
+        self.unusable_zones.is_empty() && !self.waiting.contains_key(&Hold::Permission)
+    }
+
     /// Whether everything that was due is done.
     pub fn is_complete(&self) -> bool {
         let due = self.waiting.iter().filter(|(hold, _)| **hold != Hold::Csr);
@@ -94,6 +108,7 @@ impl Engine {
         let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         let (issued, revoked) = (get(&tally.issued), get(&tally.revoked));
         let meter = self.budgets.meter();
+        let (open_requests, open_wait) = self.open_requests();
         Progress {
             devices,
             devices_done: get(&tally.devices_done),
@@ -105,6 +120,8 @@ impl Engine {
             requests: meter.requests(),
             least_requests: issued + revoked,
             rate_limit_wait: meter.take_wait(),
+            open_requests,
+            open_wait,
             look_wait: None,
         }
     }

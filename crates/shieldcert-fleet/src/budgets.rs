@@ -1,5 +1,6 @@
 //! The clients of a fleet: one a budget, since a client holds the rate limit of its requests.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,6 +68,8 @@ pub(crate) struct Budgets {
     clients: Mutex<BTreeMap<String, Connected>>,
     /// How often a token was replaced.
     replacements: AtomicU64,
+    /// How much of each budget this process uses, where others use the rest.
+    share: f64,
 }
 
 #[derive(Clone)]
@@ -74,6 +77,20 @@ struct Connected {
     client: Client,
     /// The token's digest: enough to know another one.
     token: Option<[u8; 32]>,
+}
+
+tokio::task_local! {
+    /// How many requests were sent within the current [`count_requests`].
+    static SENT: Cell<u64>;
+}
+
+/// Awaits something, and returns also how many requests it has sent.
+pub(crate) async fn count_requests<T>(work: impl Future<Output = T>) -> (T, u64) {
+    let counting = async {
+        let done = work.await;
+        (done, SENT.with(Cell::get))
+    };
+    SENT.scope(Cell::new(0), counting).await
 }
 
 /// What all requests of a run have in common.
@@ -107,7 +124,13 @@ impl Budgets {
             meter: Arc::default(),
             clients: Mutex::default(),
             replacements: AtomicU64::new(0),
+            share: 1.0,
         }
+    }
+
+    /// Uses only this share of each budget.
+    pub(crate) fn with_share(self, share: f64) -> Self {
+        Self { share, ..self }
     }
 
     pub(crate) fn meter(&self) -> &Arc<Meter> {
@@ -194,6 +217,7 @@ impl Budgets {
         let waits = self.meter.clone();
         let limit = RateLimit::default()
             .reserve_share(config.reserve_share)
+            .own_share(self.share)
             .on_wait(move |wait| {
                 *waits.waits.lock().unwrap_or_else(PoisonError::into_inner) = Some(wait);
             });
@@ -201,9 +225,9 @@ impl Budgets {
         let client = builder
             .rate_limit(limit)
             .on_call(move |call| {
-                meter
-                    .requests
-                    .fetch_add(call.attempts.into(), Ordering::Relaxed);
+                let attempts = call.attempts.into();
+                meter.requests.fetch_add(attempts, Ordering::Relaxed);
+                let _ = SENT.try_with(|sent| sent.set(sent.get() + attempts));
             })
             .build()?;
         Ok(Connected { client, token })

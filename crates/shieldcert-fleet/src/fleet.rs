@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use shieldcert::{StatusFilter, ZoneId};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::adopt::{Adopted, Adoptee, adopt};
 use crate::apply::{ApplyOptions, Progress, Summary};
@@ -34,7 +35,7 @@ pub struct Fleet {
     pub(crate) connector: Connector,
     deploy: Arc<dyn Deploy>,
     /// It outlives a run: what fails everywhere fails in the next one too.
-    gate: Arc<Gate>,
+    pub(crate) gate: Arc<Gate>,
 }
 
 impl Fleet {
@@ -75,6 +76,10 @@ impl Fleet {
     pub fn with_deploy(mut self, deploy: Arc<dyn Deploy>) -> Self {
         self.deploy = deploy;
         self
+    }
+
+    pub(crate) fn deploy(&self) -> &Arc<dyn Deploy> {
+        &self.deploy
     }
 
     /// Returns the policy.
@@ -229,9 +234,14 @@ impl Fleet {
         stop: watch::Receiver<bool>,
         mut progress: impl FnMut(&Progress),
     ) -> Result<Summary> {
+        // The lock is held.
+        let locked = Instant::now();
         let budgets = self.budgets();
         load(&journal, &self.folder, &self.config)?;
-        let (now, _) = ask_time(&budgets, &self.config).await?;
+        let (now, problems) = ask_time(&budgets, &self.config).await?;
+        if now.is_service_time {
+            journal.correct_times(now.time)?;
+        }
         let is_restored = journal.is_restored()?;
         if is_restored {
             import_folders(&journal, &self.folder, &self.config, now.time)?;
@@ -252,7 +262,7 @@ impl Fleet {
             journal.confirm_restored()?;
         }
         journal.add_devices()?;
-        let engine = Arc::new(Engine::new(
+        let engine = Engine::new(
             self.folder.clone(),
             self.config.clone(),
             journal,
@@ -260,7 +270,10 @@ impl Fleet {
             (self.deploy.clone(), self.gate.clone()),
             !is_restored || options.confirm_restored,
             stop,
-        ));
+        );
+        // The process whose journal was restored may be alive elsewhere, beside a lock of its own.
+        let others_ended = (!is_restored).then_some(locked);
+        let engine = Arc::new(engine.with_others_ended(others_ended));
         let mut plan = self.survey(&engine, now, options)?;
         let mut devices = 0;
         let mut before = None;
@@ -268,6 +281,7 @@ impl Fleet {
             let changes = plan.tasks.len() as u64;
             devices += changes;
             let pass = engine.clone();
+            engine.set_places(std::mem::take(&mut plan.places));
             let tasks = std::mem::take(&mut plan.tasks);
             watch_progress(&engine, devices, &mut progress, async move {
                 pass.run(tasks).await?;
@@ -284,9 +298,9 @@ impl Fleet {
             if !plan.tasks.is_empty() && !is_same {
                 continue;
             }
-            match engine.next_look()? {
+            match engine.next_looks()? {
                 Some(left) if !options.skip_reconciliation => {
-                    let patience = self.config.limits.settle_window * 2 + Duration::from_secs(1);
+                    let patience = self.config.limits.settle_window * 3 + Duration::from_secs(1);
                     if left > patience {
                         break;
                     }
@@ -327,6 +341,7 @@ impl Fleet {
             looks_owed: engine.journal.looks_owed()?,
             surplus: engine.journal.surplus()?.len() as u64,
             next: left.next,
+            unusable_zones: problems.into_iter().collect(),
         })
     }
 
@@ -367,7 +382,10 @@ async fn watch_progress(
 }
 
 /// Makes one request to each budget, which tells the service's time. Returns also which zones can't be used, and why.
-async fn ask_time(budgets: &Budgets, config: &Config) -> Result<(Now, Vec<(ZoneId, String)>)> {
+pub(crate) async fn ask_time(
+    budgets: &Budgets,
+    config: &Config,
+) -> Result<(Now, Vec<(ZoneId, String)>)> {
     let mut asked = Vec::<&str>::new();
     let mut zones: Vec<&ZoneId> = Vec::new();
     for zone in config.zones.values() {

@@ -4,6 +4,7 @@ mod adopt;
 mod apply;
 mod backoff;
 mod budgets;
+pub mod commands;
 mod config;
 mod deploy;
 mod digest;
@@ -27,8 +28,10 @@ mod nearest;
 mod outputs;
 #[cfg(unix)]
 mod owner;
+mod places;
 mod plan;
 mod policy;
+mod prune;
 mod quote;
 mod restore;
 mod run;
@@ -59,3 +62,17 @@ pub use name::DeviceName;
 pub use plan::{Action, Plan, PlanEntry, ZonePlan};
 pub use run::{Cause, RunEvent, RunOptions};
 pub use status::{Held, Status};
+
+pub mod steps {
+    //! The steps of a generation for an engine that keeps its own record, such as one on a durable execution engine.
+    //!
+    //! `Fleet::apply` is the engine that most fleets need. See `shieldcert-fleet-temporal` for one that is built on this.
+
+    pub use crate::engine::steps::{
+        DeployOutcome, DeploymentOf, FindOutcome, IssueOutcome, IssueRequest, IssuedCertificate,
+        Listed, Policy, PreparedCsr, Refusal, RefusalKind, RevokeOutcome, Steps, Survey, backoff,
+        csr_sha256, text_sha256,
+    };
+    pub use crate::journal::Spec;
+    pub use crate::policy::{Decision, Delivered, Now, RevokeReason, Step};
+}

@@ -57,7 +57,13 @@ pub(crate) fn write(
         grant(path, config)?;
     }
     certificate.write_pem(&path)?;
-    grant(&path, config)
+    grant(&path, config)?;
+    let device = generation.parent();
+    let folders = [Some(generation), device, device.and_then(Path::parent)];
+    for folder in folders.into_iter().flatten() {
+        let_through(folder, config)?;
+    }
+    Ok(())
 }
 
 fn identity(certificate: &X509Certificate, key: PrivateKey) -> Result<Identity> {
@@ -184,6 +190,29 @@ fn grant(path: &Path, config: &OutputsConfig) -> Result<()> {
         chown(path, Some(user), group).at(path)?;
     }
     fs::set_permissions(path, fs::Permissions::from_mode(config.mode)).at(path)
+}
+
+/// Lets the group of the configuration through a folder, if it may read the files in it. It can't list the folder.
+#[cfg(unix)]
+fn let_through(folder: &Path, config: &OutputsConfig) -> Result<()> {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    const GROUP_READS: u32 = 0o040;
+    const TRAVERSED: u32 = 0o710;
+    let owner = config.owner.as_deref().unwrap_or_default();
+    if !owner.contains(':') || config.mode & GROUP_READS == 0 {
+        return Ok(());
+    }
+    let (_, group) = crate::owner::look_up(owner).map_err(|problem| Error::Invalid {
+        path: folder.to_owned(),
+        problem,
+    })?;
+    chown(folder, None, group).at(folder)?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(TRAVERSED)).at(folder)
+}
+
+#[cfg(not(unix))]
+fn let_through(_: &Path, _: &OutputsConfig) -> Result<()> {
+    Ok(())
 }
 
 #[cfg(not(unix))]

@@ -13,7 +13,10 @@ use crate::error::Result;
 use crate::folder::Folder;
 use crate::journal::{Hold, Journal, Reason, Snapshot, State};
 use crate::name::DeviceName;
-use crate::policy::{Decision, Now, RevokeReason, Step, choose_zone, decide, due, zone_id};
+use crate::places::{Place, Places};
+use crate::policy::{
+    Decision, Now, RevokeReason, Step, choose_zone, decide, due, may_be_anywhere, zone_id,
+};
 
 /// What is to be done for a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -34,6 +37,16 @@ pub enum Action {
     Leave,
     /// Nothing: it is in the journal alone.
     Unmanaged,
+}
+
+impl Action {
+    /// Whether something is done for the device.
+    pub fn is_change(self) -> bool {
+        matches!(
+            self,
+            Self::Issue | Self::Renew | Self::Continue | Self::Revoke
+        )
+    }
 }
 
 /// What is to be done for a device, and why.
@@ -105,6 +118,10 @@ pub struct ZonePlan {
     pub revoke: u64,
     /// The quota, where it is known.
     pub quota: Option<u64>,
+    /// How many places of the quota are kept for renewals that are due now or within the grace period.
+    pub kept: u64,
+    /// How many new devices get no certificate, because the rest of the quota has no place for them.
+    pub blocked: u64,
     /// Why the zone can't be used at present.
     pub problem: Option<String>,
 }
@@ -113,6 +130,88 @@ pub struct ZonePlan {
 pub(crate) struct Survey {
     pub(crate) plan: Plan,
     pub(crate) tasks: Vec<Task>,
+    /// How many new devices get a certificate in each zone that has a quota.
+    pub(crate) places: Places,
+}
+
+/// Counts the places for new devices.
+fn count_places(journal: &Journal, folder: &Folder, config: &Config, now: Now) -> Result<Places> {
+    let zones = config.zones.values();
+    let quotas = zones.filter_map(|zone| Some((zone.id.clone(), zone.quota?)));
+    let mut places: BTreeMap<_, _> = quotas.map(|(id, quota)| (id, Place::new(quota))).collect();
+    if places.is_empty() {
+        return Ok(Places::new(places));
+    }
+    let horizon = renewals_until(config, now);
+    journal.each_device(|snapshot| {
+        for generation in &snapshot.generations {
+            let Some(place) = places.get_mut(&generation.zone) else {
+                continue;
+            };
+            if generation.may_be_active() || generation.state == State::Sending {
+                place.held += 1;
+            } else if matches!(generation.state, State::Planned | State::Keyed)
+                && generation.reason != Reason::New
+                && snapshot.device.is_some()
+            {
+                place.kept += 1;
+            }
+        }
+        let Some(device) = &snapshot.device else {
+            return;
+        };
+        let delivered = delivered(folder, Some(device));
+        let is_renewed = match decide(&snapshot, &delivered, config, now) {
+            Decision::Now(Step::Begin(reason)) => reason != Reason::New,
+            Decision::Settled { .. } => {
+                let verified = snapshot
+                    .generations
+                    .iter()
+                    .rfind(|generation| generation.state == State::Verified);
+                verified
+                    .and_then(|verified| due(&snapshot.name, verified, &config.renew))
+                    .is_some_and(|due| due <= horizon)
+            }
+            _ => false,
+        };
+        let zone = choose_zone(device, config).and_then(|name| zone_id(name, config));
+        if let Some(place) = zone
+            .filter(|_| is_renewed)
+            .and_then(|zone| places.get_mut(zone))
+        {
+            place.kept += 1;
+        }
+    })?;
+    for surplus in journal.surplus()? {
+        if let Some(place) = places.get_mut(&surplus.zone) {
+            place.held += 1;
+        }
+    }
+    Ok(Places::new(places))
+}
+
+/// Until when renewals take a place before the certificates of this run's renewals are revoked.
+fn renewals_until(config: &Config, now: Now) -> Timestamp {
+    const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+    let grace = SignedDuration::try_from(config.renew.grace.min(LONGEST)).unwrap_or_default();
+    now.time.checked_add(grace).unwrap_or(Timestamp::MAX)
+}
+
+/// The zone in which a new device is to get its first certificate by this step. `None`: it is another step, or another
+/// device.
+fn zone_of_new<'a>(snapshot: &'a Snapshot, step: &Step, config: &'a Config) -> Option<&'a ZoneId> {
+    match step {
+        Step::Begin(Reason::New) => {
+            let device = snapshot.device.as_ref()?;
+            choose_zone(device, config).and_then(|name| zone_id(name, config))
+        }
+        Step::MakeKey(number) | Step::Send(number) => {
+            let mut generations = snapshot.generations.iter();
+            let generation = generations.find(|generation| generation.number == *number)?;
+            (generation.reason == Reason::New).then_some(&generation.zone)
+        }
+        _ => None,
+    }
 }
 
 /// Decides for every device of the manifest that was loaded, and of the journal.
@@ -130,13 +229,16 @@ pub(crate) fn survey(
             ..Plan::default()
         },
         tasks: Vec::new(),
+        places: count_places(journal, folder, config, now)?,
     };
+    let mut places = survey.places.clone();
     for zone in config.zones.values() {
         let quota = zone.quota;
         survey.plan.zones.insert(
             zone.id.clone(),
             ZonePlan {
                 quota,
+                kept: places.get(&zone.id).map_or(0, |place| place.kept),
                 ..ZonePlan::default()
             },
         );
@@ -144,8 +246,16 @@ pub(crate) fn survey(
     journal.each_device(|snapshot| {
         let delivered = delivered(folder, snapshot.device.as_ref());
         let decision = decide(&snapshot, &delivered, config, now);
-        let entry = survey.plan.add(&snapshot, &decision, config, now);
-        if let (Decision::Now(step), Some(device)) = (&decision, snapshot.id) {
+        let blocked_in = blocked_in(&snapshot, &decision, config, &mut places);
+        let entry = survey
+            .plan
+            .add(&snapshot, &decision, config, now, blocked_in.clone());
+        // What is blocked is recorded, once.
+        let is_recorded = blocked_in.is_some()
+            && (snapshot.generations.last()).is_some_and(|newest| newest.hold == Some(Hold::Quota));
+        if let (Decision::Now(step), Some(device)) = (&decision, snapshot.id)
+            && !is_recorded
+        {
             survey.tasks.push(Task::of(&snapshot, device, step));
         }
         each(entry);
@@ -154,13 +264,37 @@ pub(crate) fn survey(
     Ok(survey)
 }
 
+/// The zone whose quota has no place for a new device. `None` if the device is not new, or gets one, which is taken.
+fn blocked_in(
+    snapshot: &Snapshot,
+    decision: &Decision,
+    config: &Config,
+    places: &mut Places,
+) -> Option<ZoneId> {
+    let Decision::Now(step) = decision else {
+        return None;
+    };
+    let zone = zone_of_new(snapshot, step, config)?;
+    if places.take(zone) {
+        return None;
+    }
+    let device = snapshot.device.as_ref()?;
+    let others = config.zones.values().map(|other| &other.id);
+    let mut others = others.filter(|_| may_be_anywhere(device, config));
+    match others.any(|other| places.take(other)) {
+        true => None,
+        false => Some(zone.clone()),
+    }
+}
+
 impl Plan {
-    fn add(
+    pub(crate) fn add(
         &mut self,
         snapshot: &Snapshot,
         decision: &Decision,
         config: &Config,
         now: Now,
+        blocked_in: Option<ZoneId>,
     ) -> PlanEntry {
         self.devices += u64::from(snapshot.device.is_some());
         let verified = snapshot
@@ -187,8 +321,15 @@ impl Plan {
             expires: verified.and_then(|generation| generation.not_after),
             zone: None,
         };
-        match decision {
-            Decision::Now(step) => {
+        match (decision, blocked_in) {
+            (_, Some(zone)) => {
+                entry.action = Action::Wait;
+                entry.hold = Some(Hold::Quota);
+                *self.holds.entry(Hold::Quota).or_default() += 1;
+                self.zones.entry(zone.clone()).or_default().blocked += 1;
+                entry.zone = Some(zone);
+            }
+            (Decision::Now(step), None) => {
                 self.add_step(&mut entry, snapshot, step, config);
                 // What kept it from being done the last time, and may again.
                 entry.hold = snapshot
@@ -200,7 +341,7 @@ impl Plan {
                     *self.holds.entry(hold).or_default() += 1;
                 }
             }
-            Decision::Later { at, hold } => {
+            (Decision::Later { at, hold }, None) => {
                 entry.action = Action::Wait;
                 (entry.due, entry.hold) = (*at, *hold);
                 if let Some(hold) = hold {
@@ -208,14 +349,14 @@ impl Plan {
                 }
                 self.next = self.next.into_iter().chain(*at).min();
             }
-            Decision::Settled { next } => {
+            (Decision::Settled { next }, None) => {
                 entry.due = *next;
                 self.next = self.next.into_iter().chain(*next).min();
                 let renewal =
                     verified.and_then(|verified| due(&snapshot.name, verified, &config.renew));
                 self.add_renewal(renewal, now);
             }
-            Decision::Unmanaged => entry.action = Action::Unmanaged,
+            (Decision::Unmanaged, None) => entry.action = Action::Unmanaged,
         }
         *self.actions.entry(entry.action).or_default() += 1;
         entry
@@ -302,7 +443,7 @@ impl Plan {
         *self.renewals.entry(month(due)).or_default() += 1;
     }
 
-    fn finish(&mut self, config: &Config) {
+    pub(crate) fn finish(&mut self, config: &Config) {
         self.max_revoke = match config.limits.max_revoke {
             MaxRevoke::Count(count) => count,
             MaxRevoke::Share(share) => ((self.devices as f64 * share) as u64).max(10),
@@ -317,16 +458,8 @@ impl Plan {
 
     /// How many devices have something to do.
     pub fn changes(&self) -> u64 {
-        let changes = [
-            Action::Issue,
-            Action::Renew,
-            Action::Continue,
-            Action::Revoke,
-        ];
-        changes
-            .iter()
-            .filter_map(|action| self.actions.get(action))
-            .sum()
+        let changes = self.actions.iter().filter(|(action, _)| action.is_change());
+        changes.map(|(_, count)| count).sum()
     }
 }
 

@@ -24,16 +24,16 @@ use crate::name::DeviceName;
 
 /// What is known of the time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Now {
+pub struct Now {
     /// The service's time, or this machine's where the service has not said it.
-    pub(crate) time: Timestamp,
+    pub time: Timestamp,
     /// Whether it is the service's. Nothing is revoked by this machine's clock.
-    pub(crate) is_service_time: bool,
+    pub is_service_time: bool,
 }
 
 /// The next step for a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     /// Begin a generation, and make its key and CSR.
     Begin(Reason),
     /// Make key and CSR of a generation that has none yet.
@@ -57,8 +57,8 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    /// The number of the generation that it is about. `None`: it begins one.
-    pub(crate) fn generation(&self) -> Option<u32> {
+    /// Returns the number of the generation that it is about. `None`: it begins one.
+    pub fn generation(&self) -> Option<u32> {
         match self {
             Self::Begin(_) => None,
             Self::MakeKey(number)
@@ -76,7 +76,7 @@ impl Step {
 
 /// Why a certificate is revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RevokeReason {
+pub enum RevokeReason {
     /// Its key has leaked.
     Leaked,
     /// The manifest says that the device is absent.
@@ -92,7 +92,8 @@ pub(crate) enum RevokeReason {
 }
 
 impl RevokeReason {
-    pub(crate) fn as_str(self) -> &'static str {
+    /// Returns the words for it, as the history writes them.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Leaked => "its key has leaked",
             Self::Absent => "the device is absent",
@@ -111,23 +112,28 @@ impl RevokeReason {
 
 /// What comes next for a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Decision {
+pub enum Decision {
     /// Something is to be done now.
     Now(Step),
     /// Something is to be done, but not before this time, or not before what it waits for.
     Later {
+        /// The time.
         at: Option<Timestamp>,
+        /// What it waits for.
         hold: Option<Hold>,
     },
     /// It is as it should be. Says when the next renewal is due, or an old certificate is to be revoked.
-    Settled { next: Option<Timestamp> },
+    Settled {
+        /// When.
+        next: Option<Timestamp>,
+    },
     /// It is in the journal alone.
     Unmanaged,
 }
 
 /// What a CSR file of a device holds, where the device makes its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Delivered {
+pub enum Delivered {
     /// The fleet makes the key.
     NotNeeded,
     /// The CSR's SHA-256.
@@ -484,14 +490,19 @@ pub(crate) fn choose_zone<'a>(device: &'a Device, config: &'a Config) -> Option<
     config.zones.keys().next_back().map(String::as_str)
 }
 
+/// Whether a device gets its certificate in any zone that has a place.
+pub(crate) fn may_be_anywhere(device: &Device, config: &Config) -> bool {
+    device.zone.is_none() && config.devices.zone.is_none()
+}
+
 /// Returns the id of the zone with this name.
 pub(crate) fn zone_id<'a>(name: &str, config: &'a Config) -> Option<&'a ZoneId> {
     config.zones.get(name).map(|zone| &zone.id)
 }
 
 impl Spec {
-    /// What a device's certificate is made from.
-    pub(crate) fn of(device: &Device) -> Self {
+    /// Returns what a device's certificate is made from.
+    pub fn of(device: &Device) -> Self {
         let key = match &device.key {
             DeviceKey::Generated(algorithm) => algorithm.to_string(),
             DeviceKey::Csr(_) => CSR.to_owned(),

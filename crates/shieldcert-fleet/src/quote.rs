@@ -1,27 +1,20 @@
 //! Text from files, made safe to show.
 
+use shieldcert::InvalidInput;
+
 /// Quotes a value, shortened. Control characters and marks that change the direction of writing are escaped.
 pub(crate) fn quote(text: &str) -> String {
-    format!("{:?}", shorten(text))
+    InvalidInput::quote(text)
 }
 
 /// Returns a key or the name of a column as it is shown, which is without quotes where it needs none.
 pub(crate) fn quote_key(text: &str) -> String {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if !text.is_empty() && text.chars().all(is_bare) {
-        shorten(text)
-    } else {
-        quote(text)
+    let quoted = quote(text);
+    match !text.is_empty() && text.chars().all(is_bare) {
+        true => quoted.trim_matches('"').to_owned(),
+        false => quoted,
     }
-}
-
-fn shorten(text: &str) -> String {
-    const MAX_LEN: usize = 64;
-    let mut start: String = text.chars().take(MAX_LEN).collect();
-    if start.len() < text.len() {
-        start.push('…');
-    }
-    start
 }
 
 #[cfg(test)]

@@ -84,7 +84,8 @@ fn import(
         spec: &Spec::of(&row),
         change,
     };
-    journal.add_generation(id, found, now, "its folder was there")
+    // It is adopted once its certificate is known.
+    journal.add_generation(id, found, now, Act::Keyed, "its folder was there")
 }
 
 /// What the inventory shows of a generation that was imported: its certificate.

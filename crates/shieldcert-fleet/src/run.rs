@@ -6,6 +6,7 @@
 //!
 //! A file that has problems changes nothing: they are logged, and the fleet stays as it is until they are mended.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -19,7 +20,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::folder::create_private;
-use crate::journal::Journal;
+use crate::journal::{Hold, Journal};
 use crate::lock::Lock;
 
 /// How a fleet is kept as its manifest says.
@@ -173,6 +174,10 @@ impl Fleet {
         while !*stop.borrow() {
             let begun = Instant::now();
             watcher.begin(&fleet);
+            if cause == Cause::Asked {
+                // Who asks may have mended what failed.
+                fleet.gate.try_now();
+            }
             tracing::info!(%cause, "a run begins");
             each(RunEvent::Begun(cause));
             let read = Config::read(&fleet.folder.config());
@@ -203,10 +208,17 @@ impl Fleet {
                         deployed = done.deployed,
                         revoked = done.revoked,
                         failures = done.failures,
+                        waiting = waits(&summary.waiting),
                         requests = done.requests,
                         settled = summary.settled,
                         "a run has ended"
                     );
+                    if let Some(devices) = summary.waiting.get(&Hold::Permission) {
+                        tracing::warn!(
+                            devices,
+                            "devices wait for permission: the service refuses the token, or there is none"
+                        );
+                    }
                     each(RunEvent::Ended(&fleet, summary));
                 }
                 Err(error) => {
@@ -291,6 +303,18 @@ impl Fleet {
                 () = sleep_until(until) => return Some(Cause::Interval),
             }
         }
+    }
+}
+
+/// What devices wait for, and how many.
+fn waits(waiting: &BTreeMap<Hold, u64>) -> String {
+    let waits: Vec<_> = waiting
+        .iter()
+        .map(|(hold, count)| format!("{hold}:{count}"))
+        .collect();
+    match waits.is_empty() {
+        true => "none".to_owned(),
+        false => waits.join(","),
     }
 }
 

@@ -46,6 +46,45 @@ pub struct Held {
     pub retry_at: Option<Timestamp>,
 }
 
+impl Held {
+    /// Returns what a device waits for, by its newest generation that waits, or else by what comes next for it. `None`: it
+    /// waits for nothing.
+    pub fn of(snapshot: &Snapshot, decision: &Decision) -> Option<Self> {
+        let held = snapshot.generations.iter().rev().find_map(|generation| {
+            let hold = generation
+                .hold
+                .filter(|_| generation.state != State::Revoked)?;
+            Some((generation, hold))
+        });
+        let device = snapshot.name.clone();
+        match (held, decision) {
+            (Some((generation, hold)), _) => Some(Self {
+                device,
+                generation: Some(generation.number),
+                state: Some(generation.state),
+                hold,
+                problem: generation.problem.clone(),
+                retry_at: generation.retry_at,
+            }),
+            (
+                None,
+                Decision::Later {
+                    at,
+                    hold: Some(hold),
+                },
+            ) => Some(Self {
+                device,
+                generation: None,
+                state: None,
+                hold: *hold,
+                problem: None,
+                retry_at: *at,
+            }),
+            _ => None,
+        }
+    }
+}
+
 impl Fleet {
     /// Reads what is known of the fleet from its journal. `each` gets when each certificate in use expires. Another process
     /// may work on the fleet.
@@ -95,37 +134,10 @@ impl Fleet {
             if snapshot.device.is_none() && snapshot.ask.is_none() {
                 return;
             }
-            let held = snapshot.generations.iter().rev().find_map(|generation| {
-                let hold = generation
-                    .hold
-                    .filter(|_| generation.state != State::Revoked)?;
-                Some((generation, hold))
-            });
-            if let Some((generation, hold)) = held {
-                return each(Held {
-                    device: snapshot.name.clone(),
-                    generation: Some(generation.number),
-                    state: Some(generation.state),
-                    hold,
-                    problem: generation.problem.clone(),
-                    retry_at: generation.retry_at,
-                });
-            }
             let delivered = delivered(&self.folder, snapshot.device.as_ref());
             let decision = decide(&snapshot, &delivered, &self.config, now);
-            if let Decision::Later {
-                at,
-                hold: Some(hold),
-            } = decision
-            {
-                each(Held {
-                    device: snapshot.name,
-                    generation: None,
-                    state: None,
-                    hold,
-                    problem: None,
-                    retry_at: at,
-                });
+            if let Some(held) = Held::of(&snapshot, &decision) {
+                each(held);
             }
         })
     }
@@ -143,6 +155,22 @@ impl Fleet {
         let journal = self.journal()?;
         let at = journal.time_of_record()?;
         journal.ask(ask, devices, at)
+    }
+}
+
+impl Fleet {
+    /// Has steps that failed, and wait for their next try, tried again at once, such as a deploy command that was mended.
+    /// Whoever works on the fleet does it, or the next run. Returns of how many devices.
+    ///
+    /// # Errors
+    /// Returns an error if the journal can't be written. Nothing is tried again then.
+    pub fn retry_now(&self, selects: impl Fn(&DeviceName) -> bool) -> Result<u64> {
+        if !self.folder.journal().exists() {
+            return Ok(0);
+        }
+        let journal = self.journal()?;
+        let at = journal.time_of_record()?;
+        journal.retry_now(selects, at)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use shieldcert::{CertificateId, Csr, Error, Issue, IssueIntent, Issued, Prepared, Zone};
+use tokio::time::Instant;
 
 use crate::error::Result;
 
@@ -17,6 +18,8 @@ pub(crate) struct Request {
     /// Whether the key was made for this generation.
     pub(crate) key_is_new: bool,
     pub(crate) settle_window: Duration,
+    /// When the process that may have sent it had ended, if it has.
+    pub(crate) sender_ended: Option<Instant>,
 }
 
 /// What came of a request.
@@ -35,8 +38,20 @@ pub(crate) enum Outcome {
 /// How long a request that may have been sent is given to be found out about, after the settle window.
 const RESUME: Duration = Duration::from_secs(600);
 
-/// How long a request may take beyond two settle windows.
+/// How long a request may take beyond its settle windows.
 const SEND: Duration = Duration::from_secs(30);
+
+/// How long after it began to wait for its permit a request is sent at the latest.
+pub(crate) fn send_deadline(settle_window: Duration) -> Duration {
+    settle_window.saturating_mul(2).saturating_add(SEND)
+}
+
+/// The same for a process with many requests in flight, whose look-ups are made together: up to two windows later.
+fn shared_deadline(settle_window: Duration) -> Duration {
+    settle_window
+        .saturating_mul(2)
+        .saturating_add(send_deadline(settle_window))
+}
 
 impl Request {
     fn issue(&self) -> Issue {
@@ -48,6 +63,10 @@ impl Request {
             .known(self.known.iter().cloned())
             // What is surplus is recorded, and revoked by reconciliation alone.
             .csr_is_shared();
+        let issue = match self.sender_ended {
+            Some(ended) => issue.sender_ended(ended.elapsed()),
+            None => issue,
+        };
         match self.key_is_new {
             true => issue.key_is_new(),
             false => issue,
@@ -65,7 +84,16 @@ impl Request {
         &self,
         record: impl FnOnce(&IssueIntent) -> Result<()>,
     ) -> Result<Outcome> {
-        let deadline = (self.settle_window * 2).saturating_add(SEND);
+        let deadline = shared_deadline(self.settle_window);
+        self.send_within(deadline, record).await
+    }
+
+    /// Like [`send`](Self::send), with another deadline.
+    pub(crate) async fn send_within(
+        &self,
+        deadline: Duration,
+        record: impl FnOnce(&IssueIntent) -> Result<()>,
+    ) -> Result<Outcome> {
         let prepared = match self.issue().deadline(deadline).intent().await {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Outcome::NotIssued(error)),
@@ -95,18 +123,27 @@ impl Request {
         self.issue().deadline(patience).resume(intent).find().await
     }
 
-    /// How long it may take until the outcome of a request is known: until it is not sent any more, the service has acted
-    /// on it, and the zone was read.
+    /// How long it may take until the outcome of a request is known: until the service has acted on it, and the zone was
+    /// read.
     fn patience(&self, intent: &IssueIntent) -> Duration {
+        self.settles_in(intent).saturating_add(RESUME)
+    }
+
+    /// How long it takes, at most, until a request that may have been sent is not sent any more, and the service has acted
+    /// on it.
+    pub(crate) fn settles_in(&self, intent: &IssueIntent) -> Duration {
         let now = self.zone.client().service_time();
         let left = match (intent.sent_before, now) {
             (Some(before), Some(now)) => {
                 Duration::try_from(before.duration_since(now)).unwrap_or_default()
             }
-            _ => (self.settle_window * 2).saturating_add(SEND),
+            _ => shared_deadline(self.settle_window),
         };
-        left.saturating_add(self.settle_window)
-            .saturating_add(RESUME)
+        let by_intent = left.saturating_add(self.settle_window);
+        match self.sender_ended {
+            Some(ended) => by_intent.min(self.settle_window.saturating_sub(ended.elapsed())),
+            None => by_intent,
+        }
     }
 }
 

@@ -33,6 +33,15 @@ async function stream() {
   for await (const certificate of certificates.list({ zone_id, per_page })) add(certificate);
 }
 
+async function ids(file) {
+  const lines = [];
+  for await (const certificate of certificates.list({ zone_id, per_page })) {
+    lines.push(`${certificate.id}\n`);
+    add(certificate);
+  }
+  writeFileSync(file, lines.join(''));
+}
+
 async function issue(count, folder) {
   // Imported here, because the time to start is measured, too.
   const { X509Certificate, webcrypto } = await import('node:crypto');
@@ -80,5 +89,5 @@ async function get(id, times) {
 }
 
 const [task, ...argumentsOfTask] = process.argv.slice(2);
-await { list, stream, issue, revoke, get }[task](...argumentsOfTask);
+await { list, stream, ids, issue, revoke, get }[task](...argumentsOfTask);
 console.log(JSON.stringify(tally));

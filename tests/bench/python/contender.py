@@ -42,6 +42,13 @@ def stream(tally):
         tally.add(certificate)
 
 
+def ids(tally, file):
+    with open(file, "w") as out:
+        for certificate in certificates.list(zone_id=ZONE, per_page=PER_PAGE):
+            print(certificate.id, file=out)
+            tally.add(certificate)
+
+
 def issue(tally, count, folder):
     # Imported here, because the time to start is measured, too.
     from cryptography import x509
@@ -92,7 +99,7 @@ def get(tally, certificate_id, times):
         tally.add(certificates.get(certificate_id, zone_id=ZONE))
 
 
-TASKS = {"list": list_all, "stream": stream, "issue": issue, "revoke": revoke, "get": get}
+TASKS = {"list": list_all, "stream": stream, "ids": ids, "issue": issue, "revoke": revoke, "get": get}
 task, *arguments = sys.argv[1:]
 tally = Tally()
 TASKS[task](tally, *arguments)

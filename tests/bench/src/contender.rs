@@ -15,6 +15,11 @@ pub enum Task {
     List,
     /// `stream`: read every certificate of the zone, and keep none.
     Stream,
+    /// `ids FILE`: read every certificate of the zone, and write the ids to the file, one a line, as they come.
+    Ids {
+        /// The file.
+        file: PathBuf,
+    },
     /// `issue COUNT FOLDER`: issue certificates, each for a new key, and write keys and certificates to the folder.
     Issue {
         /// The number of certificates.
@@ -44,6 +49,7 @@ impl Task {
         Ok(match arguments[..] {
             ["list"] => Self::List,
             ["stream"] => Self::Stream,
+            ["ids", file] => Self::Ids { file: file.into() },
             ["issue", count, folder] => Self::Issue {
                 count: count.parse()?,
                 folder: folder.into(),
@@ -56,7 +62,9 @@ impl Task {
                 times: times.parse()?,
             },
             _ => {
-                bail!("the tasks are: list, stream, issue COUNT FOLDER, revoke FILE, get ID TIMES")
+                bail!(
+                    "the tasks are: list, stream, ids FILE, issue COUNT FOLDER, revoke FILE, get ID TIMES"
+                )
             }
         })
     }

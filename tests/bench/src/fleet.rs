@@ -60,6 +60,8 @@ pub struct LimitCost {
     pub faults: u64,
     /// In how many settle windows, one after another, a request to issue met a fault.
     pub unclear_windows: u64,
+    /// How many pages the zone had at the end of each of them, all together.
+    pub unclear_pages: u64,
     /// How many certificates are active in the end.
     pub active: u64,
     /// How many runs it took. An hour is between two.
@@ -164,8 +166,9 @@ struct Seen {
     scans: u64,
     refused: u64,
     faults: u64,
-    /// When a request to issue met a fault.
-    unclear: Vec<Duration>,
+    creates: u64,
+    /// When a request to issue met a fault, and how many requests to issue there were by then.
+    unclear: Vec<(Duration, u64)>,
 }
 
 impl Seen {
@@ -179,7 +182,12 @@ impl Seen {
                         self.pages += 1;
                         self.scans += u64::from(is_first_page(observation.path));
                     }
-                    Some(Operation::Create) if fault.is_some() => self.unclear.push(observation.at),
+                    Some(Operation::Create) => {
+                        self.creates += 1;
+                        if fault.is_some() {
+                            self.unclear.push((observation.at, self.creates));
+                        }
+                    }
                     _ => {}
                 }
             }
@@ -199,19 +207,27 @@ fn is_first_page(path: &str) -> bool {
     !query.split('&').any(later)
 }
 
-/// Counts windows of this length, each of which begins with the first time that is not in the one before.
-fn count_windows(times: &[Duration], length: Duration) -> u64 {
-    let mut times = times.to_vec();
-    times.sort();
-    let mut count = 0;
-    let mut end = None;
-    for time in times {
-        if end.is_none_or(|end| time > end) {
-            count += 1;
-            end = Some(time + length);
+/// Counts windows of this length, each of which begins with the first time that is not in the one before. Also returns how
+/// many pages hold what was issued by the end of each of them, all together.
+fn count_windows(unclear: &[(Duration, u64)], length: Duration) -> (u64, u64) {
+    let mut unclear = unclear.to_vec();
+    unclear.sort_unstable();
+    let windows = unclear.chunk_by({
+        let mut end = unclear
+            .first()
+            .map_or(Duration::ZERO, |(first, _)| *first + length);
+        move |_, (time, _)| {
+            let is_same = *time <= end;
+            if !is_same {
+                end = *time + length;
+            }
+            is_same
         }
-    }
-    count
+    });
+    let lasts = windows.filter_map(|window| window.last());
+    lasts.fold((0, 0), |(count, pages), (_, issued)| {
+        (count + 1, pages + issued.div_ceil(crate::PAGE_SIZE))
+    })
 }
 
 /// Issues so many devices under the documented limit, with these faults. Needs a runtime whose clock is paused.
@@ -222,7 +238,6 @@ pub async fn measure_limit(devices: u64, chaos: &str) -> anyhow::Result<LimitCos
         .token(TOKEN)
         .seed(1)
         .latency(LATENCY)
-        .sign_inline(true)
         .clock_start(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000))
         .build()?;
     let seen = Arc::new(Mutex::new(Seen::default()));
@@ -258,6 +273,7 @@ pub async fn measure_limit(devices: u64, chaos: &str) -> anyhow::Result<LimitCos
     let wall_seconds = wall.elapsed().as_secs_f64();
     let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
     let settle_window = fleet.config().limits.settle_window;
+    let (unclear_windows, unclear_pages) = count_windows(&seen.unclear, settle_window);
     let clean = open(folder.path(), Arc::new(emulator.transport()))?;
     let started = Instant::now();
     let plan = clean.plan(|_| {}).await?;
@@ -293,7 +309,8 @@ pub async fn measure_limit(devices: u64, chaos: &str) -> anyhow::Result<LimitCos
         scans: seen.scans,
         refused: seen.refused,
         faults: seen.faults,
-        unclear_windows: count_windows(&seen.unclear, settle_window),
+        unclear_windows,
+        unclear_pages,
         active,
         runs,
         wall_seconds,
@@ -381,15 +398,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_begins_after_the_one_before() {
+    fn a_window_begins_after_the_one_before_and_has_the_pages_of_its_end() {
+        // As many are issued as seconds have passed.
         let count = |times: &[u64]| {
-            let times: Vec<_> = times.iter().copied().map(Duration::from_secs).collect();
+            let times: Vec<_> = times
+                .iter()
+                .map(|time| (Duration::from_secs(*time), *time))
+                .collect();
             count_windows(&times, Duration::from_secs(75))
         };
-        assert_eq!(count(&[]), 0);
-        assert_eq!(count(&[5]), 1);
-        assert_eq!(count(&[80, 5, 40]), 1);
-        assert_eq!(count(&[5, 40, 81, 150, 157]), 3);
+        assert_eq!(count(&[]), (0, 0));
+        assert_eq!(count(&[5]), (1, 1));
+        assert_eq!(count(&[80, 5, 40]), (1, 2));
+        assert_eq!(count(&[5, 40, 81, 150, 157]), (3, 1 + 3 + 4));
     }
 
     #[test]

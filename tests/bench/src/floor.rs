@@ -23,7 +23,7 @@ pub async fn run(service: Service, task: Task) -> anyhow::Result<Tally> {
     let http = service.http()?;
     let url = service.certificates();
     let count = match task {
-        Task::List | Task::Stream => list(&http, &url).await?,
+        Task::List | Task::Stream | Task::Ids { .. } => list(&http, &url).await?,
         // One CSR for all: making CSRs is not part of the floor, and the service issues for the same one again.
         Task::Issue { count, .. } => {
             let body = body()?.to_string();
@@ -170,6 +170,27 @@ pub async fn wait_for(service: &Service, certificates: u64) -> anyhow::Result<()
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+}
+
+/// Issues one certificate after another while the file is there. Returns how many.
+pub async fn grow(service: &Service, file: &Path) -> anyhow::Result<u64> {
+    let http = service.http()?;
+    let url = service.certificates();
+    let body = body()?.to_string();
+    let mut count = 0;
+    while file.exists() {
+        send(http.post(&url).body(body.clone())).await?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Sets how the emulator differs from a well-behaved service.
+pub async fn set_quirks(service: &Service, quirks: &str) -> anyhow::Result<()> {
+    let root = service.base_url.strip_suffix("/client/v4");
+    let root = root.context("the base URL is not the emulator's")?;
+    let url = format!("{root}/__shieldcert/quirks");
+    send(service.http()?.put(url).body(quirks.to_owned())).await
 }
 
 /// Returns the number of requests that the service has counted before this one: its quota minus what is left of it.

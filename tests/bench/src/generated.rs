@@ -34,6 +34,7 @@ pub async fn run(service: Service, task: Task) -> anyhow::Result<Tally> {
             .await?;
             Ok(tally)
         }
+        Task::Ids { .. } => bail!("this task is for the others"),
         Task::Issue { count, folder } => zone.issue_all(count, &folder).await,
         Task::Revoke { ids } => zone.revoke_all(ids).await,
         Task::Get { id, times } => zone.get_often(&id, times).await,

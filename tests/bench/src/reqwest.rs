@@ -35,6 +35,20 @@ pub async fn run(service: Service, task: Task) -> anyhow::Result<Tally> {
             .await?;
             Ok(tally)
         }
+        Task::Ids { file } => {
+            let mut tally = Tally::default();
+            let mut lines = String::new();
+            zone.each_page(|page| {
+                for certificate in page {
+                    lines.push_str(&certificate.id);
+                    lines.push('\n');
+                    certificate.add_to(&mut tally);
+                }
+            })
+            .await?;
+            std::fs::write(file, lines)?;
+            Ok(tally)
+        }
         Task::Issue { count, folder } => zone.issue_all(count, &folder).await,
         Task::Revoke { ids } => zone.revoke_all(ids).await,
         Task::Get { id, times } => zone.get_often(&id, times).await,

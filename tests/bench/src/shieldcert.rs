@@ -1,5 +1,7 @@
 //! The contender `shieldcert`, with default settings.
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use ::shieldcert::{
@@ -29,6 +31,17 @@ pub async fn run(_: Service, task: Task) -> anyhow::Result<Tally> {
             while let Some(certificate) = certificates.try_next().await? {
                 add(&mut tally, &certificate);
             }
+            Ok(tally)
+        }
+        Task::Ids { file } => {
+            let mut file = BufWriter::new(File::create(file)?);
+            let mut certificates = zone.list().stream();
+            let mut tally = Tally::default();
+            while let Some(certificate) = certificates.try_next().await? {
+                writeln!(file, "{}", certificate.id())?;
+                add(&mut tally, &certificate);
+            }
+            file.flush()?;
             Ok(tally)
         }
         Task::Issue { count, folder } => issue(&zone, count, &folder).await,

@@ -1,6 +1,9 @@
 //! What a contender found. The runner compares it with what is in the zone.
 
-use serde::Serialize;
+use std::io::BufRead;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
 
 /// The certificates that were found: their number, and a checksum that does not depend on their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -17,6 +20,31 @@ impl Tally {
         self.count += 1;
         self.checksum =
             (self.checksum + leading_digits(id) + leading_digits(fingerprint)) % (1 << 48);
+    }
+}
+
+/// A certificate in the output of a command.
+#[derive(Deserialize)]
+struct Line {
+    id: String,
+    #[serde(alias = "fingerprint")]
+    fingerprint_sha256: String,
+}
+
+impl Tally {
+    /// Adds up certificates in JSON, one a line.
+    pub fn of_lines(lines: impl BufRead) -> anyhow::Result<Self> {
+        let mut tally = Self::default();
+        for line in lines.lines() {
+            let line = line?;
+            if line.is_empty() {
+                continue;
+            }
+            let certificate: Line =
+                serde_json::from_str(&line).with_context(|| format!("no certificate: {line}"))?;
+            tally.add(&certificate.id, &certificate.fingerprint_sha256);
+        }
+        Ok(tally)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The emulator: a release build, in a process of its own.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -50,20 +51,33 @@ impl Contents {
 impl Emulator {
     /// Starts an emulator with `certificates` in its zone and a latency in milliseconds.
     pub(crate) fn start(bench: &Bench, certificates: u32, latency: u32) -> anyhow::Result<Self> {
+        Self::start_with(bench, certificates, latency, &[])
+    }
+
+    /// Starts an emulator with further arguments.
+    pub(crate) fn start_with(
+        bench: &Bench,
+        certificates: u32,
+        latency: u32,
+        further: &[&str],
+    ) -> anyhow::Result<Self> {
         let programs = &bench.programs;
+        let populate = certificates.to_string();
+        let latency = format!("{latency}ms");
         let arguments = [
             ("--listen", "127.0.0.1:0"),
             ("--token", TOKEN),
             ("--rate-limit", RATE_LIMIT),
             ("--transition-delay", TRANSITION_DELAY),
-            ("--latency", &format!("{latency}ms")),
+            ("--latency", &latency),
             ("--zone", ZONE),
-            ("--populate", &certificates.to_string()),
+            ("--populate", &populate),
         ];
         let mut line = vec![programs.get("shieldcert")?.into(), "emulator".into()];
         for (name, value) in arguments {
             line.extend([name.into(), value.into()]);
         }
+        line.extend(further.iter().map(Into::into));
         let mut command = measure::command(&line)?;
         command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = Running::start(command)?;
@@ -92,26 +106,45 @@ impl Emulator {
 
     /// Issues certificates, all of them active. A zone that is populated at the start has other statuses, too.
     pub(crate) fn issue(&self, certificates: u32) -> anyhow::Result<()> {
-        let mut command = Command::new(&self.floor);
         // The folder is not used: the floor discards the responses.
-        command.args(["issue", &certificates.to_string(), "."]);
-        self.configure(&mut command);
-        let output = command.output()?;
-        ensure!(output.status.success(), "the zone can't be populated");
-        Ok(())
+        let task = ["issue", &certificates.to_string(), "."];
+        self.ask(task.map(OsStr::new)).map(drop)
     }
 
     /// Reads what is in the zone, and writes the ids to the file.
     pub(crate) fn contents(&self, ids: Option<&Path>) -> anyhow::Result<Contents> {
+        let file = ids.map(Path::as_os_str);
+        let output = self.ask([OsStr::new("contents")].into_iter().chain(file))?;
+        Ok(serde_json::from_slice(&output)?)
+    }
+
+    /// Returns how many requests the service has counted, those of this method included.
+    pub(crate) fn count_requests(&self) -> anyhow::Result<u64> {
+        let output = self.ask([OsStr::new("requests")])?;
+        Ok(serde_json::from_slice::<u64>(&output)? + 1)
+    }
+
+    /// Sets how the service differs from a well-behaved one. Needs `--control`.
+    pub(crate) fn set_quirks(&self, quirks: &str) -> anyhow::Result<()> {
+        self.ask(["quirks", quirks].map(OsStr::new)).map(drop)
+    }
+
+    /// Returns the program that tasks for the runner are run with.
+    pub(crate) fn floor(&self) -> &Path {
+        &self.floor
+    }
+
+    /// Runs a task of the floor to its end.
+    fn ask<'a>(&self, task: impl IntoIterator<Item = &'a OsStr>) -> anyhow::Result<Vec<u8>> {
         let mut command = Command::new(&self.floor);
-        command.arg("contents").args(ids);
+        command.args(task);
         self.configure(&mut command);
         let output = command.output()?;
         ensure!(
             output.status.success(),
-            "the emulator's zone can't be read: {}",
+            "the emulator can't be asked: {}",
             String::from_utf8_lossy(&output.stderr)
         );
-        Ok(serde_json::from_slice(&output.stdout)?)
+        Ok(output.stdout)
     }
 }

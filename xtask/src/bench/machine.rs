@@ -83,7 +83,7 @@ fn pinned_versions(tests: &Path) -> String {
             .lines()
             .map(|line| format!("{} (Python)", line.replace("==", " "))),
     );
-    for folder in ["interop/node", "bench/prism"] {
+    for folder in ["interop/node", "bench/cf", "bench/prism"] {
         let text = fs::read(tests.join(folder).join("package.json")).unwrap_or_default();
         let package: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
         for (name, version) in package["dependencies"].as_object().into_iter().flatten() {

@@ -56,7 +56,7 @@ pub(crate) struct Target {
     pub(crate) target: &'static str,
     pub(crate) measured: String,
     /// None if one side of the comparison was not measured.
-    pub(crate) held: Option<bool>,
+    pub(crate) is_met: Option<bool>,
 }
 
 /// The outcome of a scenario.
@@ -94,13 +94,13 @@ impl Outcome {
         target: &'static str,
         of: Option<f64>,
         by: Option<f64>,
-        is_held: impl Fn(f64) -> bool,
+        is_met: impl Fn(f64) -> bool,
     ) {
         let quotient = of.zip(by).map(|(of, by)| of / by);
         self.targets.push(Target {
             target,
             measured: quotient.map_or("not measured".into(), |quotient| format!("{quotient:.2}")),
-            held: quotient.map(is_held),
+            is_met: quotient.map(is_met),
         });
     }
 
@@ -118,7 +118,7 @@ impl Outcome {
             measured: median.map_or("not measured".into(), |median| {
                 format!("{median:.1} {unit}")
             }),
-            held: median.map(|median| median < bound),
+            is_met: median.map(|median| median < bound),
         });
     }
 }

@@ -1,4 +1,4 @@
-//! Installs the peers: the official SDKs and Prism, in pinned versions.
+//! Installs the peers: the official SDKs, Cloudflare's command line and Prism, in pinned versions.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,15 @@ pub(crate) struct Peers {
     pub(crate) node: Option<Result<PathBuf, String>>,
     /// Prism's script.
     pub(crate) prism: Option<Result<PathBuf, String>>,
+    /// The script of Cloudflare's command line.
+    pub(crate) cf: Option<Result<PathBuf, String>>,
 }
 
 impl Peers {
     pub(crate) fn install(root: &Path, folder: &Path) -> Self {
+        print_status(
+            "installing the official SDKs and Prism below target/bench; the first time takes a minute",
+        );
         // The SDKs of the interop tests, so that their versions are pinned in one place.
         let (files, sdks) = (root.join("tests/bench"), root.join("tests/interop"));
         let report = |outcome: anyhow::Result<PathBuf>| {
@@ -41,6 +46,10 @@ impl Peers {
             prism: Some(report(
                 node(&files.join("prism"), &folder.join("prism"))
                     .map(|folder| folder.join("node_modules/@stoplight/prism-cli/dist/index.js")),
+            )),
+            cf: Some(report(
+                node(&files.join("cf"), &folder.join("cf"))
+                    .map(|folder| folder.join("node_modules/cf/bin/cf")),
             )),
         }
     }

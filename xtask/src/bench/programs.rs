@@ -8,19 +8,7 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 
 use crate::output::print_status;
-
-/// Returns a cargo command without the variables that the outer cargo has set for this program: some build scripts
-/// would run again because of them.
-pub(super) fn cargo() -> Command {
-    let mut cargo = Command::new(env!("CARGO"));
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
-            cargo.env_remove(&name);
-        }
-    }
-    cargo
-}
+use crate::workspace::cargo;
 
 /// The programs, by name.
 pub(super) struct Programs(BTreeMap<String, PathBuf>);
@@ -66,4 +54,19 @@ impl Programs {
             .with_context(|| format!("cargo built no {name}"))?;
         Ok(path)
     }
+}
+
+/// Checks that the programs of the documented way are installed.
+pub(super) fn check_tools() -> Result<(), String> {
+    for (tool, argument) in [
+        ("bash", "--version"),
+        ("openssl", "version"),
+        ("curl", "--version"),
+        ("jq", "--version"),
+    ] {
+        if Command::new(tool).arg(argument).output().is_err() {
+            return Err(format!("{tool} is not installed"));
+        }
+    }
+    Ok(())
 }

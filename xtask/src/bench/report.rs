@@ -43,16 +43,16 @@ pub(crate) fn section(outcome: &Outcome) -> String {
             "target: {}: {}, {}",
             target.target,
             target.measured,
-            describe_target(target.held)
+            describe_target(target.is_met)
         );
     }
     text
 }
 
-fn describe_target(held: Option<bool>) -> &'static str {
-    match held {
-        Some(true) => "held",
-        Some(false) => "NOT held",
+fn describe_target(is_met: Option<bool>) -> &'static str {
+    match is_met {
+        Some(true) => "met",
+        Some(false) => "missed",
         None => "open",
     }
 }
@@ -139,17 +139,17 @@ fn figure(metric: Metric, value: f64) -> String {
     }
 }
 
-/// Formats a Markdown table with aligned columns.
-fn format_table(lines: &[[String; 5]]) -> String {
+/// Formats a Markdown table with aligned columns, the first line being the header.
+pub(crate) fn format_table<Line: AsRef<[String]>>(lines: &[Line]) -> String {
+    let columns = lines.first().map_or(0, |line| line.as_ref().len());
     let width = |column: usize| {
-        let widths = lines.iter().map(|line| line[column].chars().count());
-        widths.max().unwrap_or(0)
+        let cells = lines.iter().filter_map(|line| line.as_ref().get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
-    let widths: [usize; 5] = std::array::from_fn(width);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for (number, line) in lines.iter().enumerate() {
-        for (column, cell) in line.iter().enumerate() {
-            let width = widths[column];
+        for (column, (cell, width)) in line.as_ref().iter().zip(&widths).enumerate() {
             let _ = if column == 0 {
                 write!(text, "| {cell:<width$} ")
             } else {
@@ -178,7 +178,7 @@ pub(crate) fn targets(outcomes: &[Outcome]) -> String {
                 outcome.letter,
                 target.target,
                 target.measured,
-                describe_target(target.held)
+                describe_target(target.is_met)
             );
         }
     }

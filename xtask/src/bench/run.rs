@@ -11,7 +11,7 @@ use super::peer::Peers;
 use super::programs::Programs;
 use super::setup::{Bench, Sizes};
 use super::{instructions, machine, report, scenario};
-use crate::output::print_line;
+use crate::output::{print_line, print_status};
 use crate::workspace::replace;
 
 #[derive(Args)]
@@ -98,6 +98,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<ExitCode> {
         if !is_wanted {
             continue;
         }
+        print_status(format_args!("measuring: scenario {letter}"));
         for result in scenario(&bench)? {
             print_line(report::section(&result));
             results.push(result);
@@ -105,7 +106,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<ExitCode> {
     }
     ensure!(
         !results.is_empty(),
-        "--only names no scenario; they are a to j"
+        "--only names no scenario; they are a to m"
     );
     print_line(report::targets(&results));
     print_line(report::legend());

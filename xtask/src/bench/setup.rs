@@ -38,6 +38,8 @@ pub(super) struct Sizes {
     pub(super) planned: u32,
     /// The devices of the fleet that the journal's cost is measured with.
     pub(super) recorded: u32,
+    /// The certificates of zones that are listed and reported.
+    pub(super) reported: &'static [u32],
     /// The duration of load, in seconds.
     pub(super) load: u32,
 }
@@ -56,6 +58,7 @@ impl Sizes {
         disturbed: 20_000,
         planned: 1_000_000,
         recorded: 2_000,
+        reported: &[100_000, 1_000_000],
         load: 5,
     };
     pub(super) const QUICK: Self = Self {
@@ -71,6 +74,7 @@ impl Sizes {
         disturbed: 100,
         planned: 1_000,
         recorded: 20,
+        reported: &[1_000],
         load: 1,
     };
 }

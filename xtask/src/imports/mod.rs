@@ -25,6 +25,7 @@ use crate::output::{print_line, print_status};
 /// # Errors
 /// A source file can't be read or parsed.
 pub(crate) fn run(root: &Path) -> Result<ExitCode> {
+    print_status("reading the imports of every crate");
     let mut violations = Vec::new();
     let mut files = 0;
     let packages = targets::packages(root)?;

@@ -9,6 +9,7 @@ use shieldcert::ZoneId;
 use super::zone;
 use crate::failure::Failure;
 use crate::output::format::Format;
+use crate::output::shell::quote;
 
 // Not a doc comment: it would become that of the command.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
@@ -38,7 +39,7 @@ pub(crate) struct Globals {
     #[arg(long, value_name = "COMMAND", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) token_command: Option<String>,
 
-    /// Print in this format [default: table at a terminal, and the id alone elsewhere]
+    /// Print in this format [default: table at a terminal; elsewhere the ids alone, where certificates are printed]
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub(crate) output: Option<Format>,
 
@@ -82,6 +83,25 @@ impl Globals {
             color: behind.color.or(self.color),
             verbose: self.verbose.max(behind.verbose),
         }
+    }
+
+    /// The options that choose the service and the credentials, as a shell reads them.
+    pub(crate) fn service_options(&self) -> Vec<String> {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(quote);
+        let text = |text: &Option<String>| text.as_ref().map(quote);
+        let mut options = Vec::new();
+        if self.local {
+            options.push("--local".to_owned());
+        }
+        for (option, value) in [
+            ("--base-url", text(&self.base_url)),
+            ("--ca-file", path(&self.ca_file)),
+            ("--token-file", path(&self.token_file)),
+            ("--token-command", text(&self.token_command)),
+        ] {
+            options.extend(value.map(|value| format!("{option} {value}")));
+        }
+        options
     }
 
     /// What clap can't see, because the options stand on both sides of the command's name.

@@ -9,12 +9,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use shieldcert::{ClientCertificate, RequestsLeft, Status};
+use shieldcert_fleet::commands::escape;
 
 use super::{Run, inventory};
 use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
-use crate::output::escape::escape;
 use crate::output::file::{self, Existing};
 use crate::output::metrics::{Exposition, seconds_left, time_to_expiry};
 

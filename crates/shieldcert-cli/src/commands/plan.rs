@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use shieldcert::{CertificateId, ClientCertificate, RequestsLeft, Status, X509Certificate, Zone};
+use shieldcert_fleet::commands::counted;
 
 use super::confirm;
 use crate::args::selector::{Selection, Selectors};
@@ -13,7 +14,6 @@ use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
 use crate::output::certificate::CertificateRow;
-use crate::output::facts::counted;
 use crate::output::progress::Progress;
 use crate::output::time;
 

@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 
 use anstyle::Style;
+use shieldcert_fleet::commands::escape;
 use unicode_width::UnicodeWidthStr;
 
-use super::escape::escape;
 use super::printer::Output;
 use crate::failure::{Failure, Result};
 
@@ -47,17 +47,13 @@ impl Facts {
     }
 }
 
-/// Counts by their words, such as `time 10, leaked 2`.
-pub(crate) fn counts<K: std::fmt::Display>(counts: impl IntoIterator<Item = (K, u64)>) -> String {
-    let parts: Vec<String> = counts
-        .into_iter()
-        .map(|(word, count)| format!("{word} {count}"))
-        .collect();
-    parts.join(", ")
-}
-
-/// A number and what it counts, such as `1 device` or `2 devices`.
-pub(crate) fn counted(count: u64, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
+impl From<Vec<(&'static str, String)>> for Facts {
+    fn from(facts: Vec<(&'static str, String)>) -> Self {
+        let facts = facts.into_iter();
+        Self(
+            facts
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+        )
+    }
 }

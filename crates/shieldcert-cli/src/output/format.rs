@@ -9,7 +9,7 @@ pub(crate) enum Format {
     Table,
     /// A table with more columns
     Wide,
-    /// One JSON array
+    /// One JSON array, or one object from a command that prints one thing
     Json,
     /// One JSON object a line
     Jsonl,

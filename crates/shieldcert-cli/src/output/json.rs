@@ -5,8 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 use serde_json::{Map, Value};
-
-use super::escape::is_printable;
+use shieldcert_fleet::commands::is_printable;
 
 /// Writes the members with these names as an object, in this order.
 pub(super) fn write_object(

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anstyle::{AnsiColor, Style};
 use indicatif::ProgressBar;
+use shieldcert_fleet::commands::escape;
 
-use super::escape::escape;
 use crate::failure::Failure;
 
 /// Writes messages to standard error, above the progress bar if there is one. Clones share it.

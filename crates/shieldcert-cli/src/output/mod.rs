@@ -2,8 +2,6 @@
 
 pub(crate) mod certificate;
 pub(crate) mod check;
-pub(crate) mod csv;
-pub(crate) mod escape;
 pub(crate) mod facts;
 pub(crate) mod file;
 pub(crate) mod fleet;
@@ -21,4 +19,5 @@ pub(crate) mod row;
 pub(crate) mod schemas;
 pub(crate) mod shell;
 mod table;
-pub(crate) mod time;
+
+pub(crate) use shieldcert_fleet::commands::time;

@@ -6,9 +6,8 @@ use std::marker::PhantomData;
 use anstyle::Style;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use shieldcert_fleet::commands::{csv, escape};
 
-use super::csv;
-use super::escape::escape;
 use super::format::Format;
 use super::json;
 use super::messages::Messages;

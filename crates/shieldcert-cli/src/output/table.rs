@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use anstyle::Style;
+use shieldcert_fleet::commands::escape;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::escape::escape;
 use super::row::{Cell, Column};
 
 const GAP: usize = 2;

@@ -200,7 +200,7 @@ fn an_empty_or_shortened_manifest_revokes_nothing() {
     let plan = fleet.ends(0, &["plan"]);
     assert!(
         plan.out
-            .contains("unmanaged  2, in the journal and not in the manifest: left alone\n"),
+            .contains("unmanaged  2, not in the manifest: left alone\n"),
         "{plan:?}"
     );
     assert_eq!(fleet.active(), 3);
@@ -460,9 +460,74 @@ fn a_zone_that_can_not_be_used_is_said_by_the_plan() {
     let full = TestFleet::start_with(|builder| builder, "quota = 2\n", THREE);
     let ran = full.ends(0, &["plan"]);
     assert!(
-        ran.err.contains("1 certificate over its quota of 2"),
+        ran.err
+            .contains("has no place for 1 new device in its quota of 2"),
         "{ran:?}"
     );
+}
+
+#[test]
+fn what_failed_is_tried_again_at_once_by_the_command_that_the_summary_names() {
+    let fleet = TestFleet::new(
+        "[deploy]\ncommand = 'test -e ../mended'\n",
+        "name\nsensor-1\nsensor-2\n",
+    );
+    let failed = fleet.ends(7, &["apply"]);
+    let hint = "2 devices: a step failed, and is tried again later, or at once by `shieldcert fleet --dir fleet apply \
+                --retry-now`; sensor-1: ";
+    assert!(failed.err.contains(hint), "{failed:?}");
+    fs::write(fleet.service.folder.path().join("mended"), "").expect("is written");
+    let ran = fleet.ends(1, &["apply"]);
+    assert!(ran.out.contains("deployed  0\n"), "{ran:?}");
+    let ran = fleet.ends(7, &["apply", "--retry-now", "--name", "*-2"]);
+    assert!(
+        ran.err.contains("1 device tried again at once\n"),
+        "{ran:?}"
+    );
+    let ran = fleet.ends(0, &["apply", "--retry-now"]);
+    assert!(ran.out.contains("deployed  1\n"), "{ran:?}");
+    let ran = fleet.ends(0, &["apply", "--retry-now"]);
+    assert!(
+        ran.err.contains("no device waits for the next try"),
+        "{ran:?}"
+    );
+}
+
+/// Hints are commands for this fleet, with the service that was chosen.
+#[test]
+fn the_commands_of_hints_work_as_they_are_printed() {
+    let devices = |state: &str| {
+        let rows = (1..=12).map(|device| format!("sensor-{device},{state}\n"));
+        format!("name,state\n{}", rows.collect::<String>())
+    };
+    let fleet = TestFleet::new("[limits]\nmax_revoke = 1\n", &devices("present"));
+    let service = &fleet.service;
+    let url = service.emulator.base_url().to_string();
+    // Without the variable that names the service.
+    let run_words = |words: &[&str]| {
+        let mut command = service.command(words);
+        run(command.env_remove("CLOUDFLARE_BASE_URL"))
+    };
+    let options = ["--base-url", &url, "fleet", "--dir", "fleet"];
+    let applied = run_words(&[&options[..], &["apply"]].concat());
+    assert_eq!(applied.code, Some(0), "{applied:?}");
+    fleet.write("devices.csv", &devices("absent"));
+    let planned = run_words(&[&options[..], &["plan"]].concat());
+    let refused = run_words(&[&options[..], &["apply", "--yes"]].concat());
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    let hint = |text: &str| {
+        let start = text.find(&format!(
+            "shieldcert --base-url {url} fleet --dir fleet apply --confirm-revoke 12"
+        ));
+        let hint = &text[start.unwrap_or_else(|| panic!("{text}"))..];
+        hint.lines().next().expect("a line").to_owned()
+    };
+    let hint = [hint(&planned.err), hint(&refused.err)];
+    assert_eq!(hint[0], hint[1]);
+    let words: Vec<_> = hint[0].split(' ').skip(1).collect();
+    let ran = run_words(&words);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.out.contains("revoked   12\n"), "{ran:?}");
 }
 
 #[test]
@@ -478,4 +543,77 @@ fn a_unit_for_systemd_is_printed() {
     let program = env!("CARGO_BIN_EXE_shieldcert");
     insta::assert_snapshot!(printed.out.replace(program, "/usr/bin/shieldcert"));
     assert_eq!(unit(&["--print"]).code, Some(2));
+}
+
+#[test]
+fn units_that_renew_are_printed_and_systemd_takes_them() {
+    let folder = TempDir::new().expect("a folder");
+    fs::write(folder.path().join("a b.pem"), "").expect("is written");
+    let place = folder.path().canonicalize().expect("a path");
+    let unit = |arguments: &[&str]| {
+        run(shieldcert(&place)
+            .arg("systemd-unit")
+            .args(arguments)
+            .args(["--print", "--zone", ZONE]))
+    };
+    let shown = |text: &str| {
+        let text = text.replace(env!("CARGO_BIN_EXE_shieldcert"), "/usr/bin/shieldcert");
+        text.replace(&place.display().to_string(), "/srv")
+    };
+    let plain = unit(&["a b.pem"]);
+    assert_eq!(plain.code, Some(0), "{plain:?}");
+    let full = [
+        "a b.pem",
+        "ids/*.pem",
+        "--if-within",
+        "10d",
+        "--days",
+        "90",
+        "--exec",
+        "systemctl reload nginx",
+        "--exec-each",
+        "./push.sh \"$SHIELDCERT_OUTPUT_FILE\" 100%",
+        "--revoke-old-after",
+        "24h",
+        "--on-calendar",
+        "*-*-* 03:00",
+    ];
+    let printed = unit(&full);
+    assert_eq!(printed.code, Some(0), "{printed:?}");
+    insta::assert_snapshot!(shown(&plain.out));
+    insta::assert_snapshot!(shown(&printed.out));
+    for (arguments, problem) in [
+        (&["c.pem"][..], "there is no such file"),
+        (&["*/a.pem"], "pattern for the name of the file alone"),
+        (&["."], "it is a folder"),
+        (&["a b.pem", "--days", "7"], "due at once"),
+        (&["a b.pem", "--exec", "a\nb"], "control character"),
+        (&["a b.pem", "--fleet", "."], "cannot be used with"),
+        (&["--fleet", ".", "--exec", "true"], "cannot be used with"),
+    ] {
+        let refused = unit(arguments);
+        assert_eq!(refused.code, Some(2), "{arguments:?}: {refused:?}");
+        assert!(refused.err.contains(problem), "{arguments:?}: {refused:?}");
+    }
+    if !crate::service::is_installed("systemd-analyze", "--version") {
+        return;
+    }
+    for (part, name) in [
+        ("service", "shieldcert-renew.service"),
+        ("timer", "shieldcert-renew.timer"),
+    ] {
+        let printed = unit(&[&full[..], &["--only", part]].concat());
+        fs::write(folder.path().join(name), printed.out).expect("is written");
+    }
+    let units = ["shieldcert-renew.service", "shieldcert-renew.timer"];
+    let verified = std::process::Command::new("systemd-analyze")
+        .args(["verify", "--man=no"])
+        .args(units.map(|unit| folder.path().join(unit)))
+        .output()
+        .expect("runs");
+    let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+    assert!(
+        verified.status.success() && !said.contains("shieldcert"),
+        "{said}"
+    );
 }

@@ -6,18 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::fleet::TestFleet;
-use crate::service::{is_installed, run};
-
-/// How long something may take. Only a failure takes that long.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !is_so() {
-        assert!(started.elapsed() < TIMEOUT, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+use crate::service::{TIMEOUT, is_installed, run, wait_until};
 
 /// A process that keeps a fleet. It is killed when it is dropped.
 struct Running {
@@ -157,6 +146,52 @@ fn it_follows_files_and_operators_until_it_is_told_to_stop() {
     assert!(!log.contains(crate::service::TOKEN), "{log}");
     // The lock is free.
     fleet.ends(0, &["apply"]);
+}
+
+#[test]
+fn a_token_that_is_refused_is_seen_in_log_and_metrics() {
+    const READS: &str = "a-token-that-only-reads-0123456789";
+    let fleet = TestFleet::start_with(
+        |builder| builder.read_only_token(READS),
+        "[budgets.default]\ntoken_file = \"token\"\n",
+        "name\nsensor-1\nsensor-2\n",
+    );
+    let prom = || std::fs::read_to_string(fleet.service.folder.path().join("fleet.prom"));
+    let has_line = |line: &str| prom().is_ok_and(|text| text.lines().any(|own| own == line));
+    for (token, unusable) in [(READS, 0), ("no-token-of-the-service-0123456789", 1)] {
+        fleet.write("token", token);
+        let _ = std::fs::remove_file(fleet.service.folder.path().join("fleet.prom"));
+        let running = Running::start(&fleet);
+        wait_until("the metrics", || {
+            has_line("shieldcert_fleet_waiting{hold=\"permission\"} 2")
+        });
+        assert!(
+            has_line(&format!("shieldcert_fleet_unusable_zones {unusable}")),
+            "{:?}",
+            prom()
+        );
+        assert!(has_line(
+            "shieldcert_fleet_last_success_timestamp_seconds 0"
+        ));
+        let (code, log) = running.end("-TERM");
+        assert_eq!(code, Some(0), "{log}");
+        assert!(log.contains("waiting=\"permission:2\""), "{log}");
+        assert!(
+            log.contains("devices wait for permission: the service refuses the token"),
+            "{log}"
+        );
+        std::fs::remove_file(fleet.service.folder.path().join("s")).expect("the socket");
+    }
+    // With a token that may write, the last success is one.
+    fleet.write("token", crate::service::TOKEN);
+    let running = Running::start(&fleet);
+    wait_until("the metrics", || {
+        has_line("shieldcert_fleet_waiting{hold=\"permission\"} 0")
+    });
+    assert!(!has_line(
+        "shieldcert_fleet_last_success_timestamp_seconds 0"
+    ));
+    running.end("-TERM");
 }
 
 #[test]

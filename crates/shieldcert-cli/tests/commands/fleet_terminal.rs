@@ -28,6 +28,8 @@ fn apply_asks_before_it_revokes() {
         "{first}"
     );
     assert!(first.ends_with("code: 0"), "{first}");
+    let again = terminal.run("shieldcert fleet --dir fleet apply");
+    assert!(again.starts_with("nothing is due\n"), "{again}");
     fleet.write(
         "devices.csv",
         "name,state\nsensor-001,absent\nsensor-002,absent\nsensor-003,\n",

@@ -4,13 +4,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use shieldcert::{Identity, KeyAlgorithm, PrivateKey, Subject};
 use shieldcert_emulator::{Fault, Operation, ScriptedFault};
 
-use crate::service::{Ran, Service, ZONE, check_schema};
+use crate::service::{Ran, Service, ZONE, check_schema, wait_until};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -59,12 +59,35 @@ fn created(service: &Service) -> usize {
     service.emulator.history().count(Operation::Create)
 }
 
-fn wait_for(file: &std::path::Path) {
-    let started = Instant::now();
-    while !file.exists() {
-        assert!(started.elapsed() < Duration::from_secs(60), "{file:?}");
-        std::thread::sleep(Duration::from_millis(20));
+/// The generations of `sensor-1` whose keys are in the state folder.
+fn generations(service: &Service) -> Vec<String> {
+    let state = path(service, ".local/state/shieldcert/renew");
+    let entries = |folder: &std::path::Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).expect("a folder");
+        entries
+            .map(|entry| entry.expect("an entry").path())
+            .collect()
+    };
+    let mut found = Vec::new();
+    for place in entries(&state).iter().filter(|place| place.is_dir()) {
+        for device in entries(&place.join("devices")) {
+            let name = |path: &PathBuf| {
+                path.file_name()
+                    .expect("a name")
+                    .to_string_lossy()
+                    .into_owned()
+            };
+            if name(&device).starts_with("sensor-1") {
+                let keys = entries(&device).into_iter();
+                let keys = keys.filter(|generation| {
+                    name(generation) != "current" && generation.join("key.pem").exists()
+                });
+                found.extend(keys.map(|generation| name(&generation)));
+            }
+        }
     }
+    found.sort_unstable();
+    found
 }
 
 #[test]
@@ -113,6 +136,7 @@ fn what_is_due_is_renewed_and_a_later_run_revokes_the_old_one() {
     let place = fs::canonicalize(&file).expect("is there");
     assert_eq!(ran, format!("{}\nonce\n", place.display()));
     assert_eq!(active(&service), 3);
+    assert_eq!(generations(&service), ["1", "2"]);
     // Nothing is due any more, and nothing is read but the first page.
     let lists = service.emulator.history().count(Operation::List);
     let ran = ends(
@@ -135,6 +159,8 @@ fn what_is_due_is_renewed_and_a_later_run_revokes_the_old_one() {
         "{ran:?}"
     );
     assert_eq!(active(&service), 2);
+    // With the old certificate goes the copy of its key, and no other.
+    assert_eq!(generations(&service), ["2"]);
     service.emulator.advance(Duration::from_secs(60));
     let old = renewed[0]["old_certificate"].as_str().expect("an id");
     assert_eq!(service.json(&["get", old])[0]["status"], "revoked");
@@ -183,7 +209,8 @@ fn start(service: &Service, arguments: &[&str]) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .expect("it starts");
-    wait_for(&path(service, "started"));
+    let started = path(service, "started");
+    wait_until("the command", || started.exists());
     child
 }
 
@@ -242,6 +269,72 @@ fn who_was_killed_between_two_files_goes_on_with_the_second() {
     let outcomes = [&renewed[0]["outcome"], &renewed[1]["outcome"]];
     assert_eq!(outcomes, ["renewed", "renewed"], "{renewed}");
     assert_eq!((active(&service), created(&service)), (4, 5));
+}
+
+/// Starts it, and kills it when the service has got the request and has not responded.
+fn kill_within_the_request(service: &Service, fault: Fault) {
+    let before = created(service);
+    let fault = ScriptedFault::nth(Operation::Create, 1, fault);
+    service.emulator.script([fault]);
+    let mut child = service
+        .command(&["renew", "sensor-1.pem"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    wait_until("the request", || created(service) > before);
+    child.kill().expect("is killed");
+    child.wait().expect("it ended");
+    service.emulator.clear_script();
+}
+
+/// Longer than the service can still act on a request, whatever its clock shows.
+const SETTLED: Duration = Duration::from_secs(7_200);
+
+#[test]
+fn who_was_killed_within_the_request_finds_its_certificate() {
+    let service = with_files(&[("sensor-1", 90)]);
+    let old = identity(&service, "sensor-1.pem");
+    kill_within_the_request(&service, Fault::stall(Duration::from_secs(3_600)));
+    service.emulator.advance(SETTLED);
+    let ran = ends(&service, 0, &["sensor-1.pem"]);
+    // It needs no wait: what the killed process has sent has settled.
+    assert!(!ran.err.contains("waiting"), "{ran:?}");
+    assert!(ran.err.contains("1 renewed\n"), "{ran:?}");
+    let new = identity(&service, "sensor-1.pem");
+    assert_ne!(new.key().public_key(), old.key().public_key());
+    assert_eq!((created(&service), active(&service)), (2, 2));
+}
+
+#[test]
+fn who_waits_for_the_request_of_a_killed_process_says_so() {
+    let service = with_files(&[("sensor-1", 90)]);
+    kill_within_the_request(&service, Fault::named("lose-request"));
+    let said = path(&service, "said");
+    let start = || {
+        let file = fs::File::create(&said).expect("is made");
+        let mut command = service.command(&["renew", "sensor-1.pem"]);
+        command.stdout(Stdio::null()).stderr(file);
+        command.spawn().expect("it starts")
+    };
+    let says = |text: &str| fs::read_to_string(&said).expect("is read").contains(text);
+    let mut child = start();
+    wait_until("the wait", || {
+        says("1 request without a response is open: waiting ")
+    });
+    child.kill().expect("is killed");
+    child.wait().expect("it ended");
+    assert_eq!(created(&service), 2);
+    service.emulator.advance(SETTLED);
+    let mut child = start();
+    wait_until("the look", || says("looking again in "));
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &id]).status();
+    assert!(sent.expect("kill").success());
+    let status = child.wait().expect("it ended");
+    assert_eq!(status.code(), Some(130));
+    // It was lost, and sent again once.
+    assert_eq!((created(&service), active(&service)), (3, 2));
 }
 
 #[test]
@@ -318,7 +411,9 @@ fn what_can_not_be_renewed_is_said_and_the_rest_is_renewed() {
     let before = created(&service);
     let ran = ends(&service, 7, &files);
     let id = regex::Regex::new("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").expect("a pattern");
-    insta::assert_snapshot!("what_can_not_be_renewed", id.replace_all(&ran.text(), "ID"));
+    // In the second in which it is issued, a whole day more is left.
+    let text = ran.text().replace("  90d\n", "  89d\n");
+    insta::assert_snapshot!("what_can_not_be_renewed", id.replace_all(&text, "ID"));
     assert_eq!(created(&service), before + 1);
     assert_eq!(
         String::from_utf8(read(&service, "unknown.pem")).expect("UTF-8"),

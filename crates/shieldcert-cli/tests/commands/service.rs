@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 use shieldcert_emulator::{Emulator, EmulatorBuilder, Fixture, RunningEmulator};
@@ -108,6 +108,18 @@ impl Ran {
     pub(crate) fn text(&self) -> String {
         let code = self.code.map_or("none".to_owned(), |code| code.to_string());
         format!("code: {code}\n--- out\n{}--- err\n{}", self.out, self.err)
+    }
+}
+
+/// How long something may take. Only a failure takes that long.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Waits until something is so.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < TIMEOUT, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

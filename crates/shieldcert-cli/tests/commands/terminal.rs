@@ -8,10 +8,7 @@ use std::time::{Duration, Instant};
 
 use shieldcert_emulator::{Fault, Fixture, Operation, ScriptedFault};
 
-use crate::service::{Service, TOKEN, ZONE, is_installed};
-
-/// How long a screen may take. Only a failure takes that long.
-const TIMEOUT: Duration = Duration::from_secs(60);
+use crate::service::{Service, TIMEOUT, TOKEN, ZONE, is_installed};
 
 /// A terminal with a shell in it, of a tmux server of its own.
 pub(crate) struct Terminal<'a> {

@@ -375,10 +375,7 @@ async fn invalid_csrs_are_refused_and_nothing_is_stored() {
 
 #[tokio::test]
 async fn no_csr_with_a_changed_byte_is_accepted() {
-    let emulator = Emulator::builder()
-        .sign_inline(true)
-        .build()
-        .expect("an emulator");
+    let emulator = Emulator::builder().build().expect("an emulator");
     let good = der(&csr("flipped"));
     let (_, request) = X509CertificationRequest::from_der(&good).expect("the CSR");
     let signed = request.certification_request_info.raw;
@@ -455,10 +452,7 @@ async fn ids_are_written_in_the_set_style_and_read_in_both() {
 async fn a_seed_and_a_start_time_make_runs_repeatable() {
     let start = UNIX_EPOCH + Duration::from_secs(2_000_000_000);
     let one = || {
-        let builder = Emulator::builder()
-            .seed(7)
-            .clock_start(start)
-            .sign_inline(true);
+        let builder = Emulator::builder().seed(7).clock_start(start);
         builder.build().expect("an emulator")
     };
     let (first, second) = (one(), one());

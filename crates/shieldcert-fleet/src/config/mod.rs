@@ -13,10 +13,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use shieldcert::{KeyAlgorithm, Pkcs12Profile, ZoneId};
 
-/// The most days of a certificate: a hundred years, the bound of [`Issue`](shieldcert::Issue).
-pub(crate) const MAX_VALIDITY_DAYS: u32 = 36_500;
+/// The most days of a certificate.
+pub(crate) const MAX_VALIDITY_DAYS: u32 = shieldcert::Issue::MAX_VALIDITY_DAYS;
 
 /// The policy of a fleet.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,14 +40,15 @@ pub struct Config {
 }
 
 /// A zone in which certificates are issued.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ZoneConfig {
     /// Its id.
     pub id: ZoneId,
     /// The name of its budget. Default: the only one.
     pub budget: String,
-    /// How many active certificates it may hold, where that is known.
+    /// How many active certificates it may hold, where that is known. New devices get no certificate beyond it, nor where a
+    /// place is kept for a renewal. Renewals go on until the service refuses.
     pub quota: Option<u64>,
 }
 
@@ -90,7 +92,7 @@ pub struct DevicesConfig {
 }
 
 /// When certificates are renewed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RenewConfig {
     /// The share of the lifetime after which a certificate is renewed, from 0.05 to 0.95. Default: 0.67.
@@ -128,7 +130,8 @@ pub struct OutputsConfig {
     pub formats: Vec<OutputFormat>,
     /// The permissions of files with a private key: reading and writing, by owner and group alone. Default: 0600.
     pub mode: u32,
-    /// The owner of the files, `user` or `user:group`. Default: who runs the fleet.
+    /// The owner of the files, `user` or `user:group`. Default: who runs the fleet. A group that may read the files may also
+    /// pass through the folders below `devices`.
     pub owner: Option<String>,
     /// The file that holds the password of PKCS#12 files. Required for them.
     pub pkcs12_password_file: Option<PathBuf>,

@@ -41,6 +41,11 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// While deployment is paused, lets the next device be tried at once.
+    pub(crate) fn try_now(&self) {
+        self.state().next_try = None;
+    }
+
     /// Lets a deployment begin, unless it is paused and it is not time for the next try.
     pub(super) fn enter(&self) -> Option<Pass<'_>> {
         let mut state = self.state();

@@ -1,18 +1,21 @@
 //! From the decision to make a certificate to its files.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use shieldcert::{CertificateId, ClientCertificate, IssueIntent, Issued, Status, X509Certificate};
+use tokio::time::Instant;
 
 use super::{Admission, Engine, Progress, Purpose, Tally, Work};
 use crate::backoff::backoff;
 use crate::digest::sha256;
 use crate::error::{Error, Result};
-use crate::journal::{Act, Change, Hold, Reason, Snapshot, Spec, State};
+use crate::journal::{Act, Change, Generation, Hold, Reason, Snapshot, Spec, State};
 use crate::keystore::Keyed;
 use crate::outputs;
-use crate::policy::{CSR, choose_zone, zone_id};
+use crate::policy::{CSR, choose_zone, may_be_anywhere, zone_id};
 use crate::step::{Outcome, Request};
 
 /// A request that may have been sent, and the permission to find out about it.
@@ -89,6 +92,7 @@ impl Engine {
                 .collect(),
             key_is_new: !is_own,
             settle_window: self.config.limits.settle_window,
+            sender_ended: self.sender_ended(generation),
         })
     }
 
@@ -115,10 +119,23 @@ impl Engine {
             Err(Hold::Quota) if self.move_to_other_zone(at)? => return Ok(Progress::Done),
             Err(hold) => return self.wait_for(at, hold, None),
         };
+        let is_new = at.generation.reason == Reason::New;
+        if is_new && let Err(problem) = self.zones.take_place(zone) {
+            return match self.move_to_other_zone(at)? {
+                true => Ok(Progress::Done),
+                false => self.wait_for(at, Hold::Quota, Some(&problem)),
+            };
+        }
         let request = match self.request(at, &keyed).await {
             Ok(request) => request,
-            Err(error) => return self.unavailable(at, error),
+            Err(error) => {
+                if is_new {
+                    self.zones.give_place_back(zone);
+                }
+                return self.unavailable(at, error);
+            }
         };
+        self.lock_sent().insert(at.generation.id);
         let mut intent = None;
         let outcome = request
             .send(|prepared| {
@@ -129,6 +146,12 @@ impl Engine {
                 self.record(at, change, Act::Sending, None)
             })
             .await?;
+        if !matches!(outcome, Outcome::Unclear(..)) {
+            self.lock_sent().remove(&at.generation.id);
+        }
+        if is_new && matches!(outcome, Outcome::NotIssued(_)) {
+            self.zones.give_place_back(zone);
+        }
         let was_recorded = intent.is_some();
         self.take(at, outcome, intent, was_recorded).await
     }
@@ -171,6 +194,7 @@ impl Engine {
             Act::Resuming,
             None,
         )?;
+        let _open = self.begin_to_wait(request.settles_in(intent));
         match request.resume(intent.clone()).await {
             Some(outcome) => self.take(at, outcome, Some(intent.clone()), true).await,
             None => {
@@ -178,7 +202,7 @@ impl Engine {
                 let change = Change::to(State::Keyed)
                     .set("intent", None::<String>)
                     .set("failures", i64::from(at.generation.failures));
-                let change = self.owe_look(change, intent);
+                let change = self.owe_look(at, change, intent);
                 self.record(at, change, Act::NotIssued, Some("the request was lost"))?;
                 Ok(Progress::Done)
             }
@@ -194,6 +218,7 @@ impl Engine {
         let Open {
             request, intent, ..
         } = &open;
+        let _open = self.begin_to_wait(request.settles_in(intent));
         match request.find(intent.clone()).await {
             Ok(found) => {
                 self.zones.responded(&at.generation.zone);
@@ -201,11 +226,12 @@ impl Engine {
                 match found.next() {
                     Some(first) => {
                         let others: Vec<_> = found.map(|other| other.id().clone()).collect();
-                        self.issued(at, &first, &others, Some(intent.clone()))
+                        let intent = self.end_with_sender(at, intent.clone());
+                        self.issued(at, &first, &others, Some(intent))
                     }
                     None => {
                         let change = self
-                            .owe_look(Change::to(State::Abandoned), intent)
+                            .owe_look(at, Change::to(State::Abandoned), intent)
                             .set("intent", None::<String>);
                         self.record(at, change, Act::Abandoned, Some("nothing was issued"))?;
                         Ok(Progress::Done)
@@ -237,6 +263,11 @@ impl Engine {
                 } = &*issued;
                 let was_open = at.generation.state == State::Sending;
                 let was_unclear = *recovered || *attempts > 1 || was_open;
+                // What another process has sent ended before this run began.
+                let intent = match was_open {
+                    true => intent.map(|intent| self.end_with_sender(at, intent)),
+                    false => intent,
+                };
                 if *recovered {
                     Tally::add(&self.tally.recovered);
                 }
@@ -259,7 +290,7 @@ impl Engine {
                     .set("failures", i64::from(failures));
                 // The error does not say whether a send was unclear before.
                 if let Some(intent) = &intent {
-                    change = self.owe_look(change, intent);
+                    change = self.owe_look(at, change, intent);
                 }
                 let surplus: Vec<_> = id.into_iter().collect();
                 let entry = Some((Act::Failed, problem.as_str()));
@@ -346,7 +377,7 @@ impl Engine {
             .set("not_before", not_before.map(|time| time.as_second()))
             .set("not_after", not_after.map(|time| time.as_second()));
         if let Some(intent) = unclear {
-            change = self.owe_look(change, &intent);
+            change = self.owe_look_at_end(at, change, &intent);
         }
         tracing::info!(
             device = %at.snapshot.name, generation = at.generation.number, certificate = %certificate.id(), "issued"
@@ -362,18 +393,74 @@ impl Engine {
         Ok(Progress::Done)
     }
 
-    /// Owes the zone one more look: the service may act on an unclear request until the settle window is over.
-    fn owe_look(&self, change: Change, intent: &IssueIntent) -> Change {
+    /// Owes the zone one more look, a settle window from now.
+    fn owe_look(&self, at: Work<'_>, change: Change, intent: &IssueIntent) -> Change {
         let now = self.now().time;
         let mut intent = intent.clone();
         // Nothing is sent any more.
         intent.sent_before = Some(intent.sent_before.map_or(now, |before| before.min(now)));
+        self.owe_look_after(at, change, (now, Instant::now()), &intent)
+    }
+
+    /// Owes the zone one more look: the service may act on an unclear request until the settle window after its end is over.
+    fn owe_look_at_end(&self, at: Work<'_>, change: Change, intent: &IssueIntent) -> Change {
+        let now = self.now().time;
+        let mut intent = intent.clone();
+        // Nothing is sent any more.
+        let ended = intent.sent_before.map_or(now, |before| before.min(now));
+        intent.sent_before = Some(ended);
+        let by_clock = self.sender_ended(at.generation);
+        let by_clock = by_clock.unwrap_or_else(Instant::now);
+        self.owe_look_after(at, change, (ended, by_clock), &intent)
+    }
+
+    fn owe_look_after(
+        &self,
+        at: Work<'_>,
+        change: Change,
+        (ended, by_clock): (Timestamp, Instant),
+        intent: &IssueIntent,
+    ) -> Change {
+        let mut known = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(at.generation.id, by_clock);
         let window = SignedDuration::try_from(self.config.limits.settle_window)
             .unwrap_or(SignedDuration::MAX);
-        let at = now.checked_add(window).unwrap_or(now);
+        let look_at = ended.checked_add(window).unwrap_or(ended);
         change
-            .set("look_at", at.as_second() + 1)
-            .set("look_intent", json(&intent))
+            .set("look_at", look_at.as_second() + 1)
+            .set("look_intent", json(intent))
+    }
+
+    /// When the request of a generation that is owed a look had ended.
+    pub(super) fn request_ended(&self, generation: &Generation) -> Option<Instant> {
+        let known = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&generation.id).copied().or(self.others_ended)
+    }
+
+    /// When the process that may have sent a generation's request had ended. `None` if that is not known, or this run has
+    /// sent it: what the intent says is exact then.
+    fn sender_ended(&self, generation: &Generation) -> Option<Instant> {
+        let is_own = self.lock_sent().contains(&generation.id);
+        self.others_ended.filter(|_| !is_own)
+    }
+
+    /// An intent that says that nothing was sent any more when this run began, if another process may have sent it.
+    fn end_with_sender(&self, at: Work<'_>, mut intent: IssueIntent) -> IssueIntent {
+        if let Some(ended) = self.sender_ended(at.generation) {
+            let now = self.now();
+            let since = SignedDuration::try_from(ended.elapsed()).unwrap_or_default();
+            if let Ok(ended) = now.time.checked_sub(since)
+                && now.is_service_time
+            {
+                let before = intent.sent_before.map_or(ended, |before| before.min(ended));
+                intent.sent_before = Some(before);
+            }
+        }
+        intent
+    }
+
+    fn lock_sent(&self) -> MutexGuard<'_, HashSet<i64>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Moves a generation that has no certificate, and whose row names no zone, to one that has a place.
@@ -381,7 +468,7 @@ impl Engine {
         let Some(device) = &at.snapshot.device else {
             return Ok(false);
         };
-        if device.zone.is_some() || self.config.devices.zone.is_some() {
+        if !may_be_anywhere(device, &self.config) {
             return Ok(false);
         }
         let mut zones = self.config.zones.values().map(|zone| &zone.id);

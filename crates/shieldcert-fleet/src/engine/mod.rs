@@ -6,17 +6,19 @@ mod issue;
 mod queue;
 mod reconcile;
 mod revoke;
+pub(crate) mod steps;
 mod zones;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use shieldcert::{Error as ClientError, ZoneId};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 pub(crate) use self::gate::Gate;
 use self::queue::Queue;
@@ -30,6 +32,7 @@ use crate::folder::Folder;
 use crate::journal::{Act, Change, Generation, Hold, Journal, Snapshot, State};
 use crate::keystore::Stored;
 use crate::manifest::{Device, DeviceKey};
+use crate::places::Places;
 use crate::policy::{Decision, Delivered, Now, RevokeReason, Step, decide};
 
 pub(crate) use self::queue::{Class, Task};
@@ -40,7 +43,7 @@ pub(crate) struct Engine {
     pub(crate) config: Arc<Config>,
     pub(crate) journal: Journal,
     pub(crate) budgets: Budgets,
-    /// Whether certificates may be revoked. Not by a restored journal that nobody has confirmed.
+    /// Whether certificates may be revoked whose keys have not leaked. Not by a restored journal that nobody has confirmed.
     pub(crate) may_revoke: bool,
     pub(crate) tally: Tally,
     deploy: Arc<dyn Deploy>,
@@ -49,6 +52,35 @@ pub(crate) struct Engine {
     zones: Zones,
     gate: Arc<Gate>,
     stop: watch::Receiver<bool>,
+    /// When the processes before had ended: nothing but this run has sent anything since. `None` if another one may be
+    /// alive.
+    others_ended: Option<Instant>,
+    /// The generations whose requests this run has sent, and whose outcome is not clear.
+    sent: Mutex<HashSet<i64>>,
+    /// When the requests of generations that are owed a look had ended, as this run knows.
+    ended: Mutex<HashMap<i64, Instant>>,
+    open: Mutex<Open>,
+}
+
+/// The open requests that are being found out about.
+#[derive(Default)]
+struct Open {
+    count: u64,
+    /// When the last of them can have settled.
+    settled: Option<Instant>,
+}
+
+/// An open request that is being found out about.
+struct Waiting<'a>(&'a Engine);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut open = self.0.lock_open();
+        open.count -= 1;
+        if open.count == 0 {
+            *open = Open::default();
+        }
+    }
 }
 
 /// What a run has done.
@@ -115,7 +147,37 @@ impl Engine {
             zones: Zones::default(),
             gate,
             stop,
+            others_ended: None,
+            sent: Mutex::default(),
+            ended: Mutex::default(),
+            open: Mutex::default(),
         }
+    }
+
+    /// Says that the processes that have sent what is open had ended then.
+    pub(crate) fn with_others_ended(mut self, ended: Option<Instant>) -> Self {
+        self.others_ended = ended;
+        self
+    }
+
+    fn lock_open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts an open request until this is dropped.
+    fn begin_to_wait(&self, settles_in: Duration) -> Waiting<'_> {
+        let mut open = self.lock_open();
+        open.count += 1;
+        let settled = Instant::now().checked_add(settles_in);
+        open.settled = open.settled.max(settled);
+        Waiting(self)
+    }
+
+    /// How many open requests are being found out about, and how long it takes until they can have settled.
+    pub(crate) fn open_requests(&self) -> (u64, Option<Duration>) {
+        let open = self.lock_open();
+        let left = |settled: Instant| settled.saturating_duration_since(Instant::now());
+        (open.count, open.settled.map(left))
     }
 
     /// The service's time. This machine's where the service does not say it.
@@ -125,6 +187,11 @@ impl Engine {
             time: service.unwrap_or_else(Timestamp::now),
             is_service_time: service.is_some(),
         }
+    }
+
+    /// Sets how many new devices get a certificate where, by the quotas of the configuration.
+    pub(crate) fn set_places(&self, places: Places) {
+        self.zones.set_places(places);
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

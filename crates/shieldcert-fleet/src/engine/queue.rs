@@ -47,6 +47,8 @@ impl Task {
         };
         let class = match step {
             Step::Revoke(_, RevokeReason::Leaked) => Class::Leaked,
+            // Its certificate, if there is one, is to be revoked first of all.
+            Step::Settle(number) if is_leaked(snapshot, *number) => Class::Leaked,
             Step::Revoke(_, RevokeReason::Absent | RevokeReason::Asked) | Step::Settle(_) => {
                 Class::Absent
             }
@@ -72,6 +74,11 @@ impl Task {
             is_open: matches!(step, Step::Resume(_) | Step::Settle(_)),
         }
     }
+}
+
+fn is_leaked(snapshot: &Snapshot, number: u32) -> bool {
+    let mut generations = snapshot.generations.iter();
+    generations.any(|generation| generation.number == number && generation.leaked)
 }
 
 /// The devices of a run.

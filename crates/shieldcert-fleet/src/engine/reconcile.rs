@@ -29,6 +29,10 @@ impl Engine {
             let looks = stream::iter(owed.iter().map(|owed| self.look_again(owed)));
             let looks: Vec<Result<()>> = looks.buffer_unordered(TOGETHER).collect().await;
             looks.into_iter().collect::<Result<()>>()?;
+            // What became due meanwhile is looked for with what is due soon.
+            if owed.len() < TOGETHER {
+                break;
+            }
         }
         if self.may_revoke {
             self.revoke_surplus().await?;
@@ -36,9 +40,10 @@ impl Engine {
         Ok(())
     }
 
-    /// How long until the next look is due.
-    pub(crate) fn next_look(&self) -> Result<Option<Duration>> {
-        let Some(at) = self.journal.next_look()? else {
+    /// How long until the next looks are due. Those that are due within a settle window are made together.
+    pub(crate) fn next_looks(&self) -> Result<Option<Duration>> {
+        let window = self.config.limits.settle_window;
+        let Some(at) = self.journal.next_looks(window)? else {
             return Ok(None);
         };
         let left = at.duration_since(self.now().time);
@@ -77,6 +82,7 @@ impl Engine {
                 .certificates_of_csr(generation.csr_sha256.as_deref().unwrap_or_default())?,
             key_is_new: generation.spec.key != crate::policy::CSR,
             settle_window: self.config.limits.settle_window,
+            sender_ended: self.request_ended(generation),
         };
         match request.find(owed.intent.clone()).await {
             Ok(found) => {

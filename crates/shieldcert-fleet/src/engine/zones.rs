@@ -9,10 +9,11 @@ use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 use tokio::time::{Instant, sleep_until};
 
 use crate::journal::Hold;
+use crate::places::Places;
 
 /// What is known of the zones in this run.
 #[derive(Default)]
-pub(super) struct Zones(Mutex<HashMap<ZoneId, Known>>);
+pub(super) struct Zones(Mutex<HashMap<ZoneId, Known>>, Mutex<Places>);
 
 #[derive(Default)]
 struct Known {
@@ -106,6 +107,32 @@ impl Zones {
         })
     }
 
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets how many new devices get a certificate where, by the quotas of the configuration.
+    pub(super) fn set_places(&self, places: Places) {
+        *self.places() = places;
+    }
+
+    /// Takes a place for a new device. Otherwise says why there is none.
+    pub(super) fn take_place(&self, zone: &ZoneId) -> Result<(), String> {
+        let mut places = self.places();
+        match places.take(zone) {
+            true => Ok(()),
+            false => Err(places
+                .get(zone)
+                .map(|place| place.problem(zone))
+                .unwrap_or_default()),
+        }
+    }
+
+    /// Gives back the place of a new device that got no certificate.
+    pub(super) fn give_place_back(&self, zone: &ZoneId) {
+        self.places().give_back(zone);
+    }
+
     /// The quota of the zone is reached.
     pub(super) fn is_full_now(&self, zone: &ZoneId) {
         self.with(zone, |known| known.is_full = true);
@@ -113,14 +140,16 @@ impl Zones {
 
     /// Whether new certificates may be asked for there, as far as this run knows.
     pub(super) fn takes_new(&self, zone: &ZoneId) -> bool {
-        self.with(zone, |known| {
-            !known.is_full && !known.is_forbidden && !known.is_unreachable
-        })
+        self.places().has_place(zone)
+            && self.with(zone, |known| {
+                !known.is_full && !known.is_forbidden && !known.is_unreachable
+            })
     }
 
     /// A place in the quota became free.
     pub(super) fn has_place_again(&self, zone: &ZoneId) {
         self.with(zone, |known| known.is_full = false);
+        self.places().give_back(zone);
     }
 
     /// The service refused the credentials, and there are no others.

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
 use super::database::Journal;
-use super::generation::words;
+use super::generation::{self, words};
 use super::history::{self, Act};
 use super::meta;
 use crate::error::Result;
@@ -95,10 +95,36 @@ impl Journal {
                     Some(ask.as_str()),
                 )?;
             }
-            if count > 0 {
-                let asks = count_asks(transaction)? + 1;
-                meta::set(transaction, ASKS, &asks.to_string())?;
+            count_ask(transaction, count)?;
+            Ok(count)
+        })
+    }
+
+    /// Has steps that failed, and wait for their next try, tried again at once. Whoever works on the fleet does it. Returns
+    /// of how many devices.
+    ///
+    /// # Errors
+    /// Returns an error if the journal can't be written. Nothing is tried again then.
+    pub fn retry_now(&self, selects: impl Fn(&DeviceName) -> bool, at: Timestamp) -> Result<u64> {
+        self.write(|transaction| {
+            let mut statement = transaction.prepare_cached(
+                "SELECT DISTINCT d.id, d.name FROM generations g JOIN devices d ON d.id = g.device
+                 WHERE g.retry_at IS NOT NULL AND g.state <> 'revoked' ORDER BY d.id",
+            )?;
+            let waiting = statement.query_map([], |row| {
+                Ok((row.get::<_, i64>(0)?, generation::name(row, 1)?))
+            })?;
+            let waiting: Vec<_> = waiting.collect::<rusqlite::Result<_>>()?;
+            let mut count = 0;
+            for (id, _) in waiting.iter().filter(|(_, name)| selects(name)) {
+                count += 1;
+                transaction
+                    .prepare_cached("UPDATE generations SET retry_at = NULL WHERE device = ?")?
+                    .execute([id])?;
+                let detail = Some("retry-now");
+                history::add(transaction, at, Some(*id), None, Act::Asked, detail)?;
             }
+            count_ask(transaction, count)?;
             Ok(count)
         })
     }
@@ -110,6 +136,15 @@ impl Journal {
 }
 
 const ASKS: &str = "asks";
+
+/// Counts that something was asked for, of so many devices.
+fn count_ask(connection: &Connection, devices: u64) -> rusqlite::Result<()> {
+    if devices == 0 {
+        return Ok(());
+    }
+    let asks = count_asks(connection)? + 1;
+    meta::set(connection, ASKS, &asks.to_string())
+}
 
 fn count_asks(connection: &Connection) -> rusqlite::Result<u64> {
     let text = meta::get(connection, ASKS)?;

@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 impl Journal {
     /// Copies the journal to a new file, which appears when it is complete. The copy is marked: a fleet that is opened
-    /// with it revokes nothing until that is confirmed.
+    /// with it revokes only certificates of leaked keys until that is confirmed.
     ///
     /// # Errors
     /// Returns an error if the file exists or can't be written. Nothing is left behind then.

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Row};
+use serde::{Deserialize, Serialize};
 
 use super::ask::Ask;
 use super::database::Journal;
@@ -15,10 +16,11 @@ use crate::name::DeviceName;
 use shieldcert::ZoneId;
 
 /// What the journal and the manifest hold of a device.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Snapshot {
     /// Its place in the journal. `None` if it is not there yet.
+    #[serde(skip)]
     pub(crate) id: Option<i64>,
     /// Its name.
     pub name: DeviceName,
@@ -170,6 +172,45 @@ impl Journal {
                 act,
                 detail,
             )
+        })
+    }
+
+    /// Corrects the times of generations that were verified by a clock of this machine that was ahead: what they have
+    /// replaced is revoked a grace period from now. Returns of how many devices.
+    pub(crate) fn correct_times(&self, now: Timestamp) -> Result<u64> {
+        // What the service has said before is later than what it says now only by its own oddities.
+        const SLACK: i64 = 3_600;
+        let known = self.service_time()?.unwrap_or(now).max(now);
+        let (limit, now) = (known.as_second().saturating_add(SLACK), now.as_second());
+        let ahead = self.read(|connection| {
+            connection
+                .prepare_cached("SELECT COUNT(*) FROM generations WHERE verified_at > ?")?
+                .query_row([limit], |row| row.get::<_, i64>(0))
+        })?;
+        if ahead == 0 {
+            return Ok(0);
+        }
+        self.write(|transaction| {
+            // The grace period is what lies between the two times.
+            transaction.execute(
+                "UPDATE generations AS g SET revoke_at = ?1 + g.revoke_at - v.at
+                 FROM (SELECT o.id, MIN(n.verified_at) AS at FROM generations o
+                       JOIN generations n ON n.device = o.device AND n.number > o.number
+                       WHERE o.revoke_at IS NOT NULL GROUP BY o.id) AS v
+                 WHERE v.id = g.id AND v.at > ?2 AND g.revoke_at >= v.at",
+                [now, limit],
+            )?;
+            let mut statement = transaction.prepare(
+                "UPDATE generations SET verified_at = ?1 WHERE verified_at > ?2 RETURNING device, number",
+            )?;
+            let corrected = statement.query_map([now, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let corrected: Vec<(i64, u32)> = corrected.collect::<rusqlite::Result<_>>()?;
+            let at = Timestamp::from_second(now).unwrap_or_default();
+            for (device, number) in &corrected {
+                let detail = Some("its times were those of a clock that was ahead");
+                history::add(transaction, at, Some(*device), Some(*number), Act::Differs, detail)?;
+            }
+            Ok(corrected.len() as u64)
         })
     }
 

@@ -12,9 +12,11 @@ use shieldcert::{CertificateId, IssueIntent, ZoneId};
 use crate::name::DeviceName;
 
 /// The n-th key and certificate of a device, as the journal has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Generation {
+    /// Its place in a journal.
+    #[serde(skip)]
     pub(crate) id: i64,
     /// Its number, from 1.
     pub number: u32,
@@ -25,11 +27,11 @@ pub struct Generation {
     /// The zone, which is chosen when the key is made.
     pub zone: ZoneId,
     /// What the certificate was asked for.
-    pub(crate) spec: Spec,
+    pub spec: Spec,
     /// SHA-256 of the CSR, in hex.
     pub csr_sha256: Option<String>,
     /// What resumes its request, as long as the outcome is open.
-    pub(crate) intent: Option<IssueIntent>,
+    pub intent: Option<IssueIntent>,
     /// When its zone is to be looked at once more, because a request was unclear.
     pub look_at: Option<Timestamp>,
     /// The certificate.
@@ -37,7 +39,7 @@ pub struct Generation {
     /// SHA-256 of the certificate, in hex.
     pub fingerprint: Option<String>,
     /// The certificate in PEM, until it is written.
-    pub(crate) pem: Option<String>,
+    pub pem: Option<String>,
     /// Who signed the certificate.
     pub issuer: Option<String>,
     /// When the certificate begins to be valid.
@@ -63,13 +65,15 @@ pub struct Generation {
 }
 
 /// What a certificate is made from, in the form in which two are compared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Spec {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Spec {
     /// The subject, in JSON.
-    pub(crate) subject: String,
+    pub subject: String,
     /// The algorithm of the key, or `csr`.
-    pub(crate) key: String,
-    pub(crate) days: u32,
+    pub key: String,
+    /// How many days it is valid.
+    pub days: u32,
 }
 
 macro_rules! words {
@@ -272,8 +276,8 @@ impl Generation {
         })
     }
 
-    /// A generation that was just begun.
-    pub(crate) fn planned(number: u32, reason: Reason, zone: ZoneId, spec: Spec) -> Self {
+    /// Creates a generation that was just begun.
+    pub fn planned(number: u32, reason: Reason, zone: ZoneId, spec: Spec) -> Self {
         Self {
             id: 0,
             number,

@@ -208,12 +208,13 @@ impl Journal {
         })
     }
 
-    /// Adds a generation as it was found. Returns whether it was not there yet.
+    /// Adds a generation as it was found, which is recorded as this act. Returns whether it was not there yet.
     pub(crate) fn add_generation(
         &self,
         device: i64,
         found: FoundGeneration<'_>,
         at: Timestamp,
+        act: Act,
         detail: &str,
     ) -> Result<bool> {
         let FoundGeneration {
@@ -242,7 +243,7 @@ impl Journal {
                 return Ok(false);
             }
             change.write(transaction, transaction.last_insert_rowid())?;
-            history::add(transaction, at, Some(device), Some(number), Act::Adopted, Some(detail))?;
+            history::add(transaction, at, Some(device), Some(number), act, Some(detail))?;
             Ok(true)
         })
     }

@@ -1,5 +1,7 @@
 //! The looks that are owed after unclear requests, and what is recorded with a certificate.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use shieldcert::CertificateId;
@@ -44,6 +46,23 @@ impl Journal {
                 .query_row(
                     "SELECT MIN(look_at) FROM generations WHERE look_at IS NOT NULL",
                     [],
+                    |row| row.get(0),
+                )
+                .optional()?
+                .flatten();
+            Ok(seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()))
+        })
+    }
+
+    /// Returns when the last look is due of those that are due within this window after the first one.
+    pub(crate) fn next_looks(&self, window: Duration) -> Result<Option<Timestamp>> {
+        let window = i64::try_from(window.as_secs()).unwrap_or(i64::MAX);
+        self.read(|connection| {
+            let seconds: Option<i64> = connection
+                .query_row(
+                    "WITH next AS (SELECT MIN(look_at) AS at FROM generations WHERE look_at IS NOT NULL)
+                     SELECT MAX(look_at) FROM generations, next WHERE look_at - next.at <= ?1",
+                    [window],
                     |row| row.get(0),
                 )
                 .optional()?

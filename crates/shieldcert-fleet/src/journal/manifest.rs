@@ -9,11 +9,11 @@ use crate::error::Result;
 use crate::manifest::Device;
 use crate::name::DeviceName;
 
-/// A name that is in the manifest twice.
+/// What is in the manifest twice: the rows that have it, too.
 #[derive(Debug)]
 pub(crate) struct Duplicate {
-    /// The row whose name it is, too.
-    pub(crate) row: u64,
+    pub(crate) name: Option<u64>,
+    pub(crate) output: Option<u64>,
 }
 
 const CREATE: &str = "
@@ -21,6 +21,7 @@ DROP TABLE IF EXISTS temp.manifest;
 CREATE TEMP TABLE manifest (
     row INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+    output TEXT UNIQUE,
     device TEXT NOT NULL
 ) STRICT;
 ";
@@ -31,23 +32,33 @@ pub(crate) struct ManifestTable<'a> {
 }
 
 impl ManifestTable<'_> {
-    /// Adds a device. A name that is there already is a duplicate.
-    pub(crate) fn add(&self, row: u64, device: &Device) -> rusqlite::Result<Result<(), Duplicate>> {
+    /// Adds a device, and the file that it alone may write. A name or a file that is there already is a duplicate.
+    pub(crate) fn add(
+        &self,
+        row: u64,
+        device: &Device,
+        output: Option<&str>,
+    ) -> rusqlite::Result<Result<(), Duplicate>> {
         let json = serde_json::to_string(device)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         let inserted = self
             .connection
-            .prepare_cached("INSERT INTO temp.manifest (row, name, device) VALUES (?, ?, ?)")?
-            .execute(params![row as i64, device.name.as_str(), json]);
+            .prepare_cached(
+                "INSERT INTO temp.manifest (row, name, output, device) VALUES (?, ?, ?, ?)",
+            )?
+            .execute(params![row as i64, device.name.as_str(), output, json]);
         match inserted {
             Ok(_) => Ok(Ok(())),
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-                let other: i64 = self
-                    .connection
-                    .prepare_cached("SELECT row FROM temp.manifest WHERE name = ?")?
-                    .query_row([device.name.as_str()], |row| row.get(0))?;
+                let other = |column: &str, value: Option<&str>| {
+                    let sql = format!("SELECT row FROM temp.manifest WHERE {column} = ?");
+                    let mut statement = self.connection.prepare_cached(&sql)?;
+                    let row = statement.query_row([value], |row| row.get::<_, i64>(0));
+                    Ok::<_, rusqlite::Error>(row.optional()?.map(i64::unsigned_abs))
+                };
                 Ok(Err(Duplicate {
-                    row: other.unsigned_abs(),
+                    name: other("name", Some(device.name.as_str()))?,
+                    output: other("output", output)?,
                 }))
             }
             Err(error) => Err(error),

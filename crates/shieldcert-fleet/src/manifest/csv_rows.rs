@@ -9,7 +9,7 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
 
 use super::column::Column;
 use super::problem::Problem;
-use super::row::{Field, Row};
+use super::row::{Field, Refused, Row};
 use crate::nearest::hint;
 use crate::quote::{quote, quote_key};
 
@@ -90,8 +90,12 @@ impl CsvRows {
         Header::Usable
     }
 
-    /// Parses a row.
-    pub(super) fn read_row(&mut self, number: u64, line: &str) -> Result<Row, Problem> {
+    /// Parses a row. Returns also what can't be read of it.
+    pub(super) fn read_row(
+        &mut self,
+        number: u64,
+        line: &str,
+    ) -> Result<(Row, Vec<Refused>), Problem> {
         let header = self.header.as_deref().unwrap_or_default();
         let Some(cells) = self.cells.split(line) else {
             let column = header.get(self.cells.complete).copied().flatten();
@@ -115,24 +119,29 @@ impl CsvRows {
             return Err(Problem::at_line(number, message));
         }
         let mut row = Row::default();
+        let mut refusals = Vec::new();
+        let mut refuse = |column: Column, message: String| {
+            refusals.push(Refused::from((column, message)));
+        };
         for (column, cell) in header.iter().zip(cells) {
             let Some(column) = *column else { continue };
-            let cell = trim(cell).map_err(|message| Problem::at_column(number, column, message))?;
-            if cell.is_empty() {
-                continue;
-            }
+            let cell = match trim(cell) {
+                Ok("") => continue,
+                Ok(cell) => cell,
+                Err(message) => {
+                    refuse(column, message.to_owned());
+                    continue;
+                }
+            };
             match row.field(column) {
                 Field::Text(text) => *text = Some(cell.to_owned()),
-                Field::Days(days) => {
-                    let parsed = cell.parse().map_err(|_| {
-                        let message = format!(
-                            "{} is not a number of days; give a whole number, such as 365",
-                            quote(cell)
-                        );
-                        Problem::at_column(number, column, message)
-                    });
-                    *days = Some(parsed?);
-                }
+                Field::Days(days) => match cell.parse() {
+                    Ok(parsed) => *days = Some(parsed),
+                    Err(_) => {
+                        let problem = "is not a number of days; give a whole number, such as 365";
+                        refuse(column, format!("{} {problem}", quote(cell)));
+                    }
+                },
                 Field::Labels(labels) => {
                     let words = cell.split([' ', '\t', ';']);
                     let words = words.filter(|word| !word.is_empty());
@@ -140,7 +149,7 @@ impl CsvRows {
                 }
             }
         }
-        Ok(row)
+        Ok((row, refusals))
     }
 }
 

@@ -13,12 +13,12 @@ use super::format::ManifestFormat;
 use super::jsonl_rows;
 use super::lines::Lines;
 use super::problem::Problem;
-use super::row::Row;
+use super::row::{Refused, Row};
 use crate::config::Config;
 
 /// A manifest, read row by row in bounded memory.
 ///
-/// It yields a device, or a problem, for each row; after a problem it goes on with the next row. A manifest that had any
+/// It yields a device, or every problem, of each row; after the problems it goes on with the next row. A manifest that had any
 /// problem should not be acted upon. That names are unique is for the caller to check.
 ///
 /// Blank lines are skipped. The rules of a row:
@@ -131,12 +131,40 @@ impl Manifest {
             Rows::Csv(rows) => rows.read_row(number, line),
             Rows::Jsonl => jsonl_rows::read_row(number, line),
         };
-        Some(row.and_then(|row| self.to_device(number, row).map(Some)))
+        let (row, refusals) = match row {
+            Ok(read) => read,
+            Err(problem) => return Some(Err(problem)),
+        };
+        Some(self.check_row(number, row, refusals))
     }
 
-    fn to_device(&self, number: u64, row: Row) -> Result<Device, Problem> {
-        row.into_device(&self.defaults)
-            .map_err(|(column, message)| Problem::at_column(number, column, message))
+    /// Checks a row of which some values could not be read. All problems but the first are yielded next.
+    fn check_row(
+        &mut self,
+        number: u64,
+        row: Row,
+        mut refusals: Vec<Refused>,
+    ) -> Result<Option<Device>, Problem> {
+        let device = row.into_device(&self.defaults);
+        let device = device.map_err(|others| {
+            // What could not be read is not missing.
+            let unread: Vec<_> = refusals
+                .iter()
+                .filter_map(|refused| refused.column)
+                .collect();
+            let others = others.into_iter();
+            let others = others.filter(|(column, _)| !unread.contains(column));
+            refusals.extend(others.map(Refused::from));
+        });
+        let mut problems = refusals.into_iter().map(|refused| refused.at(number));
+        match (problems.next(), device) {
+            (None, Ok(device)) => Ok(Some(device)),
+            (None, Err(())) => Ok(None),
+            (Some(first), _) => {
+                self.problems.extend(problems);
+                Err(first)
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use shieldcert::{KeyAlgorithm, Subject};
 
 use super::column::Column;
 use super::defaults::Defaults;
+use super::problem::Problem;
 use super::{Device, DeviceKey, DeviceState, DeviceSubject, SetAttribute};
 use crate::config::MAX_VALIDITY_DAYS;
 use crate::name::DeviceName;
@@ -87,6 +88,40 @@ pub(super) enum Field<'a> {
 /// The column that has a problem, and the problem.
 pub(super) type Refusal = (Column, String);
 
+/// What can't be read of a row.
+pub(super) struct Refused {
+    /// `None` if it is no column of a manifest.
+    pub(super) column: Option<Column>,
+    /// The name of the column, safe to show.
+    name: String,
+    message: String,
+}
+
+impl Refused {
+    /// A column that is none of a manifest, by its name, which is safe to show.
+    pub(super) fn unknown(name: String, message: String) -> Self {
+        Self {
+            column: None,
+            name,
+            message,
+        }
+    }
+
+    pub(super) fn at(self, line: u64) -> Problem {
+        Problem::at_column(line, self.name, self.message)
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from((column, message): Refusal) -> Self {
+        Self {
+            column: Some(column),
+            name: column.into(),
+            message,
+        }
+    }
+}
+
 impl Row {
     pub(super) fn field(&mut self, column: Column) -> Field<'_> {
         Field::Text(match column {
@@ -107,31 +142,67 @@ impl Row {
         })
     }
 
-    /// Returns the device, with defaults for what the row leaves out.
-    pub(super) fn into_device(self, defaults: &Defaults) -> Result<Device, Refusal> {
-        let name = parse_name(self.name)?;
-        Ok(Device {
-            state: parse_state(self.state.as_deref())?,
-            subject: check_subject(DeviceSubject {
-                common_name: self.common_name.unwrap_or_else(|| name.to_string()),
-                organization: self.organization,
-                organizational_unit: self.organizational_unit,
-                locality: self.locality,
-                province: self.province,
-                country: self.country,
-            })?,
-            key: parse_key(self.key.as_deref(), self.csr, defaults.key)?,
-            validity_days: parse_days(self.days, defaults.validity_days)?,
-            zone: parse_zone(self.zone, defaults)?,
-            labels: check_labels(self.labels.unwrap_or_default())?,
-            output: match self.output {
-                Some(output) => Some(parse_path(output, Column::Output)?),
-                None => (defaults.output_folder.as_ref())
-                    .map(|folder| folder.join(format!("{name}.pem"))),
+    /// Returns the device, with defaults for what the row leaves out, or every problem of the row.
+    pub(super) fn into_device(self, defaults: &Defaults) -> Result<Device, Vec<Refusal>> {
+        let mut refusals = Vec::new();
+        let name = keep(parse_name(self.name), &mut refusals);
+        let state = keep(parse_state(self.state.as_deref()), &mut refusals);
+        let subject = DeviceSubject {
+            common_name: match (self.common_name, &name) {
+                (Some(common_name), _) => common_name,
+                (None, Some(name)) => name.to_string(),
+                // The name has a problem of its own.
+                (None, None) => "unnamed".to_owned(),
             },
-            name,
-        })
+            organization: self.organization,
+            organizational_unit: self.organizational_unit,
+            locality: self.locality,
+            province: self.province,
+            country: self.country,
+        };
+        refusals.extend(subject_problems(&subject));
+        let key = keep(
+            parse_key(self.key.as_deref(), self.csr, defaults.key),
+            &mut refusals,
+        );
+        let days = keep(parse_days(self.days, defaults.validity_days), &mut refusals);
+        let zone = keep(parse_zone(self.zone, defaults), &mut refusals);
+        let output = self
+            .output
+            .map(|output| parse_path(output, Column::Output))
+            .transpose();
+        let output = keep(output, &mut refusals);
+        let labels = keep(check_labels(self.labels.unwrap_or_default()), &mut refusals);
+        match (name, state, key, days, zone, output, labels) {
+            (
+                Some(name),
+                Some(state),
+                Some(key),
+                Some(validity_days),
+                Some(zone),
+                Some(output),
+                Some(labels),
+            ) if refusals.is_empty() => Ok(Device {
+                state,
+                subject,
+                key,
+                validity_days,
+                zone,
+                labels,
+                output: output.or_else(|| {
+                    let folder = defaults.output_folder.as_ref();
+                    folder.map(|folder| folder.join(format!("{name}.pem")))
+                }),
+                name,
+            }),
+            _ => Err(refusals),
+        }
     }
+}
+
+/// Keeps the problem of a value for later.
+fn keep<T>(value: Result<T, Refusal>, refusals: &mut Vec<Refusal>) -> Option<T> {
+    value.map_err(|refusal| refusals.push(refusal)).ok()
 }
 
 fn parse_name(name: Option<String>) -> Result<DeviceName, Refusal> {
@@ -159,11 +230,11 @@ fn parse_state(state: Option<&str>) -> Result<DeviceState, Refusal> {
     }
 }
 
-fn check_subject(subject: DeviceSubject) -> Result<DeviceSubject, Refusal> {
+fn subject_problems(subject: &DeviceSubject) -> Vec<Refusal> {
     if subject.to_subject().check().is_ok() {
-        return Ok(subject);
+        return Vec::new();
     }
-    // One attribute after the other shows which it is.
+    // One attribute after the other shows which they are.
     let valid = || Subject::common_name("valid");
     let attributes: [(Column, Option<&str>, SetAttribute); 6] = [
         (Column::CommonName, Some(&subject.common_name), |_, name| {
@@ -195,13 +266,11 @@ fn check_subject(subject: DeviceSubject) -> Result<DeviceSubject, Refusal> {
             Subject::country,
         ),
     ];
-    for (column, value, set) in attributes {
-        let Some(value) = value else { continue };
-        if let Err(error) = set(valid(), value.to_owned()).check() {
-            return Err((column, describe(&error)));
-        }
-    }
-    Ok(subject)
+    let problem = |(column, value, set): (Column, Option<&str>, SetAttribute)| {
+        let error = set(valid(), value?.to_owned()).check().err()?;
+        Some((column, describe(&error)))
+    };
+    attributes.into_iter().filter_map(problem).collect()
 }
 
 /// Returns the message without the name of the attribute, since the column says it.

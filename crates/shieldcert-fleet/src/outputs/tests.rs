@@ -149,6 +149,45 @@ async fn files_have_the_mode_and_the_owner_of_the_policy() {
 }
 
 #[tokio::test]
+async fn a_group_that_may_read_passes_through_the_folders_and_nobody_else_does() {
+    let world = World::new();
+    let metadata = |path: PathBuf| path.metadata().expect("is there");
+    let folder = metadata(world.folder.path().to_owned());
+    // Any group, where this may be.
+    let group = match folder.uid() {
+        0 => 12_345,
+        _ => folder.gid(),
+    };
+    let (user, before) = (folder.uid(), folder.mode());
+    let folders = |number: u32| {
+        let generation = world.path(number);
+        let device = world.fleet.device(&world.device.name);
+        [generation, device, world.fleet.devices()]
+    };
+    for (number, owner, mode) in [
+        (1, format!("{user}"), "0640"),
+        (2, format!("{user}:{group}"), "0600"),
+    ] {
+        let policy = format!("owner = \"{owner}\"\nmode = \"{mode}\"\n");
+        world.make(number, &world.config(&policy)).await;
+        for folder in folders(number) {
+            assert_eq!(metadata(folder).mode() & 0o777, 0o700, "{owner} {mode}");
+        }
+    }
+    let policy = format!("owner = \"{user}:{group}\"\nmode = \"0640\"\n");
+    world.make(3, &world.config(&policy)).await;
+    for folder in folders(3) {
+        let folder = metadata(folder);
+        assert_eq!((folder.mode() & 0o777, folder.gid()), (0o710, group));
+        assert_eq!(folder.uid(), user);
+    }
+    // A key without a certificate, and the folder of the fleet, stay as they are.
+    world.keyed(4);
+    assert_eq!(metadata(world.path(4)).mode() & 0o777, 0o700);
+    assert_eq!(metadata(world.folder.path().to_owned()).mode(), before);
+}
+
+#[tokio::test]
 async fn writing_again_changes_nothing() {
     let world = World::new();
     let config = world.config("formats = [\"combined\"]\n");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shieldcert_emulator::Operation;
-use shieldcert_fleet::{Action, ApplyOptions, Ask, Error};
+use shieldcert_fleet::{Act, Action, ApplyOptions, Ask, Error};
 
 use crate::kit::{DAY, Deployer, World, emulator, manifest};
 
@@ -271,6 +271,34 @@ async fn a_clock_that_is_far_ahead_does_not_renew_without_end() {
         let again = world.apply().await;
         assert_eq!((again.progress.issued, again.progress.revoked), (0, 0));
     }
+}
+
+/// What this machine's clock has recorded, which is months ahead, is corrected once the service says its time.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_far_ahead_does_not_keep_old_certificates_for_months() {
+    let long_ago = std::time::SystemTime::now() - DAY * 60;
+    let policy = "[renew]\ngrace = \"1h\"\n";
+    let world = World::new(emulator().clock_start(long_ago), policy, &manifest(2));
+    world.apply().await;
+    let no_date = || "no-date".parse().expect("a quirk");
+    world.emulator.set_quirks(no_date());
+    world.ask(Ask::Rotate, &["sensor-1"]);
+    world.apply().await;
+    assert_eq!(world.active().await["sensor-1"], 2);
+    world.emulator.set_quirks(Default::default());
+    // The grace period begins when the service has said its time.
+    world.apply().await;
+    assert_eq!(world.active().await["sensor-1"], 2);
+    tokio::time::sleep(Duration::from_secs(3_700)).await;
+    let summary = world.apply().await;
+    assert_eq!(summary.progress.revoked, 1, "{summary:?}");
+    world.check_in_use(&["sensor-1", "sensor-2"]).await;
+    // Once: what is right is left as it is.
+    let corrected = world
+        .acts("sensor-1")
+        .into_iter()
+        .filter(|act| *act == Act::Differs);
+    assert_eq!(corrected.count(), 1);
 }
 
 #[tokio::test(start_paused = true)]

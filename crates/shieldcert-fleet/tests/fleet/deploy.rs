@@ -85,6 +85,30 @@ async fn a_command_that_hangs_is_ended_and_the_rest_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_mended_is_tried_again_at_once_where_somebody_asks() {
+    let deploy = fails();
+    let world = World::new(emulator(), "", &manifest(3)).with_deploy(&deploy);
+    world.apply().await;
+    deploy.judge(|_, _| Ok(String::new()));
+    let again = world.apply().await;
+    assert_eq!(
+        again.progress.deployed, 0,
+        "it waits for its time: {again:?}"
+    );
+    let fleet = world.fleet();
+    let tried = fleet.retry_now(|name| name.as_str() == "sensor-2");
+    assert_eq!(tried.expect("is recorded"), 1);
+    let summary = world.apply().await;
+    assert_eq!(summary.progress.deployed, 1, "{summary:?}");
+    assert!(world.acts("sensor-2").contains(&Act::Asked));
+    assert_eq!(fleet.retry_now(|_| true).expect("is recorded"), 2);
+    let summary = world.apply().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    assert_eq!(fleet.retry_now(|_| true).expect("is recorded"), 0);
+    assert_eq!(world.count(Operation::Create), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_is_retried_with_backoff_and_makes_no_other_certificate() {
     let deploy = Deployer::succeeding();
     let world = World::new(emulator(), "", &manifest(1)).with_deploy(&deploy);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shieldcert_emulator::{Operation, RateLimit};
-use shieldcert_fleet::{Act, ApplyOptions, Hold};
+use shieldcert_fleet::{Act, ApplyOptions, Hold, Progress};
 
 use crate::kit::{World, emulator, manifest};
 
@@ -175,6 +175,93 @@ async fn a_request_that_never_arrived_is_sent_by_the_next_run() {
     );
 }
 
+/// The process is dead: its request settles within the settle window after the next one began, whatever its deadline was.
+#[tokio::test(start_paused = true)]
+async fn what_a_killed_run_has_sent_is_waited_for_no_longer_than_it_can_act() {
+    const WINDOW: Duration = Duration::from_secs(75);
+    let world = World::new(emulator(), "", "name\nsensor-1\n");
+    world.script("create: lose-request");
+    world.killed_after(Duration::from_secs(1)).await;
+    let mut waits = Vec::new();
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    let options = {
+        let mut options = ApplyOptions::default();
+        options.skip_reconciliation = true;
+        options
+    };
+    let begun = tokio::time::Instant::now();
+    let fleet = world.fleet();
+    let report =
+        |done: &Progress| waits.extend(done.open_wait.map(|wait| (done.open_requests, wait)));
+    let summary = fleet
+        .apply(&options, stopped, report)
+        .await
+        .expect("is applied");
+    let passed = begun.elapsed();
+    assert_eq!(summary.progress.issued, 1, "{summary:?}");
+    assert!(
+        (WINDOW..WINDOW + Duration::from_secs(5)).contains(&passed),
+        "{passed:?}"
+    );
+    let (count, wait) = waits[0];
+    assert_eq!(count, 1);
+    assert!(
+        wait <= WINDOW && wait > WINDOW - Duration::from_secs(2),
+        "{wait:?}"
+    );
+
+    // Long after it could act, nothing is waited for.
+    for fault in ["lose-request", "stall=1h"] {
+        let world = World::new(emulator(), "", "name\nsensor-1\n");
+        world.script(&format!("create: {fault}"));
+        world.killed_after(Duration::from_secs(1)).await;
+        tokio::time::sleep(HOUR * 2).await;
+        let begun = tokio::time::Instant::now();
+        let summary = world.try_apply(&options).await.expect("is applied");
+        assert_eq!(summary.progress.issued, 1, "{fault}: {summary:?}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "{fault}: {:?}",
+            begun.elapsed()
+        );
+        world.check_in_use(&["sensor-1"]).await;
+        assert_eq!(held(&world).await, 1, "{fault}");
+    }
+}
+
+/// A lost request takes two settle windows: until it is sent again, and until what may still come of it was looked for.
+#[tokio::test(start_paused = true)]
+async fn no_settle_window_is_waited_for_twice() {
+    const TWO_WINDOWS: Duration = Duration::from_secs(150);
+    for is_killed in [false, true] {
+        let world = World::new(emulator(), "", "name\nsensor-1\n");
+        world.script("create: lose-request");
+        if is_killed {
+            world.killed_after(Duration::from_secs(1)).await;
+        }
+        let begun = tokio::time::Instant::now();
+        let summary = world.apply().await;
+        let passed = begun.elapsed();
+        assert!(summary.is_complete(), "{is_killed}: {summary:?}");
+        let expected = TWO_WINDOWS..TWO_WINDOWS + Duration::from_secs(40);
+        assert!(expected.contains(&passed), "{is_killed}: {passed:?}");
+        world.check_in_use(&["sensor-1"]).await;
+    }
+}
+
+/// The service acts at the very end of the settle window after the process was killed.
+#[tokio::test(start_paused = true)]
+async fn what_arrives_late_within_the_settle_window_is_found_and_not_issued_again() {
+    let world = World::new(emulator(), "", "name\nsensor-1\n");
+    world.script("create: late-lost=74s");
+    world.killed_after(Duration::from_secs(1)).await;
+    let summary = world.apply().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    assert_eq!(world.count(Operation::Create), 1);
+    assert_eq!(held(&world).await, 1);
+    world.check_in_use(&["sensor-1"]).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_request_of_a_device_that_is_absent_by_now_is_not_sent_again() {
     for (fault, certificates) in [("lose-request", 0), ("stall=1h", 1)] {
@@ -290,6 +377,26 @@ async fn a_certificate_that_is_not_what_was_asked_for_is_revoked_and_made_anew_l
     assert!(summary.is_complete(), "{summary:?}");
     world.check_in_use(&["sensor-1"]).await;
     assert_eq!(world.current("sensor-1").0, 2, "with a new key");
+}
+
+/// The request was unclear before it led to a wrong certificate: what comes later is looked for, too.
+#[tokio::test(start_paused = true)]
+async fn after_a_wrong_certificate_the_zone_is_looked_at_once_more() {
+    let world = one();
+    world
+        .emulator
+        .set_quirks("extra-validity=10".parse().expect("a quirk"));
+    // It is sent again after two seconds, and both come.
+    world.script("create: late=3s");
+    world.apply().await;
+    assert_eq!(world.count(Operation::Create), 2);
+    assert_eq!(held(&world).await, 2);
+    assert_eq!(world.active().await.len(), 0, "both are revoked");
+    let acts = world.acts("sensor-1");
+    let surplus = acts.iter().filter(|act| **act == Act::SurplusFound);
+    assert_eq!(surplus.count(), 2, "{acts:?}");
+    let summary = world.apply().await;
+    assert_eq!((summary.looks_owed, summary.surplus), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,9 +34,7 @@ pub(crate) struct World {
 /// An emulator that settles at once, and whose certificates are signed where they are asked for, so that paused time does
 /// not run on meanwhile.
 pub(crate) fn emulator() -> EmulatorBuilder {
-    Emulator::builder()
-        .sign_inline(true)
-        .transition_delay(Duration::ZERO)
+    Emulator::builder().transition_delay(Duration::ZERO)
 }
 
 pub(crate) fn name(name: &str) -> DeviceName {

@@ -1,9 +1,10 @@
 //! A fleet whose journal was restored from a backup.
 
 use std::fs;
+use std::time::Duration;
 
 use shieldcert_emulator::{Fixture, Operation};
-use shieldcert_fleet::{ApplyOptions, Ask, Hold};
+use shieldcert_fleet::{Act, ApplyOptions, Ask, Hold};
 
 use crate::kit::{DAY, World, ZONE, emulator, manifest};
 
@@ -59,6 +60,9 @@ async fn newer_generations_are_taken_over_and_nothing_is_issued_or_revoked() {
         ),
         before
     );
+    let history = world.history("sensor-1");
+    let adopted = history.iter().filter(|entry| entry.act == Act::Adopted);
+    assert_eq!(adopted.count(), 1, "{history:?}");
     let (number, identity) = world.current("sensor-1");
     assert_eq!(
         (number, identity.certificate().serial_number()),
@@ -173,4 +177,24 @@ async fn surplus_of_an_unknown_generation_is_not_taken_for_its_certificate() {
     world.check_in_use(&["sensor-1"]).await;
     let now = world.current("sensor-1").1.certificate().serial_number();
     assert_eq!(now, serial);
+}
+
+/// The process whose journal was restored may be alive on another machine: its request is waited for as long as it may send.
+#[tokio::test(start_paused = true)]
+async fn an_open_request_of_a_restored_journal_is_waited_for_until_its_deadline() {
+    let world = World::new(emulator(), "", &manifest(1));
+    world.script("create: lose-request");
+    world.killed_after(Duration::from_secs(1)).await;
+    back_up(&world);
+    restore(&world);
+    let begun = tokio::time::Instant::now();
+    let summary = world.apply().await;
+    assert_eq!(summary.progress.issued, 1, "{summary:?}");
+    // The deadline is three minutes after the request was sent.
+    assert!(
+        begun.elapsed() > Duration::from_secs(240),
+        "{:?}",
+        begun.elapsed()
+    );
+    world.check_in_use(&["sensor-1"]).await;
 }

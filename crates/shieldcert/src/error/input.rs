@@ -18,6 +18,20 @@ impl InvalidInput {
         }
     }
 
+    /// Quotes what was given, for a message: shortened, and with control characters and marks that change the direction of
+    /// writing escaped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shieldcert::InvalidInput;
+    ///
+    /// assert_eq!(InvalidInput::quote("a\u{1b}[31m"), r#""a\u{1b}[31m""#);
+    /// ```
+    pub fn quote(text: &str) -> String {
+        quote(text)
+    }
+
     /// Returns what was given: `"zone id"`, `"CSR"`, `"base URL"` and so on.
     pub fn what(&self) -> &'static str {
         self.what

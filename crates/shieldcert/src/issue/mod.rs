@@ -47,15 +47,15 @@ use crate::error::{Error, Result};
 use crate::get::Get;
 use crate::list::dedup::key;
 use crate::list::unreadable::Keys;
-use crate::lookup::look;
 use crate::lookup::needle::{Conclusion, FirstSend, Needle, Unread};
-use crate::lookup::queue::Depth;
+use crate::lookup::queue::{Depth, Line};
 use crate::lookup::unclear::UnclearRecord;
+use crate::lookup::{Pace, look};
 use crate::observe::trace;
 use crate::pki::csr::Csr;
 use crate::revoke::Revoke;
 use crate::transport::clock::SendWindow;
-use crate::transport::deadline::{deadline_after, within};
+use crate::transport::deadline::{deadline_after, earlier, within};
 use crate::transport::rate_limit::Permit;
 use crate::transport::{BoxFuture, TransportError, TransportErrorKind};
 
@@ -67,8 +67,8 @@ use crate::transport::{BoxFuture, TransportError, TransportErrorKind};
 /// At most one certificate is returned for a request. If a response is lost, the zone is searched for the certificate,
 /// and the request is sent again only once it is shown to be absent: the *settle window*, in which the service may
 /// still act, is over, and every place of the zone's list that can hold the certificate was read. In a list that is
-/// ordered by age, expiry, id or name that takes a few requests, otherwise one for each 50 certificates of the zone, and
-/// at most 240.
+/// ordered by age, expiry or name that takes a few requests. Otherwise, such as in one that is ordered by id, it takes
+/// one for each 50 certificates of the zone, and at most 240.
 ///
 /// # Limits
 /// - Assumed: the service acts on a request, and lists the certificate, within the settle window. A certificate that it
@@ -126,6 +126,8 @@ pub struct Issue {
     csr: Csr,
     options: IssueOptions,
     intent: Option<IssueIntent>,
+    /// When whoever sent the resumed request had ended.
+    sender_ended: Option<Instant>,
 }
 
 /// An issued certificate.
@@ -146,9 +148,6 @@ pub struct Issued {
     pub surplus: Vec<ClientCertificate>,
 }
 
-/// A hundred years. The service's own bound is not documented. Beyond this, somebody mistook the unit.
-const MAX_VALIDITY_DAYS: u32 = 36_500;
-
 /// How long an issue without a deadline goes on after its first unclear send.
 const MAX_RECOVERY: Duration = Duration::from_secs(300);
 
@@ -159,6 +158,10 @@ const EARLY_LOOKS: [Duration; 4] = [
     Duration::from_secs(10),
     Duration::from_secs(35),
 ];
+
+/// How far the `Date` of one response may be ahead. By more than this a request was not sent any more before the settle
+/// window began; otherwise the window is waited for.
+const MAX_DATE_ERROR: Duration = Duration::from_secs(3600);
 
 /// The pause before a complete look-up that failed is made again. Doubles each time.
 const INITIAL_PAUSE: Duration = Duration::from_secs(1);
@@ -173,6 +176,10 @@ impl Issue {
     /// The default of [`validity_days`](Self::validity_days): 365 days.
     pub const DEFAULT_VALIDITY_DAYS: u32 = options::DEFAULT_VALIDITY_DAYS;
 
+    /// The most of [`validity_days`](Self::validity_days): a hundred years. The service's own bound is not documented. Beyond
+    /// this, somebody mistook the unit.
+    pub const MAX_VALIDITY_DAYS: u32 = 36_500;
+
     /// The default of [`settle_window`](Self::settle_window): 75 seconds.
     pub const DEFAULT_SETTLE_WINDOW: Duration = options::DEFAULT_SETTLE_WINDOW;
 
@@ -186,6 +193,7 @@ impl Issue {
             csr,
             options,
             intent: None,
+            sender_ended: None,
         }
     }
 
@@ -202,6 +210,32 @@ impl Issue {
     /// deadline.
     pub fn resume(mut self, intent: IssueIntent) -> Self {
         self.intent = Some(intent);
+        self
+    }
+
+    /// Says that the process that may have sent the resumed request ended at least so long ago, for example because a lock
+    /// that it held was free then.
+    ///
+    /// It has sent nothing since, so the settle window begins there at the latest. Otherwise it begins when the intent says
+    /// that nothing is sent any more, which is up to the [`deadline`](Self::deadline) of that request later.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use shieldcert::{Csr, IssueIntent, Issued, Zone};
+    ///
+    /// # async fn example(zone: Zone, csr: Csr, intent: IssueIntent) -> shieldcert::Result<Issued> {
+    /// // The lock of the process before was taken right now.
+    /// let issue = zone.issue(&csr).resume(intent).sender_ended(Duration::ZERO);
+    /// issue.deadline(Duration::from_secs(600)).await
+    /// # }
+    /// ```
+    pub fn sender_ended(mut self, ago: Duration) -> Self {
+        let now = Instant::now();
+        // Further back than the clock reaches: now is late enough.
+        self.sender_ended = Some(now.checked_sub(ago).unwrap_or(now));
         self
     }
 
@@ -436,6 +470,8 @@ struct Run {
     unclear: Option<Unclear>,
     /// The request of another process, which may have been sent.
     resumed: Option<IssueIntent>,
+    /// When whoever sent it had ended.
+    sender_ended: Option<Instant>,
     /// The zone's records without an id, as they were before anything was sent.
     unreadable: Arc<Keys>,
 }
@@ -458,15 +494,18 @@ impl Run {
             mut context,
             csr,
             mut options,
+            sender_ended,
             ..
         } = issue;
         if let Some(intent) = resumed {
             options.validity_days = intent.validity_days;
         }
         let days = options.validity_days;
-        if !(1..=MAX_VALIDITY_DAYS).contains(&days) {
-            let problem =
-                format!("{days} days are not possible; give 1 to {MAX_VALIDITY_DAYS} days");
+        if !(1..=Issue::MAX_VALIDITY_DAYS).contains(&days) {
+            let problem = format!(
+                "{days} days are not possible; give 1 to {} days",
+                Issue::MAX_VALIDITY_DAYS
+            );
             return Err(InvalidInput::new("validity", problem).into());
         }
         let limit = options
@@ -492,6 +531,7 @@ impl Run {
             attempts: 0,
             unclear: None,
             resumed: None,
+            sender_ended,
             unreadable,
         })
     }
@@ -614,16 +654,25 @@ impl Run {
     fn settled_after(&self, intent: &IssueIntent, began: Instant) -> Option<Instant> {
         let window = self.options.settle_window;
         let clock = &self.context.shared.stack.clock;
-        match (intent.sent_before, clock.earliest_at(Instant::now())) {
-            (Some(sent_before), Some(now)) => {
-                let left = sent_before.duration_since(now);
+        let now = Instant::now();
+        let by_intent = match (intent.sent_before, clock.earliest_at(now)) {
+            (Some(sent_before), Some(time)) => {
+                let left = sent_before.duration_since(time);
+                let since =
+                    Duration::try_from(time.duration_since(sent_before)).unwrap_or_default();
                 let left = Duration::try_from(left).unwrap_or_default();
-                left.checked_add(window)
-                    .and_then(|left| deadline_after(Instant::now(), left))
+                match since.checked_sub(MAX_DATE_ERROR) {
+                    Some(since) if since >= window => Some(now),
+                    _ => (left.checked_add(window)).and_then(|left| deadline_after(now, left)),
+                }
             }
             _ => deadline_after(began, self.context.retry().attempt_timeout)
                 .and_then(|sent| deadline_after(sent, window)),
-        }
+        };
+        let by_end = self
+            .sender_ended
+            .and_then(|ended| deadline_after(ended, window));
+        earlier(by_intent, by_end)
     }
 
     fn sent_elsewhere(&self, records: Vec<UnclearRecord>, unread: Option<Unread>) -> Error {
@@ -683,12 +732,16 @@ impl Run {
     async fn recover(&self, settled: Option<Instant>) -> Conclusion {
         let now = Instant::now();
         let ended = self.unclear.map_or(now, |unclear| unclear.last_ended);
+        let line = self.line();
+        let _settling = settled.map(|at| line.clone().settling(at));
         for after in EARLY_LOOKS {
             let at = ended + after;
             let is_early = at >= now && settled.is_none_or(|settled| at < settled);
             if is_early && self.limit.is_none_or(|limit| at < limit) {
                 sleep_until(at).await;
-                if let Conclusion::Found(found) = self.look(Depth::Early).await {
+                if line.try_begin_early(self.options.settle_window)
+                    && let Conclusion::Found(found) = self.look(Depth::Early).await
+                {
                     return Conclusion::Found(found);
                 }
             }
@@ -702,7 +755,14 @@ impl Run {
             let problem = "the service may still act on the request after the deadline";
             return Conclusion::Unknown(Vec::new(), Some(Unread::for_good(problem)));
         };
+        let line = self.line();
+        let _settling = line.clone().settling(settled);
         sleep_until(settled).await;
+        let pace = self.pace();
+        let together = line.settled_together(settled, pace.settle_window);
+        if pace.allows(together) {
+            sleep_until(together).await;
+        }
         let mut pause = INITIAL_PAUSE;
         loop {
             let conclusion = self.look(Depth::Complete).await;
@@ -718,8 +778,9 @@ impl Run {
     }
 
     async fn look(&self, depth: Depth) -> Conclusion {
+        let needle = Arc::new(self.needle());
         // Boxed, or the future of an issue would hold that of a look-up several times.
-        let found = Box::pin(look(&self.context, Arc::new(self.needle()), depth));
+        let found = Box::pin(look(&self.context, needle, depth, self.pace()));
         match within(self.limit, found).await {
             Ok(findings) => findings.conclude(),
             Err(_) => {
@@ -727,6 +788,18 @@ impl Run {
                 Conclusion::Unknown(Vec::new(), Some(unread))
             }
         }
+    }
+
+    fn pace(&self) -> Pace {
+        Pace {
+            settle_window: self.options.settle_window,
+            limit: self.limit,
+        }
+    }
+
+    /// The look-ups of the zone.
+    fn line(&self) -> Arc<Line> {
+        self.context.shared.lookups.line(&self.context.zone_id)
     }
 
     fn needle(&self) -> Needle {

@@ -33,8 +33,8 @@ pub struct PageStream {
 /// The outcome of a fetch.
 struct Fetched {
     range: PageRange,
-    /// Nothing else was in flight when it was requested.
-    is_fresh: bool,
+    /// How many were in flight when it was requested.
+    ahead: usize,
     outcome: Result<(RecordPage, Call)>,
 }
 
@@ -65,20 +65,21 @@ impl PageStream {
     fn start(&mut self) {
         if self.in_flight.is_empty() {
             let range = self.scan.next();
-            self.request(range, true);
+            self.request(range);
         }
         while let Some(range) = self.scan.prefetch(self.in_flight.len()) {
-            self.request(range, false);
+            self.request(range);
         }
     }
 
-    fn request(&mut self, range: PageRange, is_fresh: bool) {
+    fn request(&mut self, range: PageRange) {
+        let ahead = self.in_flight.len();
         let query = self.scan.query.clone();
         let filter = self.scan.service_filter;
         self.in_flight.push_back(Box::pin(async move {
             Fetched {
                 range,
-                is_fresh,
+                ahead,
                 outcome: fetch(query, filter, range).await,
             }
         }));
@@ -88,11 +89,11 @@ impl PageStream {
     fn advance(&mut self, fetched: Fetched) -> Result<Option<Page>> {
         let Fetched {
             range,
-            is_fresh,
+            ahead,
             outcome,
         } = fetched;
         let taken = match outcome {
-            Ok((response, call)) => self.scan.take(range, is_fresh, response, &call)?,
+            Ok((response, call)) => self.scan.take(range, ahead, response, &call)?,
             Err(error) if range.start > 0 && is_refusal(&error) => {
                 self.scan.refuse(range, error)?
             }

@@ -5,7 +5,7 @@
 //! another one.
 //!
 //! Look-ups of one client in one zone share their requests, one at a time: what a look-up reads serves every request
-//! that waits when it begins.
+//! that waits when it begins. Within a settle window only a few begin, so that many unclear requests share one.
 
 mod collect;
 pub(crate) mod needle;
@@ -15,6 +15,9 @@ pub(crate) mod queue;
 pub(crate) mod unclear;
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
 
 use self::collect::Collector;
 use self::needle::{Findings, Needle, Unread};
@@ -32,10 +35,42 @@ const MAX_REQUESTS: u64 = 240;
 /// How many records that can't be compared are fetched on their own.
 const MAX_GETS: usize = 10;
 
+/// How long a complete look-up waits for others that begin at the same time.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// How long a look-up may take.
+const DURATION: Duration = Duration::from_secs(30);
+
+/// How look-ups of a zone are spread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) settle_window: Duration,
+    /// When the caller gives up. Close to it, a look-up waits for no others.
+    pub(crate) limit: Option<Instant>,
+}
+
+impl Pace {
+    /// Whether the caller has the time to look only then.
+    pub(crate) fn allows(self, at: Instant) -> bool {
+        self.limit.is_none_or(|limit| at + DURATION < limit)
+    }
+}
+
 /// Looks for the certificate of a request, together with the other look-ups of the zone.
-pub(crate) async fn look(context: &Context, needle: Arc<Needle>, depth: Depth) -> Findings {
+pub(crate) async fn look(
+    context: &Context,
+    needle: Arc<Needle>,
+    depth: Depth,
+    pace: Pace,
+) -> Findings {
     let line = context.shared.lookups.line(&context.zone_id);
+    let window = pace.settle_window;
     loop {
+        if depth == Depth::Complete {
+            while let Some(at) = line.next_complete(window).filter(|at| pace.allows(*at)) {
+                sleep_until(at).await;
+            }
+        }
         let mut reply = line.wait(needle.clone(), depth);
         let turn = line.take_turn().await;
         match reply.try_recv() {
@@ -44,8 +79,14 @@ pub(crate) async fn look(context: &Context, needle: Arc<Needle>, depth: Depth) -
             Err(tokio::sync::oneshot::error::TryRecvError::Closed) => continue,
             Err(tokio::sync::oneshot::error::TryRecvError::Empty) => {}
         }
+        if depth == Depth::Complete {
+            sleep(GATHER).await;
+        }
+        let began = Instant::now();
         let waiting = line.take_waiting();
-        serve(context, waiting).await;
+        if serve(context, waiting).await {
+            line.note_complete(began);
+        }
         drop(turn);
         if let Ok(findings) = reply.await {
             return findings;
@@ -53,8 +94,8 @@ pub(crate) async fn look(context: &Context, needle: Arc<Needle>, depth: Depth) -
     }
 }
 
-/// Makes one look-up for all that wait, and replies to them.
-async fn serve(context: &Context, waiting: Vec<Waiting>) {
+/// Makes one look-up for all that wait, and replies to them. Returns whether it has read everything.
+async fn serve(context: &Context, waiting: Vec<Waiting>) -> bool {
     let needles: Vec<_> = waiting
         .iter()
         .map(|waiting| waiting.needle.clone())
@@ -94,6 +135,7 @@ async fn serve(context: &Context, waiting: Vec<Waiting>) {
         findings.unread.clone_from(&unread);
         waiting.reply(findings);
     }
+    is_complete && unread.is_none()
 }
 
 struct Lookup<'a> {

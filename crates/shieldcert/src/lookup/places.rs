@@ -1,8 +1,9 @@
 //! Reads the places where certificates are, under every order that the list may have.
 //!
-//! A list is ordered by something that is not documented. Where an order by age, expiry, name or id agrees with every
-//! page that was read, the certificate sought has a place under it. A few pages around that place show whether it is
-//! there. If that holds under each order that the pages allow, the certificate is absent, whatever the order is.
+//! A list is ordered by something that is not documented. Where an order by age, expiry or name agrees with every page
+//! that was read, the certificate sought has a place under it. A few pages around that place show whether it is there.
+//! If that holds under each order that the pages allow, the certificate is absent, whatever the order is. Under an
+//! order by id it may be anywhere: where the pages allow that one, the whole list must be read.
 //!
 //! The pages of a place are read one after the other, each requested after the one before it has arrived. The list only
 //! grows, so a record can only move to a later place, and none is missed.
@@ -20,8 +21,12 @@ use crate::error::Result;
 use crate::list::List;
 use crate::list::dedup::hash;
 
-/// A lookup by name takes several requests for each name. More names are found faster by reading the whole list.
+/// A lookup by name takes several requests for each name. More names are looked for in one range from the first to the
+/// last.
 const MAX_NAMES: usize = 4;
+
+/// How many pages of a place are read before it is found out how long it is.
+const FEW_PAGES: u64 = 4;
 
 const PAGE_SIZE: u64 = List::MAX_PAGE_SIZE as u64;
 
@@ -106,10 +111,10 @@ impl<'a> Places<'a> {
                 .iter()
                 .map(|needle| order.field.place(needle))
                 .collect();
-            let Some(places) = places.and_then(|places| merge(order.field, places)) else {
+            let Some(places) = places else {
                 return unproven;
             };
-            for place in places {
+            for place in merge(order.field, places) {
                 // Half of the list for one place is as good as the whole.
                 let max_requests = max_requests.min(self.requests + last / 2 + 4);
                 if !self.read_place(order, &place, last, max_requests).await? {
@@ -208,6 +213,15 @@ impl<'a> Places<'a> {
             if self.requests > max_requests {
                 return Ok(false);
             }
+            if number - start == FEW_PAGES && last / 2 > 2 * FEW_PAGES {
+                // Where the place is longer than half of the list, the whole is read, and nothing before that.
+                let middle = number + last / 2;
+                if middle < last
+                    && self.read_once(middle).await?.first_side(order, place) != Some(Side::After)
+                {
+                    return Ok(false);
+                }
+            }
         }
     }
 
@@ -286,16 +300,22 @@ impl Side {
     }
 }
 
-/// Merges the places of several needles. `None` if there are too many.
-fn merge(field: Field, places: Vec<Place>) -> Option<Vec<Place>> {
-    match field {
-        // From the earliest of them on.
-        Field::Age | Field::Expiry => {
-            let from = places.into_iter().filter_map(|place| place.from).min();
-            Some(vec![Place { from, to: None }])
-        }
-        _ => (places.len() <= MAX_NAMES).then_some(places),
+/// Merges the places of several needles.
+fn merge(field: Field, places: Vec<Place>) -> Vec<Place> {
+    let is_from_now_on = matches!(field, Field::Age | Field::Expiry);
+    if !is_from_now_on && places.len() <= MAX_NAMES {
+        return places;
     }
+    // Devices that are issued one after the other are often close together by name, too.
+    let ends = places.into_iter().map(|place| (place.from, place.to));
+    let (from, to): (Vec<_>, Vec<_>) = ends.unzip();
+    // An end that is missing is open, and so is that of all then.
+    let from: Option<Vec<_>> = from.into_iter().collect();
+    let to: Option<Vec<_>> = to.into_iter().collect();
+    vec![Place {
+        from: from.and_then(|from| from.into_iter().min()),
+        to: to.and_then(|to| to.into_iter().max()),
+    }]
 }
 
 #[cfg(test)]

@@ -61,6 +61,22 @@ impl KeyAlgorithm {
         }
     }
 
+    /// Returns whether [`PrivateKey::generate`] makes such keys. RSA keys need the feature `rsa`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shieldcert::KeyAlgorithm;
+    ///
+    /// assert!(KeyAlgorithm::EcdsaP256.can_generate());
+    /// ```
+    pub fn can_generate(self) -> bool {
+        match self {
+            Self::EcdsaP256 | Self::EcdsaP384 | Self::Ed25519 => true,
+            Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096 => cfg!(feature = "rsa"),
+        }
+    }
+
     fn of(pair: &KeyPair) -> Self {
         let algorithm = pair.algorithm();
         if algorithm == &rcgen::PKCS_ECDSA_P256_SHA256 {
@@ -549,6 +565,14 @@ mod tests {
         private key: it is damaged or of an unsupported kind; give an ECDSA P-256 or P-384 key, an Ed25519 key, or an RSA key of 2,048, 3,072 or 4,096 bits
         private key: it has 1048576 bytes; a key in PEM has less than 65536
         ");
+    }
+
+    #[test]
+    fn what_can_not_be_generated_is_said_before() {
+        for algorithm in KeyAlgorithm::ALL {
+            let generated = PrivateKey::generate(algorithm);
+            assert_eq!(generated.is_ok(), algorithm.can_generate(), "{algorithm}");
+        }
     }
 
     #[cfg(not(feature = "rsa"))]

@@ -14,9 +14,10 @@ use super::super::contender::{self, PYTHON};
 use super::super::emulator::{Emulator, ZONE};
 use super::super::measure::{self, Killable, Usage};
 use super::super::outcome::{Metric, Outcome, Sample, Target, run_in_turns};
+use super::super::programs;
 use super::super::setup::Bench;
 use super::super::tally::Tally;
-use super::common::sample;
+use super::common::{make_folder, sample, verify_files};
 
 const FLEET: &str = "shieldcert fleet";
 const LOOP: &str = "openssl, curl, jq";
@@ -89,7 +90,7 @@ pub(super) fn issue(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
         measured: surplus.map_or("not measured".into(), |surplus| {
             format!("at most {:.0}", surplus.most)
         }),
-        held: surplus.map(|surplus| surplus.most == 0.0),
+        is_met: surplus.map(|surplus| surplus.most == 0.0),
     });
     Ok(vec![outcome])
 }
@@ -98,28 +99,16 @@ fn contenders(bench: &Bench) -> anyhow::Result<Vec<(&'static str, Result<Contend
     let program = bench.programs.get("shieldcert")?.to_owned();
     let mut contenders = vec![(FLEET, Ok(Contender::Fleet(program)))];
     if bench.with_peers {
-        let script = bench.root.join("tests/bench/fleet/loop.sh");
-        contenders.push((LOOP, check_tools().map(|()| Contender::Loop(script))));
+        let script = bench.root.join("tests/bench/commands/loop.sh");
+        contenders.push((
+            LOOP,
+            programs::check_tools().map(|()| Contender::Loop(script)),
+        ));
     }
     if let Some(python) = contender::python(bench) {
         contenders.push((PYTHON, python.command.map(Contender::Python)));
     }
     Ok(contenders)
-}
-
-/// Checks that the loop's programs are installed.
-fn check_tools() -> Result<(), String> {
-    for (tool, argument) in [
-        ("bash", "--version"),
-        ("openssl", "version"),
-        ("curl", "--version"),
-        ("jq", "--version"),
-    ] {
-        if Command::new(tool).arg(argument).output().is_err() {
-            return Err(format!("{tool} is not installed"));
-        }
-    }
-    Ok(())
 }
 
 impl Contender {
@@ -174,16 +163,6 @@ impl Contender {
     }
 }
 
-/// Returns an empty folder on the disk.
-fn make_folder(bench: &Bench, name: &str) -> anyhow::Result<PathBuf> {
-    let folder = bench.folder.join(name);
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
-    fs::create_dir_all(&folder)?;
-    Ok(folder)
-}
-
 /// Issues a fleet in a zone of its own. Returns what it took.
 fn issue_once(bench: &Bench, contender: &Contender, devices: u32) -> anyhow::Result<Sample> {
     let emulator = Emulator::start(bench, 0, LATENCY)?;
@@ -202,7 +181,7 @@ fn issue_once(bench: &Bench, contender: &Contender, devices: u32) -> anyhow::Res
         checksum: contents.fingerprints,
     };
     ensure!(
-        verify(bench, contender, &folder, devices)? == expected,
+        verify_files(bench, devices, |device| contender.files(&folder, device))? == expected,
         "wrong: the files hold other certificates than the zone"
     );
     fs::remove_dir_all(&folder)?;
@@ -240,7 +219,7 @@ fn kill_once(bench: &Bench, contender: &Contender, devices: u32) -> anyhow::Resu
     drop(process);
     drop(half);
     run(&emulator, contender, &folder, devices)?;
-    let files = verify(bench, contender, &folder, devices)?;
+    let files = verify_files(bench, devices, |device| contender.files(&folder, device))?;
     ensure!(
         files.count == u64::from(devices),
         "wrong: after a kill, {} of {devices} devices have a certificate",
@@ -267,31 +246,4 @@ fn run(
     let mut measured = measure::command(&contender.command(emulator, folder, devices))?;
     emulator.configure(&mut measured);
     Ok(measure::run(measured)?.1)
-}
-
-/// Checks that each device has a certificate and its key.
-fn verify(
-    bench: &Bench,
-    contender: &Contender,
-    folder: &Path,
-    devices: u32,
-) -> anyhow::Result<Tally> {
-    let collected = make_folder(bench, "fleet-files")?;
-    for device in 0..devices {
-        let mut text = String::new();
-        for file in contender.files(folder, device) {
-            let read = fs::read_to_string(&file);
-            text += &read.with_context(|| format!("wrong: {} can't be read", file.display()))?;
-        }
-        fs::write(collected.join(format!("{device}.pem")), text)?;
-    }
-    let floor = bench.programs.get("bench-floor")?;
-    let verified = Command::new(floor).arg("verify").arg(&collected).output()?;
-    ensure!(
-        verified.status.success(),
-        "wrong files: {}",
-        String::from_utf8_lossy(&verified.stderr)
-    );
-    fs::remove_dir_all(&collected)?;
-    Ok(serde_json::from_slice(&verified.stdout)?)
 }

@@ -9,8 +9,8 @@ use std::time::Instant;
 use anyhow::ensure;
 
 use super::super::outcome::{Metric, Outcome, Sample, run_in_turns};
-use super::super::programs;
 use super::super::setup::Bench;
+use crate::workspace;
 
 const OWN: &str = "shieldcert";
 const CLOUDFLARE: &str = "cloudflare 0.14";
@@ -63,7 +63,7 @@ pub(crate) fn compare(bench: &Bench) -> anyhow::Result<Vec<Outcome>> {
 }
 
 fn cargo(project: &Path) -> Command {
-    let mut cargo = programs::cargo();
+    let mut cargo = workspace::cargo();
     cargo
         .current_dir(project)
         .env_remove("CARGO_TARGET_DIR")

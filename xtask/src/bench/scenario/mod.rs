@@ -1,5 +1,6 @@
 //! The scenarios. Each runs every contender in turns and checks its result.
 
+mod commands;
 mod common;
 mod fleet;
 mod fleet_limit;
@@ -7,6 +8,8 @@ mod footprint;
 mod get;
 mod issue;
 mod list;
+mod million;
+mod requests;
 mod revoke;
 mod throughput;
 
@@ -27,4 +30,7 @@ pub(super) const ALL: &[(char, Scenario)] = &[
     ('h', throughput::compare),
     ('i', fleet::issue),
     ('j', fleet_limit::simulate),
+    ('k', commands::compare),
+    ('l', requests::compare),
+    ('m', million::compare),
 ];

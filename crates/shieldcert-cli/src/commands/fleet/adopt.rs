@@ -9,6 +9,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use shieldcert::{Csr, Identity, PrivateKey, X509Certificate};
+use shieldcert_fleet::commands::{counted, escape};
 use shieldcert_fleet::{AdoptBy, AdoptOutcome, Adopted, Adoptee, DeviceName, DeviceSubject, Fleet};
 use zeroize::Zeroizing;
 
@@ -20,8 +21,6 @@ use crate::commands::renew::lifetime;
 use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
-use crate::output::escape::escape;
-use crate::output::facts::counted;
 use crate::output::fleet::adopted::{AdoptedRow, is_taken};
 use crate::output::format::Format;
 
@@ -407,9 +406,9 @@ fn advise(
     if let Some(first) = of(AdoptOutcome::Watched).next() {
         messages.note(&format!(
             "{} watched, because the keys are not here: the fleet does not renew them before it is asked to, as by \
-             `shieldcert fleet rotate --name {}`",
+             `{}`",
             counted(of(AdoptOutcome::Watched).count() as u64, "certificate"),
-            first.device
+            context.fleet_command(&format!("rotate --name {}", first.device))
         ));
     }
     let manifest = fleet.folder().join(&fleet.config().devices.manifest);

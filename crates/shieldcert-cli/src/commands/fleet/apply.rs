@@ -3,27 +3,28 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use clap::Args;
+use shieldcert_fleet::commands::{
+    ApplyRow, FAILED_FILE, FailedRow, apply_facts, counted, failed_csv, under_limit,
+};
 use shieldcert_fleet::{ApplyOptions, Error, Fleet, Hold, Plan, Progress as Done, Summary};
 use tokio::sync::watch;
 
-use super::{InFolder, failure, open, plan, warn_if_restored};
+use super::{InFolder, failure, open, warn_if_restored};
+use crate::args::selector::Pattern;
 use crate::commands::confirm;
 use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
 use crate::interrupts::Interrupts;
-use crate::output::csv;
-use crate::output::facts::{Facts, counted, counts};
+use crate::output::facts::Facts;
 use crate::output::file::{self, Existing};
-use crate::output::fleet::failed::FailedRow;
-use crate::output::fleet::summary::SummaryRow;
 use crate::output::format::Format;
 use crate::output::messages::Messages;
 use crate::output::progress::Progress;
 use crate::output::shell::this_command;
-use crate::output::time;
 
 /// Do what is due in a fleet
 ///
@@ -38,6 +39,7 @@ Examples:
   shieldcert fleet --dir sensors apply
   shieldcert fleet --dir sensors apply --yes --output json
   shieldcert fleet --dir sensors apply --confirm-revoke 500
+  shieldcert fleet --dir sensors apply --retry-now --name 'gateway-*'
 
 Exit codes: 0 everything that was due is done, 7 in part, 8 the outcome of a request is unknown, which the same command \
 finds out.")]
@@ -58,6 +60,14 @@ pub(crate) struct Apply {
     #[arg(long)]
     refresh: bool,
 
+    /// Try steps that failed again at once, such as after a deploy command was mended
+    #[arg(long)]
+    retry_now: bool,
+
+    /// With --retry-now, try only devices whose name matches at once, such as 'sensor-*'
+    #[arg(long = "name", value_name = "GLOB", requires = "retry_now")]
+    names: Vec<Pattern>,
+
     /// End without waiting for the looks after unclear requests, which the next run makes
     #[arg(long)]
     no_wait: bool,
@@ -68,6 +78,9 @@ impl InFolder for Apply {
 
     async fn run(self, context: &Context, folder: &Path) -> Result {
         let fleet = open(context, folder).await?;
+        if self.retry_now && self.retry(context, &fleet)? {
+            return Ok(ExitCode::Done);
+        }
         let mut options = ApplyOptions::default();
         options.confirmed_revocations = self.confirm_revoke;
         options.confirm_restored = self.confirm_restored;
@@ -78,32 +91,77 @@ impl InFolder for Apply {
                 .plan(|_| {})
                 .await
                 .map_err(|error| failure(context, error))?;
-            let confirmed = agree(context, &plan)?;
+            let is_restored = fleet.journal().and_then(|journal| journal.is_restored());
+            // What a comparison finds is not in the plan.
+            let is_whole = !self.refresh && !is_restored.unwrap_or_default();
+            let confirmed = agree(context, &plan, is_whole)?;
             options.confirmed_revocations = options.confirmed_revocations.max(confirmed);
         }
         apply(context, &fleet, &options, &failed_file(&fleet)).await
     }
 }
 
+impl Apply {
+    /// Has what failed tried again. Returns whether another process works on the fleet, and does it.
+    fn retry(&self, context: &Context, fleet: &Fleet) -> Result<bool> {
+        let count = fleet.retry_now(|name| {
+            let name = Some(name.as_str());
+            self.names.is_empty() || self.names.iter().any(|glob| glob.matches(name))
+        })?;
+        context.messages().note(&match count {
+            0 => "no device waits for the next try of a step that failed".to_owned(),
+            count => format!("{} tried again at once", counted(count, "device")),
+        });
+        let worker = fleet.worker();
+        if worker.is_some() {
+            say_who_works(context, worker);
+        }
+        Ok(worker.is_some())
+    }
+}
+
+/// Says that another process does what was asked for.
+pub(super) fn say_who_works(context: &Context, worker: Option<u32>) {
+    let process = match worker {
+        Some(pid) if pid > 0 => format!("process {pid}"),
+        _ => "another process".to_owned(),
+    };
+    context.messages().note(&format!(
+        "{process} works on this fleet and does it, or else the next run does; `{}` shows how far it is",
+        context.fleet_command("status")
+    ));
+}
+
 /// The file that has the devices that failed or wait.
 pub(super) fn failed_file(fleet: &Fleet) -> PathBuf {
-    fleet.folder().join("failed.csv")
+    fleet.folder().join(FAILED_FILE)
 }
 
 /// Shows the plan. Asks where it revokes. Returns how many devices may be left without a certificate.
-fn agree(context: &Context, plan: &Plan) -> Result<u64> {
+fn agree(context: &Context, plan: &Plan, is_whole: bool) -> Result<u64> {
     let messages = context.messages();
     let revocations: u64 = plan.zones.values().map(|zone| zone.revoke).sum();
     let issued: u64 = plan.zones.values().map(|zone| zone.issue).sum();
-    let mut parts = vec![format!("issue {}", counted(issued, "certificate"))];
+    let mut parts = Vec::new();
+    if issued > 0 {
+        parts.push(format!("issue {}", counted(issued, "certificate")));
+    }
     if revocations > 0 {
         parts.push(format!("revoke {revocations}"));
+    }
+    if parts.is_empty() {
+        match plan.changes() {
+            0 if is_whole => messages.note("nothing is due"),
+            0 => {}
+            _ => messages.note("finish what was begun"),
+        }
+        return Ok(0);
     }
     messages.note(&format!(
         "{}: {}, {}",
         parts.join(", "),
         counted(plan.requests, "request"),
-        plan::under_limit(plan.duration())
+        under_limit(plan.duration())
     ));
     if revocations == 0 {
         return Ok(0);
@@ -160,7 +218,7 @@ pub(super) async fn attempt(
     {
         warn_if_restored(context, is_restored);
     }
-    Ok(Ok(code(&summary)))
+    Ok(Ok(ExitCode::from(&summary)))
 }
 
 /// Applies, and shows how far it is. `None`: it was interrupted twice.
@@ -194,63 +252,13 @@ pub(crate) async fn run_to_end(
     Some(applied)
 }
 
-/// What a run ends with.
-fn code(summary: &Summary) -> ExitCode {
-    let waiting = |hold| summary.waiting.get(&hold).copied().unwrap_or_default();
-    if summary.is_stopped {
-        return ExitCode::Interrupted;
-    }
-    if waiting(Hold::Unclear) > 0 {
-        return ExitCode::OutcomeUnknown;
-    }
-    if summary.is_complete() {
-        return ExitCode::Done;
-    }
-    let done = &summary.progress;
-    if summary.settled + done.issued + done.deployed + done.revoked > 0 {
-        return ExitCode::Partial;
-    }
-    let holds: Vec<Hold> = summary.waiting.keys().copied().collect();
-    match holds[..] {
-        [Hold::Permission] => ExitCode::NotAllowed,
-        [Hold::Quota] => ExitCode::Limited,
-        _ => ExitCode::Failed,
-    }
-}
-
 fn print(context: &Context, summary: &Summary) -> Result<()> {
     if context.has_chosen_output() {
         let mut printer = context.printer_or(Format::Table)?.single();
-        printer.print(&SummaryRow::from(summary), summary.next.unwrap_or_default())?;
+        printer.print(&ApplyRow::from(summary), summary.next.unwrap_or_default())?;
         return printer.finish();
     }
-    let done = &summary.progress;
-    let mut facts = Facts::default();
-    let recovered = match done.recovered {
-        0 => String::new(),
-        recovered => format!(", of which {recovered} after a lost response"),
-    };
-    facts.add("issued", format!("{}{recovered}", done.issued));
-    facts.add("deployed", done.deployed.to_string());
-    facts.add("revoked", done.revoked.to_string());
-    if done.failures > 0 {
-        facts.add("failures", counted(done.failures, "step"));
-    }
-    facts.add(
-        "requests",
-        format!("{}, at least {}", done.requests, done.least_requests),
-    );
-    facts.add("in order", counted(summary.settled, "device"));
-    if !summary.waiting.is_empty() {
-        let holds = summary.waiting.iter().map(|(hold, count)| (hold, *count));
-        facts.add("waiting", counts(holds));
-    }
-    facts.count("surplus", summary.surplus);
-    facts.count("looks owed", summary.looks_owed);
-    if let Some(next) = summary.next {
-        facts.add("next due", time::day(next));
-    }
-    facts.print(&context.output(Format::Table))
+    Facts::from(apply_facts(summary)).print(&context.output(Format::Table))
 }
 
 /// Writes `failed.csv`, or removes it. Returns a problem for each kind of wait.
@@ -275,7 +283,7 @@ fn write_failures(fleet: &Fleet, summary: &Summary, path: &Path) -> Result<BTree
             _ => Ok(examples),
         };
     }
-    let text = csv::document(rows).map_err(|error| Failure::file(path, &error))?;
+    let text = failed_csv(rows).map_err(|error| Failure::file(path, &error))?;
     file::write(path, &text, Existing::Replace)?;
     Ok(examples)
 }
@@ -283,9 +291,17 @@ fn write_failures(fleet: &Fleet, summary: &Summary, path: &Path) -> Result<BTree
 /// Says what is left, and what to do about it.
 fn advise(context: &Context, failed: &Path, summary: &Summary, examples: &BTreeMap<Hold, String>) {
     let messages = context.messages();
+    for (zone, problem) in &summary.unusable_zones {
+        messages.warning(&format!("zone {zone} can't be used: {problem}"));
+    }
     for (hold, count) in &summary.waiting {
         let devices = counted(*count, "device");
+        let example = examples.get(hold);
         let text = match hold {
+            // It says what to do.
+            Hold::Quota if example.is_some_and(|problem| problem.contains("fleet.toml")) => {
+                format!("{devices}: the zone's quota is reached")
+            }
             Hold::Quota => format!(
                 "{devices}: the zone's quota is reached; revoke what is not needed, ask for a higher quota, or add a zone \
                  to fleet.toml"
@@ -300,9 +316,12 @@ fn advise(context: &Context, failed: &Path, summary: &Summary, examples: &BTreeM
                     "{devices}: deployment is paused, because the deploy command fails everywhere"
                 )
             }
+            Hold::Failed if context.is_about_fleet() => format!(
+                "{devices}: a step failed, and is tried again later, or at once by `{}`",
+                context.fleet_command("apply --retry-now")
+            ),
             _ => format!("{devices}: a step failed, and is tried again later"),
         };
-        let example = examples.get(hold);
         let example = example.map(|problem| format!("; {problem}"));
         messages.warning(&format!("{text}{}", example.unwrap_or_default()));
     }
@@ -332,13 +351,19 @@ fn go_on(command: &str) -> String {
 struct Report {
     messages: Messages,
     progress: Progress,
+    /// Since when there are open requests, and whether that was said.
+    open: Option<(Instant, bool)>,
 }
+
+/// After this time an open request was not found by the first look.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 impl Report {
     fn new(messages: &Messages) -> Self {
         Self {
             messages: messages.clone(),
             progress: Progress::start_detailed(messages, "done"),
+            open: None,
         }
     }
 
@@ -358,10 +383,39 @@ impl Report {
             "{} of at least {} requests used",
             done.requests, done.least_requests
         );
+        if let Some(wait) = self.open_wait(done) {
+            let open = counted(done.open_requests, "open request");
+            let seconds = wait.as_secs_f64().ceil();
+            detail = format!("{detail}, {open} can have settled in {seconds} s");
+        }
         if done.failures > 0 {
             detail = format!("{} failed, {detail}", done.failures);
         }
         self.progress.set(done.devices_done, done.devices, &detail);
+    }
+
+    /// How long it takes until open requests can have settled. Says so once.
+    fn open_wait(&mut self, done: &Done) -> Option<Duration> {
+        let Some(wait) = done.open_wait.filter(|wait| !wait.is_zero()) else {
+            self.open = None;
+            return None;
+        };
+        let (since, is_said) = self.open.get_or_insert((Instant::now(), false));
+        if !*is_said && since.elapsed() >= FIRST_LOOK {
+            *is_said = true;
+            let count = done.open_requests;
+            let (verb, they) = if count == 1 {
+                ("is", "it")
+            } else {
+                ("are", "they")
+            };
+            self.messages.note(&format!(
+                "{} without a response {verb} open: waiting {} s until {they} can have settled",
+                counted(count, "request"),
+                wait.as_secs_f64().ceil()
+            ));
+        }
+        Some(wait)
     }
 }
 

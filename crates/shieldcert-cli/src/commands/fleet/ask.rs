@@ -4,19 +4,18 @@ use std::path::Path;
 
 use clap::Args;
 use jiff::Timestamp;
+use shieldcert_fleet::commands::{counted, under_limit};
 use shieldcert_fleet::{
     ApplyOptions, Ask, DeviceName, DeviceState, Error, Fleet, Generation, Snapshot,
 };
 
-use super::apply::{attempt, failed_file};
-use super::plan::under_limit;
+use super::apply::{attempt, failed_file, say_who_works};
 use super::{InFolder, failure, open};
 use crate::args::selector::Pattern;
 use crate::commands::confirm;
 use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
-use crate::output::facts::counted;
 use crate::output::fleet::device::DeviceRow;
 use crate::output::format::Format;
 use crate::output::time;
@@ -193,14 +192,7 @@ impl AskArgs {
                 Err(error) => return Err(failure(context, error)),
             }
         }
-        let process = match worker {
-            Some(pid) if pid > 0 => format!("process {pid}"),
-            _ => "another process".to_owned(),
-        };
-        messages.note(&format!(
-            "{process} works on this fleet and does it, or else the next run does; `shieldcert fleet status` shows how \
-             far it is"
-        ));
+        say_who_works(context, worker);
         Ok(ExitCode::Done)
     }
 

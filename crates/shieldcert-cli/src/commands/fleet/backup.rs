@@ -12,8 +12,8 @@ use crate::failure::Result;
 /// Copy the journal of a fleet to a file
 ///
 /// The copy is complete, also while another process works on the fleet. Put in place of journal.db, it goes on from there,
-/// but revokes nothing until `fleet apply --confirm-restored`. It holds no private key: back up the folder `devices` as
-/// well.
+/// but revokes only certificates of leaked keys until `fleet apply --confirm-restored`. It holds no private key: back up
+/// the folder `devices` as well.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

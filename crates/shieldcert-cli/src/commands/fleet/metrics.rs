@@ -19,6 +19,8 @@ pub(super) struct Totals {
     revoked: u64,
     requests: u64,
     failures: u64,
+    /// In the last run that came to its end.
+    unusable_zones: u64,
 }
 
 /// Counted even where there are none, so that no alert loses its series.
@@ -53,7 +55,8 @@ impl Totals {
         self.revoked += done.revoked;
         self.requests += done.requests;
         self.failures += done.failures;
-        if !summary.is_stopped {
+        self.unusable_zones = summary.unusable_zones.len() as u64;
+        if !summary.is_stopped && summary.is_allowed() {
             self.last_success = Some(Timestamp::now());
         }
     }
@@ -104,9 +107,14 @@ impl Totals {
         );
         exposition.gauge(
             "last_success_timestamp_seconds",
-            "When a run last came to its end, 0 if none did since the process began",
+            "When a run last came to its end with a token that the service took, 0 if none did since the process began",
             self.last_success
                 .map_or(0, |time| time.as_second().unsigned_abs()),
+        );
+        exposition.gauge(
+            "unusable_zones",
+            "Zones that could not be used in the last run, for example because the service refused the token",
+            self.unusable_zones,
         );
         exposition.gauge(
             "surplus_certificates",

@@ -15,12 +15,12 @@ pub(crate) mod status;
 
 use std::path::{Path, PathBuf};
 
+use shieldcert_fleet::commands::counted;
 use shieldcert_fleet::{Error, Fleet};
 
 use super::Run;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
-use crate::output::facts::counted;
 
 /// A command about the fleet in a folder.
 pub(crate) trait InFolder {
@@ -50,7 +50,7 @@ impl<C: InFolder> Run for Placed<C> {
 /// Opens the fleet.
 async fn open(context: &Context, folder: &Path) -> Result<Fleet> {
     let connector = context.connector().await?;
-    Fleet::open(folder, connector).map_err(|error| {
+    let fleet = Fleet::open(folder, connector).map_err(|error| {
         let failure = Failure::from(error);
         match folder.join("fleet.toml").exists() {
             true => failure,
@@ -58,7 +58,9 @@ async fn open(context: &Context, folder: &Path) -> Result<Fleet> {
                 "give the folder with --dir; to begin a fleet: shieldcert fleet init DIR --zone ID",
             ),
         }
-    })
+    })?;
+    context.set_fleet_folder(folder);
+    Ok(fleet)
 }
 
 /// Turns an error into a failure. Every problem of a manifest is said before.
@@ -95,12 +97,13 @@ pub(super) fn failure(context: &Context, error: Error) -> Failure {
     ))
 }
 
-/// Warns of a journal that revokes nothing.
+/// Warns of a journal that revokes hardly anything.
 fn warn_if_restored(context: &Context, is_restored: bool) {
     if is_restored {
-        context.messages().warning(
-            "the journal was opened from a backup, which may not know the newest certificates: nothing but leaked keys' \
-             certificates is revoked until `shieldcert fleet apply --confirm-restored`",
-        );
+        context.messages().warning(&format!(
+            "the journal is a backup, which may not know the newest certificates: only those of leaked keys are revoked \
+             until `{}`",
+            context.fleet_command("apply --confirm-restored")
+        ));
     }
 }

@@ -2,21 +2,19 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
-use shieldcert_fleet::{Action, Plan as FleetPlan, PlanEntry};
+use shieldcert_fleet::commands::{PlanRow, PlanSummaryRow, counted, plan_facts};
+use shieldcert_fleet::{Plan as FleetPlan, PlanEntry};
 
 use super::{InFolder, failure, open, refresh, simulate, warn_if_restored};
 use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
-use crate::output::facts::{Facts, counted, counts};
-use crate::output::fleet::plan::{PlanRow, PlanSummaryRow, changes};
+use crate::output::facts::Facts;
 use crate::output::format::Format;
 use crate::output::printer::Printer;
-use crate::output::time;
 
 /// Show what is to be done in a fleet
 ///
@@ -83,7 +81,7 @@ impl InFolder for Plan {
                     if printed.is_ok() {
                         printed = printer.print(&PlanRow::from(&entry), Timestamp::UNIX_EPOCH);
                     }
-                } else if changes(entry.action) && shown.len() < MAX_SHOWN {
+                } else if entry.action.is_change() && shown.len() < MAX_SHOWN {
                     shown.push(PlanRow::from(&entry));
                 }
             })
@@ -136,84 +134,7 @@ pub(super) fn line(text: &str) -> Result<()> {
 
 /// The plan in numbers, for people.
 pub(crate) fn describe(plan: &FleetPlan) -> Facts {
-    let count = |action| plan.actions.get(&action).copied().unwrap_or_default();
-    let mut facts = Facts::default();
-    facts.add("devices", plan.devices.to_string());
-    facts.count("issue", count(Action::Issue));
-    let renewals = count(Action::Renew);
-    if renewals > 0 {
-        let reasons = plan.reasons.iter().map(|(reason, count)| (reason, *count));
-        facts.add("renew", format!("{renewals}: {}", counts(reasons)));
-    }
-    facts.count("continue", count(Action::Continue));
-    let revocations = count(Action::Revoke);
-    if revocations > 0 {
-        let without = match plan.left_without {
-            0 => String::new(),
-            without => format!(
-                ", which leaves {without} absent without a certificate; {} need no confirmation",
-                plan.max_revoke
-            ),
-        };
-        facts.add("revoke", format!("{revocations}{without}"));
-    }
-    let waiting = count(Action::Wait);
-    if waiting > 0 {
-        let holds: u64 = plan.holds.values().sum();
-        let mut parts = counts(plan.holds.iter().map(|(hold, count)| (hold, *count)));
-        if waiting > holds {
-            let separator = if parts.is_empty() { "" } else { ", " };
-            parts.push_str(&format!("{separator}until later {}", waiting - holds));
-        }
-        facts.add("wait", format!("{waiting}: {parts}"));
-    }
-    facts.count("leave", count(Action::Leave));
-    let unmanaged = count(Action::Unmanaged);
-    if unmanaged > 0 {
-        facts.add(
-            "unmanaged",
-            format!("{unmanaged}, in the journal and not in the manifest: left alone"),
-        );
-    }
-    facts.add(
-        "requests",
-        match plan.requests {
-            0 => "0".to_owned(),
-            requests => format!("{requests}, {}", under_limit(plan.duration())),
-        },
-    );
-    for (id, zone) in &plan.zones {
-        let mut parts = vec![format!("{} active", zone.active)];
-        if zone.issue > 0 {
-            parts.push(format!("{} to issue", zone.issue));
-        }
-        if zone.revoke > 0 {
-            parts.push(format!("{} to revoke", zone.revoke));
-        }
-        if let Some(quota) = zone.quota {
-            parts.push(format!("quota {quota}"));
-        }
-        facts.add("zone", format!("{id}: {}", parts.join(", ")));
-    }
-    for (place, (month, count)) in plan.renewals.iter().enumerate() {
-        let name = if place == 0 { "renewals" } else { "" };
-        facts.add(name, format!("{month}: {count}"));
-    }
-    if let Some(next) = plan.next {
-        let left = time::relative(next, plan.at);
-        facts.add("next due", format!("{} ({left})", time::day(next)));
-    }
-    facts
-}
-
-/// How long requests take.
-pub(crate) fn under_limit(duration: Duration) -> String {
-    /// The window of the rate limit.
-    const WINDOW: Duration = Duration::from_secs(300);
-    match duration <= WINDOW {
-        true => "within the rate limit".to_owned(),
-        false => format!("at least {} under the rate limit", time::short(duration)),
-    }
+    plan_facts(plan).into()
 }
 
 /// Warns of what keeps the plan from being done.
@@ -223,13 +144,21 @@ pub(crate) fn warn(context: &Context, plan: &FleetPlan) {
         if let Some(problem) = &zone.problem {
             messages.warning(&format!("zone {id} can't be used: {problem}"));
         }
+        if zone.blocked > 0 {
+            messages.warning(&format!(
+                "zone {id} has no place for {} in its quota of {}; they wait; revoke what is not needed, raise quota in \
+                 fleet.toml if the zone has more, or add a zone",
+                counted(zone.blocked, "new device"),
+                zone.quota.unwrap_or_default()
+            ));
+        }
         let after = (zone.active + zone.issue).saturating_sub(zone.revoke);
         if let Some(quota) = zone.quota
             && after > quota
         {
             messages.warning(&format!(
-                "zone {id} would have {} over its quota of {quota}; revoke what is not needed, raise the quota, or add \
-                 a zone",
+                "zone {id} would have {} over its quota of {quota} by renewals, which the service may refuse; revoke what \
+                 is not needed, raise quota in fleet.toml if the zone has more, or add a zone",
                 counted(after - quota, "certificate")
             ));
         }
@@ -244,8 +173,8 @@ pub(crate) fn warn(context: &Context, plan: &FleetPlan) {
     }
     if plan.left_without > plan.max_revoke {
         messages.warning(&format!(
-            "apply must be told so: --confirm-revoke {}",
-            plan.left_without
+            "apply must be told so: {}",
+            context.fleet_command(&format!("apply --confirm-revoke {}", plan.left_without))
         ));
     }
 }

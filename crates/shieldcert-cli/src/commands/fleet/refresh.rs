@@ -45,7 +45,8 @@ pub(super) async fn print_findings(context: &Context, fleet: &Fleet) -> Result {
     fleet
         .compare(|finding| {
             if printed.is_ok() {
-                printed = printer.print(&FindingRow::from(finding), Timestamp::UNIX_EPOCH);
+                let row = FindingRow::new(finding, |fix| context.complete(fix));
+                printed = printer.print(&row, Timestamp::UNIX_EPOCH);
             }
         })
         .await
@@ -69,27 +70,29 @@ pub(super) async fn describe(context: &Context, fleet: &Fleet) -> Result<()> {
         return Ok(());
     }
     if context.has_chosen_output() {
-        for (name, text) in lines(&differences) {
+        for (name, text) in lines(context, &differences) {
             context.messages().note(&format!("{name}: {text}"));
         }
     } else {
         writeln!(io::stdout()).map_err(|error| Failure::output(&error))?;
         let mut facts = Facts::default();
-        for (name, text) in lines(&differences) {
+        for (name, text) in lines(context, &differences) {
             facts.add(name, text);
         }
         facts.print(&context.output(Format::Table))?;
     }
+    let command = context.fleet_command("plan --refresh --findings");
     context
         .messages()
-        .note("which they are: shieldcert fleet plan --refresh --findings");
+        .note(&format!("which they are: {command}"));
     Ok(())
 }
 
-fn lines(differences: &Differences) -> impl Iterator<Item = (String, String)> {
-    differences
-        .iter()
-        .map(|(difference, count)| (word(difference), format!("{count}: {}", fix(*difference))))
+fn lines(context: &Context, differences: &Differences) -> impl Iterator<Item = (String, String)> {
+    differences.iter().map(|(difference, count)| {
+        let fix = context.complete(fix(*difference));
+        (word(difference), format!("{count}: {fix}"))
+    })
 }
 
 /// Without a journal there is nothing to compare.

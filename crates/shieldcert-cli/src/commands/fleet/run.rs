@@ -34,7 +34,9 @@ Alerts:
   no success in an hour:
     time() - shieldcert_fleet_last_success_timestamp_seconds > 3600
   devices that fail:
-    shieldcert_fleet_waiting{hold=\"failed\"} > 0")]
+    shieldcert_fleet_waiting{hold=\"failed\"} > 0
+  a token that the service refuses:
+    shieldcert_fleet_waiting{hold=\"permission\"} > 0 or shieldcert_fleet_unusable_zones > 0")]
 pub(crate) struct Run {
     /// Apply this often, at least
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_interval)]

@@ -2,13 +2,14 @@
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
+use shieldcert_fleet::commands::counted;
 use shieldcert_fleet::{Fleet, Forecast, Year};
 
 use super::failure;
 use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::Result;
-use crate::output::facts::{Facts, counted};
+use crate::output::facts::Facts;
 use crate::output::fleet::forecast::ForecastRow;
 use crate::output::format::Format;
 use crate::output::time;

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use clap::Args;
 use jiff::Timestamp;
+use shieldcert_fleet::commands::{GenerationRow, counts};
 use shieldcert_fleet::{DeviceName, Hold, Snapshot, Status as FleetStatus};
 
 use super::{InFolder, failure, open, warn_if_restored};
 use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
-use crate::output::facts::{Facts, counts};
-use crate::output::fleet::generation::GenerationRow;
+use crate::output::facts::Facts;
 use crate::output::fleet::status::StatusRow;
 use crate::output::format::Format;
 use crate::output::time;
@@ -68,9 +68,10 @@ impl InFolder for Status {
         if !self.labels.is_empty() || !self.holds.is_empty() {
             let mut rows = Vec::new();
             if self.holds.contains(&Hold::Csr) && self.holds.len() == 1 {
-                context
-                    .messages()
-                    .note("devices whose first CSR is missing have no generation; `shieldcert fleet plan` shows them");
+                context.messages().note(&format!(
+                    "devices whose first CSR is missing have no generation; `{}` shows them",
+                    context.fleet_command("plan")
+                ));
             }
             fleet
                 .devices(|snapshot| {
@@ -134,24 +135,18 @@ fn describe(status: &FleetStatus) -> Facts {
     let counts_of = &status.counts;
     let mut facts = Facts::default();
     facts.add("devices", counts_of.devices.to_string());
-    let mut states: Vec<(&str, u64)> = (counts_of.states.iter())
-        .map(|(state, count)| (state.as_str(), *count))
+    let mut states: Vec<(&str, &u64)> = (counts_of.states.iter())
+        .map(|(state, count)| (state.as_str(), count))
         .collect();
     if counts_of.without_generation > 0 {
-        states.push(("none", counts_of.without_generation));
+        states.push(("none", &counts_of.without_generation));
     }
     facts.add("states", counts(states));
     if !counts_of.holds.is_empty() {
-        facts.add(
-            "waiting",
-            counts(counts_of.holds.iter().map(|(hold, count)| (hold, *count))),
-        );
+        facts.add("waiting", counts(&counts_of.holds));
     }
     if !counts_of.asks.is_empty() {
-        facts.add(
-            "asked for",
-            counts(counts_of.asks.iter().map(|(ask, count)| (ask, *count))),
-        );
+        facts.add("asked for", counts(&counts_of.asks));
     }
     facts.count("surplus", counts_of.surplus);
     facts.count("looks owed", counts_of.looks_owed);

@@ -78,6 +78,8 @@ impl Many<'_> {
                 serde_json::to_vec_pretty(&settings).map_err(|error| write(&file, error.into()))?;
             file::write(&file, &text, Existing::Replace)?;
         }
+        // Who gives the command again may have mended what failed.
+        fleet.retry_now(|_| true)?;
         let failed = self.out_dir.join("failed.csv");
         apply::apply(context, &fleet, &ApplyOptions::default(), &failed).await
     }

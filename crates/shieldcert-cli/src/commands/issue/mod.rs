@@ -99,7 +99,7 @@ pub(crate) struct Issue {
 }
 
 /// The service may allow fewer.
-const MAX_DAYS: u32 = 36_500;
+const MAX_DAYS: u32 = IssueCall::MAX_VALIDITY_DAYS;
 
 pub(super) fn parse_days(text: &str) -> std::result::Result<u32, String> {
     let days = text.strip_suffix('d').unwrap_or(text).parse().ok();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use shieldcert::{Identity, KeyAlgorithm, PrivateKey, X509Certificate};
+use shieldcert::{Identity, Issue, KeyAlgorithm, PrivateKey, X509Certificate};
 use shieldcert_fleet::{DeviceName, DeviceSubject};
 use zeroize::Zeroizing;
 
@@ -111,12 +111,12 @@ pub(super) fn read(path: &Path) -> Result<Given> {
 /// How many days a certificate is valid. The service may begin a few minutes early.
 pub(in crate::commands) fn lifetime(certificate: &X509Certificate) -> u32 {
     const DAY: i64 = 86_400;
-    const MAX_DAYS: i64 = 36_500;
     let (Some(begin), Some(end)) = (certificate.not_before(), certificate.not_after()) else {
         return 365;
     };
     let days = (end.as_second() - begin.as_second() + DAY / 2) / DAY;
-    days.clamp(1, MAX_DAYS).unsigned_abs() as u32
+    let days = u32::try_from(days).unwrap_or(1);
+    days.clamp(1, Issue::MAX_VALIDITY_DAYS)
 }
 
 impl Given {

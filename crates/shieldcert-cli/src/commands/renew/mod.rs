@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use shieldcert::{StatusFilter, X509Certificate, ZoneId};
+use shieldcert_fleet::commands::{counted, under_limit};
 use shieldcert_fleet::{
     AdoptBy, AdoptOutcome, Adopted, Adoptee, ApplyOptions, Ask, Config, DeviceName, Fleet,
     Generation, Hold, MaxRevoke, Snapshot, State as GenerationState, Summary, parse_duration,
@@ -21,12 +22,11 @@ pub(super) use self::files::lifetime;
 use self::files::{Given, Spec};
 use self::state::{MANIFEST, State};
 use super::Run;
-use super::fleet::{apply, failure, plan};
+use super::fleet::{apply, failure};
 use super::issue::parse_days;
 use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Result};
-use crate::output::facts::counted;
 use crate::output::fleet::renewed::{RenewOutcome, RenewedRow};
 use crate::output::format::Format;
 use crate::output::shell::this_command;
@@ -39,7 +39,7 @@ use crate::output::time;
 /// that the command can run every day.
 ///
 /// The old certificate stays active, unless --revoke-old-after says when it is to be revoked: by the first run after that
-/// time, whatever its files are. What is to be revoked is kept in your state folder, with copies of the keys.
+/// time, whatever its files are. What is to be revoked is kept in your state folder, with copies of the keys until then.
 ///
 /// It can be killed at any instant: the same command goes on, and issues nothing twice.
 #[derive(Debug, Args)]
@@ -124,7 +124,7 @@ impl Run for Renew {
     const IS_PARALLEL: bool = true;
 
     async fn run(self, context: &Context) -> Result {
-        self.check()?;
+        check_days(self.days, self.if_within)?;
         let zones = context.zone_ids()?;
         let [zone] = &zones[..] else {
             return Err(Failure::usage("--zone: give one zone"));
@@ -177,6 +177,12 @@ impl Run for Renew {
                 Some(Ok(done)) => summary = Some(done),
             }
         }
+        if summary.is_some()
+            && let Err(error) = fleet.remove_old_keys()
+        {
+            let problem = format!("keys that are not needed any more were not removed: {error}");
+            context.messages().warning(&problem);
+        }
         let after = Known::read(context, &fleet)?;
         let (code, is_finished) =
             self.report(context, entries, &known, &after, summary.as_ref())?;
@@ -187,19 +193,19 @@ impl Run for Renew {
     }
 }
 
-impl Renew {
-    fn check(&self) -> Result<()> {
-        let (Some(within), Some(days)) = (self.if_within, self.days) else {
-            return Ok(());
-        };
-        match Duration::from_secs(u64::from(days) * 86_400) > within {
-            true => Ok(()),
-            false => Err(Failure::usage(
+/// Refuses new certificates that would be due at once.
+pub(super) fn check_days(days: Option<u32>, if_within: Option<Duration>) -> Result<()> {
+    match (days, if_within) {
+        (Some(days), Some(within)) if Duration::from_secs(u64::from(days) * 86_400) <= within => {
+            Err(Failure::usage(
                 "--days, --if-within: the new certificates would be due at once; give more days, or a shorter time",
-            )),
+            ))
         }
+        _ => Ok(()),
     }
+}
 
+impl Renew {
     /// Reads the files, each once.
     fn read(&self) -> Vec<(PathBuf, Result<Given>)> {
         let mut places = HashSet::new();
@@ -360,7 +366,7 @@ impl Renew {
             "would renew {}: {}, {}",
             counted(due, "certificate"),
             counted(due, "request"),
-            plan::under_limit(fleet.time_for(due))
+            under_limit(fleet.time_for(due))
         ));
         if is_unknown {
             messages

@@ -26,11 +26,21 @@ pub(crate) struct FindingRow {
     /// More about it: a common name, an issuer, or what is wrong.
     detail: Option<String>,
     /// What to do.
-    fix: &'static str,
+    fix: String,
 }
 
-impl From<Finding> for FindingRow {
-    fn from(finding: Finding) -> Self {
+impl FindingRow {
+    /// A row of a finding. `complete` makes the commands in a text those for this fleet.
+    pub(crate) fn new(finding: Finding, complete: impl Fn(&str) -> String) -> Self {
+        let mut fix = complete(fix(finding.difference));
+        for (word, value) in [
+            ("DEVICE", finding.device.as_ref().map(ToString::to_string)),
+            ("ID", finding.certificate.as_ref().map(ToString::to_string)),
+        ] {
+            if let Some(value) = value {
+                fix = fix.replace(&format!("{word}`"), &format!("{value}`"));
+            }
+        }
         Self {
             difference: word(&finding.difference),
             device: finding.device.map(Into::into),
@@ -38,7 +48,7 @@ impl From<Finding> for FindingRow {
             certificate: finding.certificate.map(|id| id.to_string()),
             zone_id: finding.zone.to_string(),
             detail: finding.detail,
-            fix: fix(finding.difference),
+            fix,
         }
     }
 }
@@ -113,7 +123,7 @@ impl Row for FindingRow {
             text(&self.certificate),
             text(&self.detail),
             Cell::new(&*self.zone_id),
-            Cell::new(self.fix),
+            Cell::new(&*self.fix),
         ]
     }
 }

@@ -2,7 +2,6 @@
 
 pub(crate) mod adopted;
 pub(crate) mod device;
-pub(crate) mod failed;
 pub(crate) mod finding;
 pub(crate) mod forecast;
 pub(crate) mod generation;

@@ -43,7 +43,8 @@ pub(crate) struct StatusRow {
     /// When the first of the certificates in use expires, in RFC 3339.
     #[cfg_attr(test, schemars(with = "Option<String>", extend("format" = "date-time")))]
     next_expiry: Option<Timestamp>,
-    /// Whether the journal was opened from a backup, and revokes nothing until that is confirmed.
+    /// Whether the journal was opened from a backup, and revokes only certificates of leaked keys until
+    /// that is confirmed.
     is_restored: bool,
     /// The process that works on the fleet. 0 if it has not said which it is.
     worker: Option<u32>,

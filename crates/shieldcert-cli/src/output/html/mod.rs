@@ -11,8 +11,8 @@ use jiff::{Timestamp, ToSpan};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Serialize;
 use shieldcert::ClientCertificate;
+use shieldcert_fleet::commands::escape;
 
-use super::escape::escape;
 use super::report::{Summary, Tally, month_name};
 use crate::failure::{Failure, Result};
 

@@ -75,3 +75,17 @@ async fn a_try_that_was_dropped_leaves_its_place_to_another() {
     drop(gate.enter().expect("it is time"));
     assert!(gate.enter().is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_has_one_device_tried_at_once() {
+    let gate = gate();
+    for _ in 0..10 {
+        fail(&gate);
+    }
+    assert!(gate.enter().is_none());
+    gate.try_now();
+    let one = gate.enter().expect("it was asked for");
+    assert!(gate.enter().is_none(), "one at a time");
+    one.succeeded();
+    assert!(gate.enter().is_some());
+}

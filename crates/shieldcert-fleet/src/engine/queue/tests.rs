@@ -184,3 +184,29 @@ fn a_step_says_when_its_device_gets_its_turn() {
         );
     }
 }
+
+#[test]
+fn the_open_request_of_a_leaked_key_comes_first() {
+    let spec = Spec {
+        subject: String::new(),
+        key: "ed25519".to_owned(),
+        days: 90,
+    };
+    let zone = "023e105f4ecef8ad9ca31a8372d0c353".parse().expect("an id");
+    let mut generation = Generation::planned(1, Reason::New, zone, spec);
+    generation.state = State::Sending;
+    let class = |leaked: bool| {
+        let snapshot = Snapshot {
+            id: Some(1),
+            name: "sensor-1".parse().expect("a name"),
+            device: None,
+            ask: None,
+            generations: vec![Generation {
+                leaked,
+                ..generation.clone()
+            }],
+        };
+        Task::of(&snapshot, 1, &Step::Settle(1)).class
+    };
+    assert_eq!((class(true), class(false)), (Class::Leaked, Class::Absent));
+}

@@ -64,6 +64,18 @@ fn every_problem_says_where_it_is_and_what_to_do() {
         csv("name,labels", "a,one\u{2028}two"),
         csv("name,labels", &format!("a,{long}")),
         csv("name,labels", &format!("a,{many_labels}")),
+        // Several in a row.
+        csv(
+            "name,state,days,zone,labels",
+            "sensor 1,gone,soon,nroth,\"one,two\"",
+        ),
+        csv(
+            "name,organization,country",
+            &format!(", \"Testers\",{long}"),
+        ),
+        jsonl(
+            "{\"name\": 1, \"dyas\": 1, \"days\": \"30\", \"zone\": \"nroth\", \"zone\": \"west\", \"labels\": [1]}",
+        ),
         // JSONL.
         jsonl("{\"name\": \"a\", \"dyas\": 1}"),
         jsonl("{\"name\": \"a\", \"\\u202e\": 1}"),

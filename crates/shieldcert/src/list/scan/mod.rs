@@ -38,9 +38,10 @@
 //!
 //! A well-behaved list takes one request more than the fewest possible if it is not filtered and nobody issues, and
 //! otherwise one record of each page, or a few, twice. What brings nothing new is bounded, see [`Budget`]. Memory holds
-//! the prefetched pages, and 16 bytes for each certificate's id in a hash set.
+//! the prefetched pages, and 16 to 20 bytes for each certificate's id, see [`IdSet`](id_set::IdSet).
 
 mod budget;
+mod id_set;
 mod overlap;
 mod pages;
 mod reading;
@@ -171,15 +172,15 @@ impl Scan {
         Some(range)
     }
 
-    /// Takes the response for the next range in order. `is_fresh` says that it was requested with nothing in flight.
+    /// Takes the response for the next range in order, which was requested with so many in flight.
     pub(super) fn take(
         &mut self,
         range: PageRange,
-        is_fresh: bool,
+        ahead: usize,
         page: RecordPage,
         call: &Call,
     ) -> Result<Taken> {
-        let response = Response::new(range, is_fresh, page);
+        let response = Response::new(range, ahead, page);
         if response.is_beginning() && response.is_empty() {
             return self.take_empty_list(response, call);
         }

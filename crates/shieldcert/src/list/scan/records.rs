@@ -3,14 +3,15 @@
 use std::collections::HashSet;
 
 use super::super::page::Page;
+use super::id_set::IdSet;
 use super::response::{Key, Response};
 use crate::certificate::filter::StatusFilter;
 
-/// The records that have been read. Takes 16 bytes for each, in hash sets.
+/// The records that have been read.
 #[derive(Default)]
 pub(super) struct Records {
     /// The ids that have been returned, or left out because of the filter.
-    seen: HashSet<u128>,
+    seen: IdSet,
     /// Those of them that are no anchors: whether everything before them has been read is not known.
     unverified: HashSet<u128>,
     /// The records that can't be read.
@@ -23,7 +24,7 @@ impl Records {
     /// Whether everything up to this record has been read.
     pub(super) fn is_anchor(&self, key: Key) -> bool {
         match key {
-            Key::Id(id) => self.seen.contains(&id) && !self.unverified.contains(&id),
+            Key::Id(id) => self.seen.contains(id) && !self.unverified.contains(&id),
             Key::Unreadable(_) => false,
         }
     }
@@ -99,7 +100,7 @@ impl Records {
 
     /// No record is an anchor any more.
     pub(super) fn doubt_all(&mut self) {
-        self.unverified.extend(&self.seen);
+        self.unverified.extend(self.seen.iter());
     }
 
     /// Takes the keys of the records that can't be read.

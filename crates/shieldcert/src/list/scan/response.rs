@@ -33,18 +33,18 @@ impl Key {
 /// A response, and the range that it is the response to.
 pub(super) struct Response {
     pub(super) range: PageRange,
-    /// Nothing else was in flight when the range was requested.
-    pub(super) is_fresh: bool,
+    /// How many of the responses before it had not been taken when the range was requested.
+    pub(super) ahead: usize,
     /// The keys of its records, in order.
     pub(super) keys: Vec<Key>,
     pub(super) page: RecordPage,
 }
 
 impl Response {
-    pub(super) fn new(range: PageRange, is_fresh: bool, page: RecordPage) -> Self {
+    pub(super) fn new(range: PageRange, ahead: usize, page: RecordPage) -> Self {
         Self {
             range,
-            is_fresh,
+            ahead,
             keys: page.records.iter().map(Key::of).collect(),
             page,
         }

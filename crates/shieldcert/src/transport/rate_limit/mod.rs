@@ -29,7 +29,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use self::header::items;
-use self::window::{STALE_AFTER, Window};
+use self::window::{STALE_AFTER, Shares, Window};
 use super::deadline::{has_passed, within};
 
 /// How much of the service's rate limit a client uses.
@@ -47,22 +47,47 @@ use super::deadline::{has_passed, within};
 /// let verbose = RateLimit::default().on_wait(|wait| eprintln!("waiting {wait:?} for the rate limit"));
 /// # let _ = (considerate, verbose);
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone)]
 #[must_use]
 pub struct RateLimit {
-    reserved_share: f64,
+    shares: Shares,
     on_wait: Option<Arc<OnWait>>,
 }
 
 type OnWait = dyn Fn(Duration) + Send + Sync;
 
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self {
+            shares: Shares {
+                reserved: 0.0,
+                own: 1.0,
+            },
+            on_wait: None,
+        }
+    }
+}
+
 impl RateLimit {
     /// Reserves this share of the quota, from 0 to 1, for others on the same budget. Default: 0.
     pub fn reserve_share(mut self, share: f64) -> Self {
-        self.reserved_share = if share.is_finite() {
+        self.shares.reserved = if share.is_finite() {
             share.clamp(0.0, 1.0)
         } else {
             0.0
+        };
+        self
+    }
+
+    /// Uses at most this share, above 0 and up to 1, of what is not [reserved](Self::reserve_share). Default: 1.
+    ///
+    /// It is for several processes with one budget, whose shares add up to 1: each counts its own requests, and what the
+    /// service says is left counts those of all.
+    pub fn own_share(mut self, share: f64) -> Self {
+        self.shares.own = if share.is_finite() {
+            share.clamp(0.0, 1.0)
+        } else {
+            1.0
         };
         self
     }
@@ -77,7 +102,7 @@ impl RateLimit {
 impl fmt::Debug for RateLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimit")
-            .field("reserved_share", &self.reserved_share)
+            .field("shares", &self.shares)
             .finish_non_exhaustive()
     }
 }
@@ -260,9 +285,7 @@ impl Limiter {
         loop {
             let changed = self.changed.notified();
             let now = Instant::now();
-            let acquired = self
-                .state()
-                .try_acquire(now, stage, self.settings.reserved_share);
+            let acquired = self.state().try_acquire(now, stage, self.settings.shares);
             let until = match acquired {
                 Ok(()) => return Ok(()),
                 Err(Hold::InFlight) => {
@@ -406,7 +429,7 @@ impl fmt::Debug for Permit {
 
 impl State {
     /// Takes a place for a request, or says what it has to wait for.
-    fn try_acquire(&mut self, now: Instant, stage: Stage, reserved_share: f64) -> Result<(), Hold> {
+    fn try_acquire(&mut self, now: Instant, stage: Stage, shares: Shares) -> Result<(), Hold> {
         if let Some(until) = self.blocked_until {
             if now < until {
                 return Err(Hold::Block(until));
@@ -424,7 +447,7 @@ impl State {
         }
         let mut latest = None;
         for window in &mut self.windows {
-            if let Err(until) = window.check(now, self.in_flight, reserved_share) {
+            if let Err(until) = window.check(now, self.in_flight, shares) {
                 // The window that is free last decides. One that depends on a request in flight is later than any.
                 latest = match (latest, until) {
                     (Some(None), _) | (_, None) => Some(None),
@@ -724,6 +747,27 @@ mod tests {
         assert!(start.elapsed() >= Duration::from_secs(300));
         let everything = Limiter::new(RateLimit::default().reserve_share(7.0), false);
         drop(everything.begin().await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn processes_with_one_budget_use_a_share_each_of_what_is_not_reserved() {
+        let settings = || RateLimit::default().reserve_share(0.5).own_share(0.5);
+        let limiter = Limiter::new(settings(), false);
+        let start = Instant::now();
+        // The others have used a quarter, which leaves half to nobody but those that it is reserved for.
+        limiter
+            .send(
+                200,
+                headers(&[("ratelimit", "\"default\";r=900;t=300")]),
+                None,
+            )
+            .await;
+        for _ in 1..300 {
+            drop(limiter.begin().await);
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        drop(limiter.begin().await);
+        assert!(start.elapsed() >= Duration::from_secs(300));
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,15 @@ pub(super) const STALE_AFTER: Duration = Duration::from_secs(1);
 /// How long a request and its response take, where that is not measured.
 const NOMINAL_ROUND_TRIP: Duration = Duration::from_millis(100);
 
+/// How much of a quota a client uses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shares {
+    /// What is left to others, of the whole.
+    pub(super) reserved: f64,
+    /// What this client uses, of the rest.
+    pub(super) own: f64,
+}
+
 /// A quota of requests in any stretch of a window's length.
 #[derive(Clone, Debug)]
 pub(super) struct Window {
@@ -91,7 +100,7 @@ impl Window {
         &mut self,
         now: Instant,
         in_flight: u64,
-        reserved_share: f64,
+        shares: Shares,
     ) -> Result<(), Option<Instant>> {
         while let Some((completed, count)) = self.completed.front()
             && *completed + self.length <= now
@@ -99,7 +108,7 @@ impl Window {
             self.total -= count;
             self.completed.pop_front();
         }
-        let reserved = (self.quota as f64 * reserved_share).ceil() as u64;
+        let reserved = (self.quota as f64 * shares.reserved).ceil() as u64;
         if let Some(remaining) = self.remaining {
             let margin = remaining.margin(now, in_flight).min(self.quota / 20);
             if now >= remaining.resets_at {
@@ -110,7 +119,8 @@ impl Window {
             }
         }
         // At least one, or nothing would ever be sent.
-        let usable = self.quota.saturating_sub(reserved).max(1);
+        let usable = self.quota.saturating_sub(reserved) as f64 * shares.own;
+        let usable = (usable as u64).max(1);
         if self.total + in_flight < usable {
             return Ok(());
         }

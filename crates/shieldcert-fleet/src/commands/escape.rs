@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Whether a character is shown as itself. Control and format characters are not, nor are spaces other than the usual
+/// Returns whether a character is shown as itself. Control and format characters are not, nor are spaces other than the usual
 /// one, and what is not assigned.
-pub(crate) fn is_printable(c: char) -> bool {
-    if matches!(c, '"' | '\'' | '\\') {
-        return true;
+pub fn is_printable(c: char) -> bool {
+    // Most text is this, and every character of a list passes here.
+    if c.is_ascii() {
+        return !c.is_ascii_control();
     }
     // Combining characters are escaped only at the beginning of a text.
     let mut text = String::from(" ");
@@ -16,7 +17,7 @@ pub(crate) fn is_printable(c: char) -> bool {
 }
 
 /// Replaces what is not printable by `\u{…}`, or by `\n`, `\r`, `\t`.
-pub(crate) fn escape(text: &str) -> Cow<'_, str> {
+pub fn escape(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_printable) {
         return Cow::Borrowed(text);
     }

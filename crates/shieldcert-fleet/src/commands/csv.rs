@@ -7,10 +7,12 @@ use std::io::{self, Write};
 use serde_json::{Map, Value};
 
 use super::escape::escape;
-use super::row::Row;
 
-/// Writes a line of names, or of values.
-pub(super) fn write_line<'a>(
+/// Writes a line of names, or of values that are harmless.
+///
+/// # Errors
+/// Returns the error of `out`.
+pub fn write_line<'a>(
     out: &mut impl Write,
     cells: impl IntoIterator<Item = Cow<'a, str>>,
 ) -> io::Result<()> {
@@ -20,8 +22,11 @@ pub(super) fn write_line<'a>(
     writer.flush()
 }
 
-/// Writes the values of these members.
-pub(super) fn write_row(
+/// Writes the values of these members, and nothing where one is missing or `null`.
+///
+/// # Errors
+/// Returns the error of `out`.
+pub fn write_row(
     out: &mut impl Write,
     members: &Map<String, Value>,
     names: &[&str],
@@ -29,19 +34,7 @@ pub(super) fn write_row(
     write_line(out, names.iter().map(|name| cell(members.get(*name))))
 }
 
-/// Rows as a whole document.
-pub(crate) fn document<R: Row>(rows: impl IntoIterator<Item = R>) -> io::Result<Vec<u8>> {
-    let mut out = Vec::new();
-    write_line(&mut out, R::FIELDS.iter().map(|name| (*name).into()))?;
-    for row in rows {
-        if let Value::Object(members) = serde_json::to_value(&row)? {
-            write_row(&mut out, &members, R::FIELDS)?;
-        }
-    }
-    Ok(out)
-}
-
-pub(super) fn cell(value: Option<&Value>) -> Cow<'_, str> {
+fn cell(value: Option<&Value>) -> Cow<'_, str> {
     match value {
         None | Some(Value::Null) => Cow::Borrowed(""),
         Some(Value::String(text)) => defuse(text),

@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
-/// A time without what is below a second.
-pub(crate) fn to_seconds(time: Timestamp) -> Timestamp {
+/// Returns a time without what is below a second.
+pub fn to_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// The day in UTC.
-pub(crate) fn day(time: Timestamp) -> String {
+/// Returns the day in UTC, such as `2026-01-31`.
+pub fn day(time: Timestamp) -> String {
     TimeZone::UTC.to_datetime(time).date().to_string()
 }
 
-/// How far a time is away, such as `29d`, or `3h ago`.
-pub(crate) fn relative(time: Timestamp, now: Timestamp) -> String {
+/// Returns how far a time is away, such as `29d`, or `3h ago`.
+pub fn relative(time: Timestamp, now: Timestamp) -> String {
     let distance = time.duration_since(now);
     let text = short(distance.unsigned_abs());
     match distance < SignedDuration::ZERO {
@@ -24,8 +24,8 @@ pub(crate) fn relative(time: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// A duration in its largest unit, rounded down: `29d`, `13h`, `5m`, `40s`.
-pub(crate) fn short(duration: Duration) -> String {
+/// Returns a duration in its largest unit, rounded down: `29d`, `13h`, `5m`, `40s`.
+pub fn short(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0..60 => format!("{seconds}s"),

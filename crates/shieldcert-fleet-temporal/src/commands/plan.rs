@@ -1,0 +1,126 @@
+//! `shieldcert-temporal plan`.
+
+use std::collections::HashMap;
+
+use clap::Args;
+use futures_util::{StreamExt, stream};
+use serde_json::{Map, Value};
+use shieldcert_fleet::commands::{PlanRow, PlanSummaryRow, plan_facts};
+use shieldcert_fleet::steps::{Delivered, csr_sha256};
+use shieldcert_fleet::{Device, DeviceKey, DeviceName, Plan, PlanEntry, Snapshot};
+use temporalio_client::Client;
+
+use super::{Context, IN_FLIGHT, list, state};
+use crate::failure::{ExitCode, Failure, Result};
+use crate::output::{facts, print, print_one, row};
+
+/// Show what is to be done in a fleet
+///
+/// Compares the manifest with what the workflows of the devices know, and says what `apply` would do, in how many requests,
+/// and how long these take under the rate limit. Nothing is changed. One request for each budget tells the service's time.
+/// The workflows are asked, so a worker must be there.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// Print the numbers, and no devices
+    #[arg(long)]
+    summary: bool,
+
+    /// End with 10 if nothing is due
+    #[arg(long)]
+    detailed_exit_code: bool,
+}
+
+/// How many devices are shown beside the numbers.
+const MAX_SHOWN: usize = 20;
+
+pub(crate) async fn run(context: &Context, client: &Client, args: PlanArgs) -> Result {
+    let mut rows: Vec<(Device, Option<String>)> = Vec::new();
+    context
+        .fleet
+        .read_manifest(|device, csr| rows.push((device, csr)))?;
+    let (now, problems) = context.fleet.service_time().await?;
+    for (zone, problem) in &problems {
+        context.warning(&format!("zone {zone} can't be used: {problem}"));
+    }
+    let seen = list(client, &context.name).await?;
+    let asked = seen.iter().map(|seen| async {
+        let state = state(client, &context.name, &seen.device).await?;
+        Ok::<_, Failure>((seen.device.clone(), state))
+    });
+    let asked: Vec<_> = asked.collect();
+    let mut asked = stream::iter(asked).buffer_unordered(IN_FLIGHT);
+    let mut known: HashMap<DeviceName, Snapshot> = HashMap::new();
+    while let Some(asked) = asked.next().await {
+        if let (device, Some(state)) = asked? {
+            known.insert(device, state.snapshot);
+        }
+    }
+    let mut survey = context.fleet.survey_at(now);
+    let mut entries = Vec::new();
+    for (device, csr) in rows {
+        let delivered = match (&device.key, &csr) {
+            (DeviceKey::Generated(_), _) => Delivered::NotNeeded,
+            (_, Some(csr)) => csr_sha256(csr).map_or(Delivered::Missing, Delivered::Csr),
+            _ => Delivered::Missing,
+        };
+        let snapshot = match known.remove(&device.name) {
+            Some(mut snapshot) => {
+                snapshot.device = Some(device);
+                snapshot
+            }
+            None => Snapshot::of(device),
+        };
+        entries.push(survey.add(&snapshot, &delivered));
+    }
+    let mut left: Vec<Snapshot> = known.into_values().collect();
+    left.sort_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
+    for mut snapshot in left {
+        snapshot.device = None;
+        entries.push(survey.add(&snapshot, &Delivered::NotNeeded));
+    }
+    let plan = survey.finish();
+    show(context, &args, &plan, &entries)?;
+    if plan.left_without > plan.max_revoke {
+        context.warning(&format!(
+            "apply must be told so: --confirm-revoke {}",
+            plan.left_without
+        ));
+    }
+    Ok(match args.detailed_exit_code && plan.changes() == 0 {
+        true => ExitCode::NothingDue,
+        false => ExitCode::Done,
+    })
+}
+
+fn entry_row(entry: &PlanEntry) -> Map<String, Value> {
+    row(&PlanRow::from(entry))
+}
+
+fn show(context: &Context, args: &PlanArgs, plan: &Plan, entries: &[PlanEntry]) -> Result<()> {
+    if context.output.is_some() && !args.summary {
+        let rows: Vec<_> = entries.iter().map(entry_row).collect();
+        let columns = ["device", "action", "reason", "due", "expires"];
+        return print(context.output, PlanRow::FIELDS, &columns, &rows);
+    }
+    if context.output.is_some() {
+        let columns = ["devices", "changes", "requests", "seconds"];
+        let row = row(&PlanSummaryRow::from(plan));
+        return print_one(context.output, PlanSummaryRow::FIELDS, &columns, row);
+    }
+    facts(&plan_facts(plan))?;
+    let changed: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry.action.is_change())
+        .take(MAX_SHOWN)
+        .map(entry_row)
+        .collect();
+    match changed.is_empty() || args.summary {
+        true => Ok(()),
+        false => print(
+            None,
+            PlanRow::FIELDS,
+            &["device", "action", "reason", "hold"],
+            &changed,
+        ),
+    }
+}

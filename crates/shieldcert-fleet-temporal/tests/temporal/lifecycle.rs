@@ -1,0 +1,318 @@
+//! What a fleet does from its first device on.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use shieldcert_emulator::Operation;
+
+use crate::kit::{POLICY, World, emulator, manifest};
+use crate::replay::{failures, keep};
+
+fn newest(shown: &Value) -> &Value {
+    shown
+        .as_array()
+        .and_then(|rows| rows.last())
+        .expect("a row")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_on_two_workers_is_what_its_manifest_says() {
+    let Some(world) = World::new(emulator(), POLICY, &manifest(10)).await else {
+        return;
+    };
+    let planned = world.json(&["plan", "--summary"]);
+    assert_eq!(planned["actions"]["issue"], 10, "{planned}");
+    let _first = world.worker("one", 0.5);
+    let _second = world.worker("two", 0.5);
+    let applied = world.json(&["apply", "--timeout", "120s"]);
+    assert_eq!(applied["settled"], 10, "{applied}\n{}", world.logs());
+    let done = ["issued", "deployed", "requests", "least_requests"];
+    for field in done {
+        assert_eq!(applied[field], 10, "{field}: {applied}");
+    }
+    for field in ["recovered", "revoked", "failures", "looks_owed", "surplus"] {
+        assert_eq!(applied[field], 0, "{field}: {applied}");
+    }
+    let active = world.wait_for_one_each(10).await;
+    world.check_files(&active, &["one", "two"]);
+    world.check_secrets(&["one", "two"]).await;
+    // One request a device, one for the time of `plan`, and those of this test.
+    let created = world.emulator.history().count(Operation::Create);
+    assert_eq!(created, 10);
+
+    // Again: there is nothing to do.
+    let again = world.json(&["apply"]);
+    assert_eq!(
+        (&again["begun"], &again["changed"]),
+        (&0.into(), &0.into()),
+        "{again}"
+    );
+    for field in done {
+        assert_eq!(again[field], 0, "{field}: {again}");
+    }
+    let output = world.run(&["plan", "--detailed-exit-code"]);
+    assert_eq!(output.status.code(), Some(10), "{output:?}");
+    let status = world.json(&["status"]);
+    assert_eq!(status["states"]["verified"], 10, "{status}");
+    assert_eq!(status["shares"]["one"], 0.5, "{status}");
+    let scanned = world.json(&["reconcile"]);
+    assert_eq!(
+        (
+            &scanned[0]["active"],
+            &scanned[0]["suspects"],
+            &scanned[0]["foreign"]
+        ),
+        (&10.into(), &0.into(), &0.into()),
+        "{scanned}"
+    );
+
+    // Every history replays, those of workflows that go on too.
+    let histories = world.server.histories("fleet").await;
+    assert!(histories.len() >= 21, "{} histories", histories.len());
+    for (id, run, json) in &histories {
+        if id == "fleet" || id.ends_with("device-000") {
+            keep("issue", id, run, json);
+        }
+    }
+    let histories = histories.into_iter().map(|(id, _, json)| (id, json));
+    let failures = failures(histories.collect()).await;
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_that_is_too_large_and_an_unknown_worker_are_refused() {
+    let Some(world) = World::new(emulator(), POLICY, &manifest(1)).await else {
+        return;
+    };
+    let _worker = world.worker("one", 1.0);
+    world.json(&["apply", "--timeout", "120s"]);
+    world.worker("two", 0.5).wait();
+    let logs = world.logs();
+    let refused = "error: fleet fleet: a share of 0.5 is too much, since one has 1; give another";
+    assert!(logs.contains(refused), "{logs}");
+    let output = world.run(&["worker-lost", "onee", "--yes"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        said.trim(),
+        "error: onee: fleet fleet has no such worker; it has one"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_are_renewed_revoked_and_paused_when_asked_for() {
+    let policy = format!("{POLICY}[renew]\ngrace = \"1s\"\n");
+    let Some(world) = World::new(emulator(), &policy, &manifest(4)).await else {
+        return;
+    };
+    let _worker = world.worker("one", 1.0);
+    world.json(&["apply", "--timeout", "120s"]);
+    let before = world.wait_for_one_each(4).await;
+
+    // Renewed: the old one goes after the grace period.
+    world.ok(&["rotate", "--name", "device-000", "--yes"]);
+    world
+        .until(&["status", "device-000"], |shown| {
+            let newest = newest(shown);
+            newest["generation"] == 2 && newest["state"] == "verified"
+        })
+        .await;
+    let after = world.wait_for_one_each(4).await;
+    assert_ne!(before["device-000"][0].id(), after["device-000"][0].id());
+    world.check_files(&after, &["one"]);
+
+    // Leaked: revoked at once, and made anew.
+    world.ok(&["rotate", "--name", "device-001", "--now", "--yes"]);
+    world
+        .until(&["status", "device-001"], |shown| {
+            let newest = newest(shown);
+            newest["generation"] == 2 && newest["state"] == "verified"
+        })
+        .await;
+
+    // Revoked until a rotation is asked for, also while it is paused.
+    world.ok(&["pause", "--name", "device-002"]);
+    world.ok(&["revoke", "--name", "device-002", "--yes"]);
+    world
+        .until(&["status", "device-002"], |shown| {
+            newest(shown)["state"] == "revoked"
+        })
+        .await;
+    world.ok(&["rotate", "--name", "device-002", "--yes"]);
+    let shown = world.json(&["status", "device-002"]);
+    assert_eq!(newest(&shown)["generation"], 1, "{shown}");
+    world.ok(&["pause", "--name", "device-002", "--resume"]);
+    world
+        .until(&["status", "device-002"], |shown| {
+            let newest = newest(shown);
+            newest["generation"] == 2 && newest["state"] == "verified"
+        })
+        .await;
+
+    // Absent: revoked. A changed row: renewed. A row that is gone: left alone.
+    world.write_manifest(
+        "name,days,state\ndevice-000,30,present\ndevice-001,,absent\ndevice-002,,present\n",
+    );
+    let planned = world.json(&["plan", "--summary"]);
+    let actions = &planned["actions"];
+    assert_eq!(
+        (&actions["renew"], &actions["revoke"], &actions["unmanaged"]),
+        (&1.into(), &1.into(), &1.into()),
+        "{planned}"
+    );
+    let applied = world.json(&["apply", "--yes", "--timeout", "60s"]);
+    assert_eq!(applied["unmanaged"], 1, "{applied}");
+    assert_eq!(applied["settled"], 3, "{applied}");
+    let active = world.wait_for_one_each(3).await;
+    assert!(!active.contains_key("device-001"));
+    assert_eq!(after["device-003"][0].id(), active["device-003"][0].id());
+    let shown = world.json(&["status", "device-000"]);
+    assert_eq!(newest(&shown)["reason"], "validity-changed", "{shown}");
+
+    for (id, run, json) in world.server.histories("fleet").await {
+        if id != "fleet" {
+            keep("asked", &id, &run, &json);
+        }
+    }
+    world.check_secrets(&["one"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_revocations_than_allowed_need_a_confirmation() {
+    let policy = "[limits]\nsettle_window = \"2s\"\nmax_revoke = 1\n";
+    let Some(world) = World::new(emulator(), policy, &manifest(3)).await else {
+        return;
+    };
+    let _worker = world.worker("one", 1.0);
+    world.json(&["apply", "--timeout", "60s"]);
+    world.write_manifest("name,state\ndevice-000,absent\ndevice-001,absent\ndevice-002,present\n");
+    let refused = world.run(&["apply", "--yes"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("--confirm-revoke 2"), "{said}");
+    assert_eq!(world.active().await.len(), 3);
+    world.json(&[
+        "apply",
+        "--yes",
+        "--confirm-revoke",
+        "2",
+        "--timeout",
+        "60s",
+    ]);
+    world.wait_for_one_each(1).await;
+    // A manifest without rows revokes nothing.
+    world.write_manifest("name\n");
+    world.json(&["apply", "--yes", "--timeout", "60s"]);
+    assert_eq!(world.active().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_holds_its_key_is_renewed_with_a_new_csr() {
+    let policy = format!("{POLICY}[renew]\ngrace = \"0s\"\n");
+    let Some(world) = World::new(emulator(), &policy, "name,csr\nphone,phone.csr\n").await else {
+        return;
+    };
+    let _worker = world.worker("one", 1.0);
+    let csr = || {
+        let key = shieldcert::PrivateKey::generate(shieldcert::KeyAlgorithm::EcdsaP256);
+        let subject = shieldcert::Subject::common_name("phone");
+        key.expect("a key").csr(&subject).expect("a CSR").to_pem()
+    };
+    let waiting = world.json(&["apply", "--timeout", "60s"]);
+    assert_eq!(waiting["waiting"]["csr"], 1, "{waiting}");
+    let failed = world.path("fleet/failed.csv");
+    assert_eq!(
+        fs::read_to_string(&failed).expect("is there"),
+        "name,generation,state,hold,problem,retry_at\nphone,,,csr,,\n"
+    );
+    fs::write(world.path("fleet/phone.csr"), csr()).expect("is written");
+    let applied = world.json(&["apply", "--timeout", "60s"]);
+    assert_eq!(applied["settled"], 1, "{applied}\n{}", world.logs());
+    let first = world.wait_for_one_each(1).await;
+    assert!(!failed.exists());
+    assert!(!world.path("one/devices/phone/1/key.pem").exists());
+    assert!(world.path("one/devices/phone/current/cert.pem").exists());
+    // The next one waits for another CSR.
+    world.ok(&["rotate", "--all", "--yes"]);
+    world
+        .until(&["status"], |shown| shown["holds"]["csr"] == 1)
+        .await;
+    fs::write(world.path("fleet/phone.csr"), csr()).expect("is written");
+    world.json(&["apply", "--timeout", "60s"]);
+    let second = world.wait_for_one_each(1).await;
+    assert_ne!(first["phone"][0].id(), second["phone"][0].id());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_was_given_up_is_not_begun_again() {
+    let Some(world) = World::new(emulator(), POLICY, &manifest(2)).await else {
+        return;
+    };
+    let _worker = world.worker("one", 1.0);
+    world.json(&["apply", "--timeout", "60s"]);
+    world.server.cancel("fleet/device-000");
+    world
+        .until(&["status"], |shown| shown["devices"] == 1)
+        .await;
+    let refused = world.run(&["apply", "--timeout", "60s"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("device-000: its workflow was ended by somebody"),
+        "{said}"
+    );
+    assert_eq!(world.active().await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shares_add_up_to_one_and_folders_belong_to_one_worker() {
+    let Some(world) = World::new(emulator(), POLICY, &manifest(1)).await else {
+        return;
+    };
+    let _first = world.worker("one", 0.75);
+    until_joined(&world, "one").await;
+    let second = world.worker("two", 0.5);
+    until_ended(&second).await;
+    assert!(
+        world
+            .logs()
+            .contains("a share of 0.5 is too much, since one has 0.75"),
+        "{}",
+        world.logs()
+    );
+    // Another process with the same folder.
+    let same = world.worker("one", 0.1);
+    until_ended(&same).await;
+    assert!(
+        world.logs().contains("works on this fleet"),
+        "{}",
+        world.logs()
+    );
+    let _third = world.worker("three", 0.25);
+    until_joined(&world, "three").await;
+}
+
+async fn until_joined(world: &World, worker: &str) {
+    let began = Instant::now();
+    while !world
+        .logs()
+        .lines()
+        .any(|line| line.contains("working") && line.contains(&format!("worker={worker}")))
+    {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "{}",
+            world.logs()
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn until_ended(process: &crate::kit::Process) {
+    let began = Instant::now();
+    while !process.has_ended() {
+        assert!(began.elapsed() < Duration::from_secs(60));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
