@@ -116,7 +116,8 @@ struct StatusArgs {
     #[arg(long = "label", value_name = "LABEL")]
     labels: Vec<String>,
 
-    /// Devices that wait for this: quota, permission, csr, unclear, failed or deploy-paused; may be repeated
+    /// Devices that wait for this: quota, permission, csr, unclear, failed, deploy-paused, key-lost or paused; may be
+    /// repeated
     #[arg(long = "hold", value_name = "HOLD")]
     holds: Vec<Hold>,
 }
@@ -148,7 +149,14 @@ pub fn main() -> ExitCode {
     // What the SDK says of its own workings is not for operators.
     let filter = Targets::new()
         .with_default(level)
-        .with_target("temporalio", level.min(tracing::Level::WARN));
+        // Nor does it matter to a command that a call was tried again.
+        .with_target(
+            "temporalio",
+            level.min(match cli.command {
+                Command::Worker(_) => tracing::Level::WARN,
+                _ => tracing::Level::ERROR,
+            }),
+        );
     tracing_subscriber::registry()
         .with(
             tracing_subscriber::fmt::layer()

@@ -6,7 +6,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use shieldcert::ZoneId;
-use shieldcert_fleet::steps::{DeployOutcome, FindOutcome, IssueOutcome, Now, RevokeOutcome, Step};
+use shieldcert_fleet::steps::{
+    DeployOutcome, FindOutcome, IssueOutcome, Now, RevokeOutcome, Step, StoredGeneration,
+    WriteOutcome,
+};
 use shieldcert_fleet::{Ask, Hold};
 use temporalio_common::ActivityDefinition;
 use temporalio_common::{Priority, RetryPolicy};
@@ -52,6 +55,8 @@ enum Stopped {
     Interrupted,
     /// It failed.
     Failed(String),
+    /// The key is not where it was.
+    KeyLost(String),
 }
 
 type Context = WorkflowContext<DeviceWorkflow>;
@@ -133,6 +138,13 @@ impl DeviceWorkflow {
         });
     }
 
+    /// What has failed is to be tried at once.
+    #[signal(name = "retry")]
+    pub(crate) fn retry(&mut self, _context: &mut SyncWorkflowContext<Self>) {
+        self.signals += 1;
+        self.state.retry_now();
+    }
+
     /// Nothing is begun any more, or with `false` again.
     #[signal(name = "pause")]
     pub(crate) fn pause(&mut self, _context: &mut SyncWorkflowContext<Self>, is_paused: bool) {
@@ -185,7 +197,7 @@ fn now(context: &Context) -> Now {
 fn show(context: &Context, word: &str, at: Timestamp) {
     let updates = context.state_mut(|this| {
         let mut shown = this.state.show(word);
-        if shown.hold.is_none() && word != WORKING {
+        if word != WORKING {
             let held = this.state.held(at);
             shown.hold = held.map(|held| held.hold.as_str().to_owned());
         }
@@ -393,10 +405,13 @@ async fn perform(context: &Context, step: Step) {
         Step::Verify(_) => verify(context, number, urgency, summary, &step).await,
         Step::Revoke(..) => revoke(context, number, urgency, summary).await,
     };
-    if let Err(Stopped::Failed(problem)) = outcome {
-        let now = now(context);
-        context.state_mut(|this| this.state.fail(number, Hold::Failed, &problem, now));
-    }
+    let (hold, problem) = match outcome {
+        Ok(()) | Err(Stopped::Interrupted) => return,
+        Err(Stopped::Failed(problem)) => (Hold::Failed, problem),
+        Err(Stopped::KeyLost(problem)) => (Hold::KeyLost, problem),
+    };
+    let now = now(context);
+    context.state_mut(|this| this.state.fail(number, hold, &problem, now));
 }
 
 async fn make_key(
@@ -464,11 +479,11 @@ fn take(
             this.state.took(number, outcome, now);
             Ok(())
         }
-        Err(Stopped::Failed(problem)) => {
+        Err(Stopped::Interrupted) => Err(Stopped::Interrupted),
+        Err(Stopped::Failed(problem) | Stopped::KeyLost(problem)) => {
             this.state.fail(number, Hold::Unclear, &problem, now);
             Ok(())
         }
-        Err(Stopped::Interrupted) => Err(Stopped::Interrupted),
     })
 }
 
@@ -521,8 +536,10 @@ async fn settle(
         Ok(_) => this
             .state
             .fail(number, Hold::Unclear, "an unknown outcome", now),
-        Err(Stopped::Failed(problem)) => this.state.fail(number, Hold::Unclear, &problem, now),
         Err(Stopped::Interrupted) => {}
+        Err(Stopped::Failed(problem) | Stopped::KeyLost(problem)) => {
+            this.state.fail(number, Hold::Unclear, &problem, now);
+        }
     });
     Ok(())
 }
@@ -538,8 +555,7 @@ async fn write(
         let generation = this.state.generation(number)?;
         let input = WriteInput {
             device: this.state.snapshot.name.clone(),
-            number,
-            csr_sha256: generation.csr_sha256.clone()?,
+            generation: StoredGeneration::of(generation)?,
             pem: generation.pem.clone()?,
         };
         Some((input, this.state.key_queue(step)?))
@@ -557,11 +573,13 @@ async fn write(
         summary,
     };
     match at_worker(context, Keys::write, input, how, step).await? {
-        Ok(()) => {
+        WriteOutcome::Done => {
             context.state_mut(|this| this.state.written(number));
             Ok(())
         }
-        Err(problem) => Err(Stopped::Failed(problem)),
+        WriteOutcome::KeyLost(problem) => Err(Stopped::KeyLost(problem)),
+        WriteOutcome::Failed(problem) => Err(Stopped::Failed(problem)),
+        _ => Err(Stopped::Failed("an unknown outcome".to_owned())),
     }
 }
 
@@ -605,6 +623,7 @@ async fn deploy(
         DeployOutcome::Paused => {
             context.state_mut(|this| this.state.deploy_paused(number, now));
         }
+        DeployOutcome::KeyLost(problem) => return Err(Stopped::KeyLost(problem)),
         DeployOutcome::Failed(problem) => return Err(Stopped::Failed(problem)),
         _ => return Err(Stopped::Failed("an unknown outcome".to_owned())),
     }
@@ -677,8 +696,8 @@ async fn look(context: &Context, place: usize) {
         Ok(FindOutcome::Unclear(refusal)) => {
             this.state.look_failed(place, refusal.retry_after, now)
         }
-        Ok(_) | Err(Stopped::Failed(_)) => this.state.look_failed(place, None, now),
         Err(Stopped::Interrupted) => {}
+        _ => this.state.look_failed(place, None, now),
     });
 }
 
@@ -705,8 +724,8 @@ async fn revoke_surplus(context: &Context, place: usize) {
             this.state.surplus_refused(place, refusal.retry_after, now);
         }
         Ok(_) => this.state.surplus_revoked(place),
-        Err(Stopped::Failed(_)) => this.state.surplus_refused(place, None, now),
         Err(Stopped::Interrupted) => {}
+        Err(_) => this.state.surplus_refused(place, None, now),
     });
 }
 

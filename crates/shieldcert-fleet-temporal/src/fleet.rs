@@ -1,9 +1,10 @@
-//! The workflow of a fleet: who has which share of the budgets, and when the zones are reconciled.
+//! The workflow of a fleet: who its workers are, which share of the budgets each has, and when the zones are reconciled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shieldcert::ZoneId;
 use temporalio_common::RetryPolicy;
@@ -14,7 +15,7 @@ use temporalio_sdk::{
     WorkflowContextView, WorkflowResult, WorkflowTermination,
 };
 
-use crate::names::{FleetName, WorkerName};
+use crate::names::{FleetName, Queue, WorkerName};
 use crate::requests::{Requests, Scan, ScanInput};
 
 /// The zones of a fleet, and how often they are reconciled.
@@ -26,13 +27,23 @@ pub struct Zones {
     pub interval: Duration,
 }
 
-/// A worker, and the share of each budget that it uses.
+/// A worker that is part of a fleet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Member {
     /// The worker.
     pub worker: WorkerName,
-    /// The share, from 0 to 1.
+    /// The id of the folder with its keys. No other folder can use the worker's name.
+    pub folder: String,
+    /// The share of each budget that it uses, from 0 to 1.
     pub share: f64,
+}
+
+/// The folder of a worker that is lost.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct LostFolder {
+    id: String,
+    /// Whether its worker still ran, and has said that it stopped.
+    has_stopped: bool,
 }
 
 /// What the workflow of a fleet knows. It is handed on when the workflow continues as new.
@@ -40,14 +51,21 @@ pub struct Member {
 pub struct FleetState {
     pub(crate) fleet: FleetName,
     pub(crate) zones: Zones,
-    pub(crate) shares: BTreeMap<WorkerName, f64>,
+    pub(crate) members: BTreeMap<WorkerName, Member>,
+    /// The folders of workers that are lost, the latest last.
+    lost: Vec<LostFolder>,
     /// Whether reconciliation was asked for.
     asked: bool,
     /// How often the zones were reconciled.
     pub(crate) rounds: u64,
+    /// When the last round ended.
+    pub(crate) reconciled_at: Option<Timestamp>,
     /// What the last round found, by zone, or what went wrong.
     pub(crate) last: BTreeMap<ZoneId, Result<Scan, String>>,
 }
+
+/// How many folders of lost workers are remembered.
+const MAX_LOST: usize = 100;
 
 impl FleetState {
     /// Creates the state of a fleet without workers.
@@ -55,11 +73,79 @@ impl FleetState {
         Self {
             fleet,
             zones,
-            shares: BTreeMap::new(),
+            members: BTreeMap::new(),
+            lost: Vec::new(),
             asked: false,
             rounds: 0,
+            reconciled_at: None,
             last: BTreeMap::new(),
         }
+    }
+
+    /// The names of the budgets.
+    pub(crate) fn budgets(&self) -> BTreeSet<&str> {
+        let zones = self.zones.zones.iter();
+        zones.map(|(_, budget)| budget.as_str()).collect()
+    }
+
+    /// Whether a folder's worker was declared lost.
+    pub(crate) fn is_lost(&self, folder: &str) -> bool {
+        self.lost.iter().any(|lost| lost.id == folder)
+    }
+
+    /// Whether a lost worker has said that it stopped.
+    pub(crate) fn has_stopped(&self, folder: &str) -> bool {
+        let mut lost = self.lost.iter();
+        lost.any(|lost| lost.id == folder && lost.has_stopped)
+    }
+
+    fn lose(&mut self, worker: &WorkerName) {
+        if let Some(member) = self.members.remove(worker) {
+            self.lost.push(LostFolder {
+                id: member.folder,
+                has_stopped: false,
+            });
+            let excess = self.lost.len().saturating_sub(MAX_LOST);
+            self.lost.drain(..excess);
+        }
+    }
+
+    /// Takes a worker. Returns what is left of each budget for others, or why it is refused.
+    fn join(&mut self, member: Member) -> Result<f64, String> {
+        let Member { worker, .. } = &member;
+        if self.is_lost(&member.folder) {
+            return Err(format!(
+                "this folder's worker was declared lost, so its devices have new keys elsewhere; move the folder away, \
+                 and start {worker} with a new one"
+            ));
+        }
+        let known = self.members.get(worker);
+        if known.is_some_and(|known| known.folder != member.folder) {
+            return Err(format!(
+                "worker {worker} has another folder, where its keys are; start it there, give this one another --name, \
+                 or say `shieldcert-temporal worker-lost {worker}` if that folder is gone"
+            ));
+        }
+        let others: f64 = (self.members.values())
+            .filter(|other| other.worker != *worker)
+            .map(|other| other.share)
+            .sum();
+        /// What adding up fractions costs.
+        const ROUNDING: f64 = 0.001;
+        let all = others + member.share;
+        if !(0.0..=1.0).contains(&member.share) || all > 1.0 + ROUNDING {
+            let list: Vec<_> = (self.members.values())
+                .map(|other| format!("{} has {}", other.worker, other.share))
+                .collect();
+            return Err(format!(
+                "a share of {} is too much, since {}; give another --share, restart others with less, or say that a \
+                 worker is gone with worker-lost",
+                member.share,
+                list.join(", ")
+            ));
+        }
+        self.members.insert(worker.clone(), member);
+        Ok((1.0 - all).max(0.0))
     }
 }
 
@@ -139,46 +225,33 @@ impl FleetWorkflow {
         self.state.asked = true;
     }
 
-    /// A worker is lost. Its share is free.
+    /// A worker is lost. Its share is free, and it stops if it still runs.
     #[signal(name = "worker-lost")]
     pub(crate) fn worker_lost(
         &mut self,
         _context: &mut SyncWorkflowContext<Self>,
         worker: WorkerName,
     ) {
-        self.state.shares.remove(&worker);
+        self.state.lose(&worker);
     }
 
-    /// A worker begins to use its share. Returns what is left to others, or what the shares would add up to if that is more
-    /// than there is.
+    /// A lost worker, which still ran, has stopped.
+    #[signal(name = "stopped")]
+    pub(crate) fn stopped(&mut self, _context: &mut SyncWorkflowContext<Self>, folder: String) {
+        let mut lost = self.state.lost.iter_mut();
+        if let Some(lost) = lost.find(|lost| lost.id == folder) {
+            lost.has_stopped = true;
+        }
+    }
+
+    /// A worker begins to work. Returns what is left of each budget for others, or why it is refused.
     #[update(name = "join")]
     pub(crate) fn join(
         &mut self,
         _context: &mut SyncWorkflowContext<Self>,
         member: Member,
     ) -> Result<f64, Box<dyn std::error::Error + Send + Sync>> {
-        let others = self.state.shares.iter();
-        let others: f64 = others
-            .filter(|(worker, _)| **worker != member.worker)
-            .map(|(_, share)| share)
-            .sum();
-        /// What adding up fractions costs.
-        const ROUNDING: f64 = 0.001;
-        let all = others + member.share;
-        if !(0.0..=1.0).contains(&member.share) || all > 1.0 + ROUNDING {
-            let list: Vec<_> = (self.state.shares.iter())
-                .map(|(worker, share)| format!("{worker} has {share}"))
-                .collect();
-            return Err(format!(
-                "a share of {} is too much, since {}; give another --share, restart others with less, or say that a \
-                 worker is gone with worker-lost",
-                member.share,
-                list.join(", ")
-            )
-            .into());
-        }
-        self.state.shares.insert(member.worker, member.share);
-        Ok((1.0 - all).max(0.0))
+        Ok(self.state.join(member)?)
     }
 
     /// What is known of the fleet.
@@ -202,7 +275,7 @@ async fn reconcile(context: &WorkflowContext<FleetWorkflow>) -> bool {
             .maximum_attempts(5)
             .build();
         let options = ActivityOptions::with_start_to_close_timeout(SCAN)
-            .task_queue(fleet.budget(&budget))
+            .task_queue(fleet.queue(&Queue::Budget(budget)))
             .heartbeat_timeout(SCAN_HEARTBEAT)
             .retry_policy(retry)
             .do_not_eagerly_execute(true)
@@ -226,6 +299,9 @@ async fn reconcile(context: &WorkflowContext<FleetWorkflow>) -> bool {
         let scanned = scanned.unwrap_or_else(|error| Err(error.to_string()));
         context.state_mut(|this| this.state.last.insert(zone, scanned));
     }
+    let at = context
+        .workflow_time()
+        .and_then(|time| Timestamp::try_from(time).ok());
     context.state_mut(|this| {
         let zones: Vec<_> = this
             .state
@@ -236,6 +312,7 @@ async fn reconcile(context: &WorkflowContext<FleetWorkflow>) -> bool {
             .collect();
         this.state.last.retain(|zone, _| zones.contains(zone));
         this.state.rounds += 1;
+        this.state.reconciled_at = at;
     });
     true
 }

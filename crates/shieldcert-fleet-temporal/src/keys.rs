@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use shieldcert_fleet::steps::{DeployOutcome, DeploymentOf, PreparedCsr, Steps};
+use shieldcert_fleet::steps::{
+    DeployOutcome, DeploymentOf, PreparedCsr, Steps, StoredGeneration, WriteOutcome,
+};
 use shieldcert_fleet::{Device, DeviceName};
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
@@ -72,8 +74,7 @@ pub(crate) struct PrepareOutput {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct WriteInput {
     pub(crate) device: DeviceName,
-    pub(crate) number: u32,
-    pub(crate) csr_sha256: String,
+    pub(crate) generation: StoredGeneration,
     /// The certificate.
     pub(crate) pem: String,
 }
@@ -110,11 +111,10 @@ impl Keys {
         self: Arc<Self>,
         _context: ActivityContext,
         input: WriteInput,
-    ) -> Result<Result<(), String>, ActivityError> {
-        let written = self
+    ) -> Result<WriteOutcome, ActivityError> {
+        Ok(self
             .steps
-            .write(&input.device, input.number, &input.csr_sha256, &input.pem);
-        Ok(written.map_err(|error| error.to_string()))
+            .write(&input.device, &input.generation, &input.pem))
     }
 
     /// Brings a generation into use.

@@ -9,9 +9,11 @@ mod device;
 mod failure;
 #[expect(missing_docs, reason = "the SDK's macros make constants without any")]
 mod fleet;
+mod folder_id;
 mod keys;
 mod names;
 mod output;
+mod pollers;
 mod requests;
 mod state;
 mod worker;

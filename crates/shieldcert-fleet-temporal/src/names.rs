@@ -12,9 +12,22 @@ use shieldcert_fleet::DeviceName;
 pub struct FleetName(String);
 
 /// The name of a worker: where keys are.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct WorkerName(String);
+
+/// A task queue of a fleet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Queue {
+    /// The workflows, which every worker polls.
+    Workflows,
+    /// New keys, which every worker polls that takes devices.
+    Keys,
+    /// The steps that touch a worker's keys.
+    Worker(WorkerName),
+    /// The requests of a budget.
+    Budget(String),
+}
 
 /// The label that pins a device to a worker begins so.
 const PIN: &str = "worker:";
@@ -83,24 +96,28 @@ impl FleetName {
         id.strip_prefix(&self.0)?.strip_prefix('/')?.parse().ok()
     }
 
-    /// The task queue of the workflows, which every worker polls.
-    pub(crate) fn workflows(&self) -> String {
-        self.0.clone()
+    /// What a task queue is called.
+    pub(crate) fn queue(&self, queue: &Queue) -> String {
+        match queue {
+            Queue::Workflows => self.0.clone(),
+            Queue::Keys => format!("{}/keys", self.0),
+            Queue::Worker(worker) => format!("{}/worker/{worker}", self.0),
+            Queue::Budget(budget) => format!("{}/budget/{budget}", self.0),
+        }
     }
 
-    /// The task queue of new keys, which every worker polls that takes devices.
-    pub(crate) fn keys(&self) -> String {
-        format!("{}/keys", self.0)
-    }
-
-    /// The task queue of the steps that touch a worker's keys.
-    pub(crate) fn worker(&self, worker: &WorkerName) -> String {
-        format!("{}/worker/{worker}", self.0)
-    }
-
-    /// The task queue of the requests of a budget.
-    pub(crate) fn budget(&self, budget: &str) -> String {
-        format!("{}/budget/{budget}", self.0)
+    /// The task queue of a name.
+    pub(crate) fn parse_queue(&self, name: &str) -> Option<Queue> {
+        let rest = name.strip_prefix(&self.0)?;
+        if rest.is_empty() {
+            return Some(Queue::Workflows);
+        }
+        match rest.strip_prefix('/')?.split_once('/') {
+            None if rest == "/keys" => Some(Queue::Keys),
+            Some(("worker", worker)) => Some(Queue::Worker(worker.parse().ok()?)),
+            Some(("budget", budget)) => Some(Queue::Budget(budget.to_owned())),
+            _ => None,
+        }
     }
 }
 
@@ -123,7 +140,28 @@ mod tests {
         assert_eq!(fleet.device("sensors/a-1"), Some(device));
         assert_eq!(fleet.device("sensors2/a-1"), None);
         assert_eq!(fleet.device("sensors"), None);
-        assert_eq!(fleet.worker(&worker), "sensors/worker/site-1");
+        let queues = [
+            (Queue::Workflows, "sensors"),
+            (Queue::Keys, "sensors/keys"),
+            (Queue::Worker(worker), "sensors/worker/site-1"),
+            (
+                Queue::Budget("account/a".to_owned()),
+                "sensors/budget/account/a",
+            ),
+        ];
+        for (queue, name) in queues {
+            assert_eq!(fleet.queue(&queue), name);
+            assert_eq!(fleet.parse_queue(name), Some(queue));
+        }
+        for other in [
+            "",
+            "sensor",
+            "sensors/a-1",
+            "sensors2/keys",
+            "sensors/worker/",
+        ] {
+            assert_eq!(fleet.parse_queue(other), None, "{other}");
+        }
         for wrong in ["", "a/b", "a b", &"a".repeat(64)] {
             assert!(wrong.parse::<FleetName>().is_err(), "{wrong}");
         }

@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 use shieldcert::{CertificateId, IssueIntent, ZoneId};
 use shieldcert_fleet::steps::{
     Decision, Delivered, DeploymentOf, IssueOutcome, IssueRequest, IssuedCertificate, Now, Policy,
-    PreparedCsr, Refusal, RefusalKind, RevokeOutcome, RevokeReason, Spec, Step, backoff,
-    csr_sha256, text_sha256,
+    PreparedCsr, Refusal, RefusalKind, RevokeOutcome, RevokeReason, Spec, Step, StoredGeneration,
+    backoff, csr_sha256, text_sha256,
 };
 use shieldcert_fleet::{
     Ask, Device, DeviceKey, Generation, Held, Hold, Reason, Snapshot, State as Progress,
 };
 
-use crate::names::{FleetName, WorkerName, pinned};
+use crate::names::{FleetName, Queue, WorkerName, pinned};
 
 /// A row of the manifest, and the policy that holds for it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -103,7 +103,7 @@ const MAX_SUSPECTS: usize = 64;
 const CLOCK_AGE: SignedDuration = SignedDuration::from_hours(1);
 
 /// Counts of what was done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Tally {
     pub(crate) issued: u64,
     pub(crate) recovered: u64,
@@ -111,6 +111,8 @@ pub(crate) struct Tally {
     pub(crate) revoked: u64,
     pub(crate) failures: u64,
     pub(crate) requests: u64,
+    /// How often an operator asked for another try.
+    pub(crate) retries: u64,
 }
 
 /// What was done for a device, and what is owed.
@@ -240,6 +242,17 @@ impl DeviceState {
         }
     }
 
+    /// Tries at once what has failed.
+    pub(crate) fn retry_now(&mut self) {
+        self.tally.retries += 1;
+        for generation in &mut self.snapshot.generations {
+            generation.retry_at = None;
+        }
+        for surplus in &mut self.surplus {
+            surplus.retry_at = None;
+        }
+    }
+
     /// Takes that a worker is lost, with the keys on it.
     pub(crate) fn lose_worker(&mut self, worker: &WorkerName) {
         let lost = &mut self.lost;
@@ -309,7 +322,7 @@ impl DeviceState {
         let decision = self.decide(now);
         let mut until = None;
         match decision {
-            Decision::Now(step) if self.may_do(&step) => {
+            Decision::Now(step) => {
                 if self.is_clock_old(at)
                     && depends_on_time(&step)
                     && let Some(zone) = self.any_zone()
@@ -320,7 +333,7 @@ impl DeviceState {
             }
             Decision::Later { at, .. } => until = at,
             Decision::Settled { next } => until = next,
-            _ => {}
+            Decision::Unmanaged => {}
         }
         if !self.paused {
             let is_due = |at: Option<Timestamp>| at.is_none_or(|at| at <= now.time);
@@ -347,6 +360,14 @@ impl DeviceState {
     }
 
     fn decide(&self, now: Now) -> Decision {
+        let decision = self.decide_unpaused(now);
+        match self.paused {
+            true => decision.paused(),
+            false => decision,
+        }
+    }
+
+    fn decide_unpaused(&self, now: Now) -> Decision {
         // Of a lost worker nothing can be deployed any more. What was never deployed is revoked.
         let lost = self.snapshot.generations.iter().find(|generation| {
             self.lost.contains(&generation.number)
@@ -380,15 +401,6 @@ impl DeviceState {
             }
             _ => Delivered::NotNeeded,
         }
-    }
-
-    /// While it is paused, only what an operator revokes.
-    fn may_do(&self, step: &Step) -> bool {
-        !self.paused
-            || matches!(
-                step,
-                Step::Revoke(_, RevokeReason::Leaked | RevokeReason::Asked)
-            )
     }
 
     fn is_clock_old(&self, at: Timestamp) -> bool {
@@ -516,12 +528,12 @@ impl DeviceState {
     pub(crate) fn key_queue(&self, step: &Step) -> Option<String> {
         match step {
             Step::MakeKey(_) => Some(match self.next_worker() {
-                Some(worker) => self.fleet.worker(&worker),
-                None => self.fleet.keys(),
+                Some(worker) => self.fleet.queue(&Queue::Worker(worker)),
+                None => self.fleet.queue(&Queue::Keys),
             }),
             other => {
                 let worker = self.workers.get(&other.generation()?)?;
-                Some(self.fleet.worker(worker))
+                Some(self.fleet.queue(&Queue::Worker(worker.clone())))
             }
         }
     }
@@ -537,7 +549,8 @@ impl DeviceState {
 
     /// The task queue of requests for a zone. `None`: it is not in the policy.
     pub(crate) fn budget_queue(&self, zone: &ZoneId) -> Option<String> {
-        Some(self.fleet.budget(self.policy.budget(zone)?))
+        let budget = self.policy.budget(zone)?.to_owned();
+        Some(self.fleet.queue(&Queue::Budget(budget)))
     }
 
     /// What a request for a generation needs.
@@ -572,7 +585,7 @@ impl DeviceState {
             .rev()
             .filter(|old| old.number < number && old.state == Progress::Verified);
         let deployment = DeploymentOf {
-            generation: number,
+            stored: StoredGeneration::of(generation)?,
             reason: generation.reason,
             zone: generation.zone.clone(),
             certificate: generation.certificate.clone(),
@@ -976,6 +989,10 @@ impl DeviceState {
             .find_map(|generation| generation.hold);
         let newest = generations.last();
         let worker = newest.and_then(|newest| self.workers.get(&newest.number));
+        let worker = worker.cloned().or_else(|| {
+            let device = self.snapshot.device.as_ref()?;
+            pinned(&device.labels)
+        });
         let mut csrs: Vec<String> = generations
             .iter()
             .filter_map(|generation| generation.csr_sha256.as_deref())
@@ -991,7 +1008,7 @@ impl DeviceState {
         Shown {
             state: state.to_owned(),
             hold: hold.map(|hold| hold.as_str().to_owned()),
-            worker: worker.map(ToString::to_string),
+            worker: worker.map(String::from),
             row: self.row.clone(),
             csrs,
             certificates: certificates.map(ToString::to_string).collect(),

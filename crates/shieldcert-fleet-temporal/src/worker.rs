@@ -1,5 +1,6 @@
 //! `shieldcert-temporal worker`.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +8,11 @@ use std::time::Duration;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use shieldcert_fleet::steps::Steps;
 use shieldcert_fleet::{Config, Fleet};
 use temporalio_client::errors::WorkflowUpdateError;
 use temporalio_client::{
     Client, WorkflowExecuteUpdateOptions, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
-    WorkflowStartOptions,
+    WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
 };
 use temporalio_common::telemetry::{
     PrometheusExporterOptions, TelemetryOptions, start_prometheus_metric_exporter,
@@ -24,8 +24,9 @@ use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use crate::device::DeviceWorkflow;
 use crate::failure::{ExitCode, Failure, Result, deepest};
 use crate::fleet::{FleetState, FleetWorkflow, Member, Zones};
+use crate::folder_id::folder_id;
 use crate::keys::{Keys, Turns};
-use crate::names::{FleetName, WorkerName};
+use crate::names::{FleetName, Queue, WorkerName};
 use crate::requests::Requests;
 
 /// What a worker is started with.
@@ -74,7 +75,7 @@ pub(crate) fn zones(config: &Config, interval: Duration) -> Zones {
 
 /// Starts the workflow of the fleet, unless it is there.
 pub(crate) async fn start_fleet(client: &Client, fleet: &FleetName, zones: Zones) -> Result<()> {
-    let options = WorkflowStartOptions::new(fleet.workflows(), fleet.fleet_id())
+    let options = WorkflowStartOptions::new(fleet.queue(&Queue::Workflows), fleet.fleet_id())
         .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)
         .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
         .build();
@@ -92,6 +93,7 @@ pub(crate) async fn start_fleet(client: &Client, fleet: &FleetName, zones: Zones
 /// Works until it is stopped.
 pub(crate) async fn run(client: Client, fleet: &Fleet, options: Options) -> Result<()> {
     let steps = Arc::new(fleet.steps(options.share)?);
+    let folder = folder_id(fleet.folder())?;
     let runtime = runtime(options.metrics)?;
     let name = &options.fleet;
     start_fleet(&client, name, zones(fleet.config(), options.interval)).await?;
@@ -100,7 +102,7 @@ pub(crate) async fn run(client: Client, fleet: &Fleet, options: Options) -> Resu
     let mut workers = vec![worker(
         &runtime,
         &client,
-        WorkerOptions::new(name.workflows())
+        WorkerOptions::new(name.queue(&Queue::Workflows))
             .register_workflow::<DeviceWorkflow>()
             .and_then(|options| options.register_workflow::<FleetWorkflow>())
             .map_err(|error| Failure::failed(error.to_string()))?
@@ -112,14 +114,14 @@ pub(crate) async fn run(client: Client, fleet: &Fleet, options: Options) -> Resu
             .graceful_shutdown_period(STOPPING)
             .build(),
     )?];
-    let mut queues = vec![name.worker(&options.worker)];
+    let mut queues = vec![Queue::Worker(options.worker.clone())];
     if options.takes_devices {
-        queues.push(name.keys());
+        queues.push(Queue::Keys);
     }
     let turns = Arc::new(Turns::default());
     for queue in queues {
         let keys = Keys::new(steps.clone(), options.worker.clone(), turns.clone());
-        let built = WorkerOptions::new(queue)
+        let built = WorkerOptions::new(name.queue(&queue))
             .client_identity_override(identity(&options))
             .tuner(slots(MAX_KEYS))
             .register_activities(keys)
@@ -129,6 +131,7 @@ pub(crate) async fn run(client: Client, fleet: &Fleet, options: Options) -> Resu
 
     let member = Member {
         worker: options.worker.clone(),
+        folder: folder.clone(),
         share: options.share,
     };
     let mut running = Running::start(workers);
@@ -143,11 +146,11 @@ pub(crate) async fn run(client: Client, fleet: &Fleet, options: Options) -> Resu
         let _ = running.wait().await;
         return Err(failure);
     }
+    let mut budgets = BTreeSet::new();
     if options.share > 0.0 {
-        let budgets = config.zones.values().map(|zone| zone.budget.as_str());
-        let budgets: std::collections::BTreeSet<&str> = budgets.collect();
-        for budget in budgets {
-            let built = WorkerOptions::new(name.budget(budget))
+        budgets.extend(config.zones.values().map(|zone| zone.budget.as_str()));
+        for &budget in &budgets {
+            let built = WorkerOptions::new(name.queue(&Queue::Budget(budget.to_owned())))
                 .client_identity_override(identity(&options))
                 .register_activities(Requests::new(steps.clone(), config.limits.concurrency))
                 .tuner(slots(config.limits.concurrency + MAX_OPEN))
@@ -156,9 +159,16 @@ pub(crate) async fn run(client: Client, fleet: &Fleet, options: Options) -> Resu
         }
     }
     tracing::info!(fleet = %name, worker = %options.worker, share = options.share, "working");
+    let mut outcome = Ok(());
     tokio::select! {
         ended = running.next() => ended?,
         () = interrupted() => {}
+        () = removed(&client, name, &folder, &budgets) => {
+            outcome = Err(Failure::failed(format!(
+                "worker {} was declared lost; its devices get new keys elsewhere",
+                options.worker
+            )));
+        }
     }
     tracing::info!("finishing what is in flight; Ctrl-C or SIGTERM again stops at once");
     running.stop();
@@ -171,12 +181,45 @@ pub(crate) async fn run(client: Client, fleet: &Fleet, options: Options) -> Resu
             ));
         }
     }
-    report(&steps);
-    Ok(())
+    tracing::info!(requests = steps.requests(), "stopped");
+    if outcome.is_err() {
+        let fleet = client.get_workflow_handle::<FleetWorkflow>(name.fleet_id());
+        // Without it `worker-lost` warns that the worker may still run.
+        let _ = fleet
+            .signal(
+                FleetWorkflow::stopped,
+                folder,
+                WorkflowSignalOptions::default(),
+            )
+            .await;
+    }
+    outcome
 }
 
-fn report(steps: &Steps) {
-    tracing::info!(requests = steps.requests(), "stopped");
+/// Waits until the worker is declared lost. Says meanwhile which budgets of the fleet it sends no requests of.
+async fn removed(client: &Client, fleet: &FleetName, folder: &str, budgets: &BTreeSet<&str>) {
+    /// How often the fleet is asked.
+    const PERIOD: Duration = Duration::from_secs(5);
+    let handle = client.get_workflow_handle::<FleetWorkflow>(fleet.fleet_id());
+    let mut said = BTreeSet::new();
+    loop {
+        // Without the server, or while all workers are busy, nothing changes.
+        let asked = handle.query(FleetWorkflow::state, (), WorkflowQueryOptions::default());
+        if let Ok(Ok(state)) = tokio::time::timeout(PERIOD, asked).await {
+            if state.is_lost(folder) {
+                return;
+            }
+            for &budget in state.budgets().difference(budgets) {
+                if !budgets.is_empty() && said.insert(budget.to_owned()) {
+                    tracing::warn!(
+                        budget,
+                        "fleet.toml here has no such budget, so this worker sends none of its requests"
+                    );
+                }
+            }
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
 }
 
 /// What the workers for each queue have in common.

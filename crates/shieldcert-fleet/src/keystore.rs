@@ -104,6 +104,29 @@ impl Folder {
         })
     }
 
+    /// Reads key and CSR of a generation, if they are the ones that were made for it. Otherwise says what is wrong, and what
+    /// an operator can do. With `is_own`, the device has the key.
+    pub(crate) fn keyed(
+        &self,
+        generation: &Path,
+        csr_sha256: Option<&str>,
+        is_own: bool,
+    ) -> Result<std::result::Result<Keyed, String>> {
+        let problem = match self.stored(generation)? {
+            Stored::Missing => "it is missing".to_owned(),
+            Stored::Unusable(problem) => problem,
+            Stored::Complete(keyed) if csr_sha256 != Some(&keyed.csr.sha256()) => {
+                format!("{CSR} is another one")
+            }
+            Stored::Complete(Keyed { key: None, .. }) if !is_own => format!("{KEY} is missing"),
+            Stored::Complete(keyed) => return Ok(Ok(keyed)),
+        };
+        Ok(Err(format!(
+            "{}: {problem}; restore it, or rotate the device",
+            generation.display()
+        )))
+    }
+
     /// Reads what the folder of a generation holds.
     pub(crate) fn stored(&self, generation: &Path) -> Result<Stored> {
         let read = |name: &str| match fs::read(generation.join(name)) {

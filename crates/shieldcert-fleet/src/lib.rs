@@ -70,8 +70,8 @@ pub mod steps {
 
     pub use crate::engine::steps::{
         DeployOutcome, DeploymentOf, FindOutcome, IssueOutcome, IssueRequest, IssuedCertificate,
-        Listed, Policy, PreparedCsr, Refusal, RefusalKind, RevokeOutcome, Steps, Survey, backoff,
-        csr_sha256, text_sha256,
+        Listed, Policy, PreparedCsr, Refusal, RefusalKind, RevokeOutcome, Steps, StoredGeneration,
+        Survey, WriteOutcome, backoff, csr_sha256, text_sha256,
     };
     pub use crate::journal::Spec;
     pub use crate::policy::{Decision, Delivered, Now, RevokeReason, Step};

@@ -7,7 +7,7 @@
 //! 3. Of an absent device every certificate is revoked, once the outcome of its requests is known.
 //! 4. A request whose outcome is open is resumed before anything else is sent for the device.
 //! 5. A generation that can still be deployed is deployed: no other is made beside it. It can't if it has expired, its key
-//!    has leaked, or the manifest asks for something else by now.
+//!    has leaked, or the manifest asks for something else by now; or if its key is lost, and an operator asks for another.
 //! 6. A device without a usable certificate gets one. One whose certificate is due, or is not what the manifest asks for,
 //!    gets another.
 //! 7. A generation whose deploy command was started is revoked only once a later one is verified and its grace is over,
@@ -131,6 +131,23 @@ pub enum Decision {
     Unmanaged,
 }
 
+impl Decision {
+    /// What comes next for a device that an operator has paused.
+    ///
+    /// What an operator revokes is revoked all the same.
+    pub fn paused(self) -> Self {
+        match self {
+            Self::Now(Step::Revoke(_, RevokeReason::Leaked | RevokeReason::Asked))
+            | Self::Settled { .. }
+            | Self::Unmanaged => self,
+            Self::Now(_) | Self::Later { .. } => Self::Later {
+                at: None,
+                hold: Some(Hold::Paused),
+            },
+        }
+    }
+}
+
 /// What a CSR file of a device holds, where the device makes its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivered {
@@ -243,7 +260,12 @@ fn decide_present(
         let is_expired = now.is_service_time && open.is_expired(now.time);
         let is_wanted = open.spec.is_as(&wanted);
         let has_question = question(open).is_some();
-        let is_usable = !open.leaked && !is_expired && is_wanted && !has_question;
+        // A lost key may be restored, until an operator asks for a new certificate.
+        let may_come_back = open.hold == Some(Hold::KeyLost)
+            && !snapshot.ask.is_some_and(Ask::rotates)
+            && matches!(open.state, State::Issued | State::Written);
+        let is_usable =
+            !open.leaked && !is_expired && is_wanted && (!has_question || may_come_back);
         let number = open.number;
         match open.state {
             State::Planned | State::Keyed if !is_usable => {

@@ -58,6 +58,20 @@ impl Held {
         });
         let device = snapshot.name.clone();
         match (held, decision) {
+            (
+                _,
+                Decision::Later {
+                    hold: Some(Hold::Paused),
+                    ..
+                },
+            ) => Some(Self {
+                device,
+                generation: None,
+                state: None,
+                hold: Hold::Paused,
+                problem: held.and_then(|(generation, _)| generation.problem.clone()),
+                retry_at: None,
+            }),
             (Some((generation, hold)), _) => Some(Self {
                 device,
                 generation: Some(generation.number),
@@ -81,6 +95,18 @@ impl Held {
                 retry_at: *at,
             }),
             _ => None,
+        }
+    }
+
+    /// Returns that a device waits for something, where no more is known of it.
+    pub fn without_generation(device: DeviceName, hold: Hold, problem: Option<String>) -> Self {
+        Self {
+            device,
+            generation: None,
+            state: None,
+            hold,
+            problem,
+            retry_at: None,
         }
     }
 }

@@ -1,11 +1,13 @@
 //! `shieldcert-temporal apply`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use futures_util::{StreamExt, stream};
+use globset::GlobMatcher;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -14,7 +16,7 @@ use shieldcert_fleet::commands::{
 };
 use shieldcert_fleet::steps::Policy;
 use shieldcert_fleet::{
-    Device, DeviceName, DeviceState as Wanted, Hold, MaxRevoke, Summary, parse_duration,
+    Device, DeviceName, DeviceState as Wanted, Held, Hold, MaxRevoke, Summary, parse_duration,
 };
 use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
 use temporalio_client::{
@@ -22,13 +24,18 @@ use temporalio_client::{
     WorkflowStartOptions,
 };
 
-use super::{Context, IN_FLIGHT, Seen, confirm, each, handle, list, state};
+use super::ask::parse_glob;
+use super::{
+    Context, ENDED, IN_FLIGHT, ProgressNotes, Seen, confirm, each, handle, list, list_ended, state,
+};
 use crate::attributes::{initial, register};
 use crate::device::DeviceWorkflow;
 use crate::failure::{Failure, Result};
 use crate::fleet::FleetWorkflow;
+use crate::names::Queue;
 use crate::output::{facts, print_one, row};
-use crate::state::{DeviceState, Done, Row};
+use crate::pollers::Pollers;
+use crate::state::{DeviceState, Done, Row, WORKING};
 use crate::worker::{start_fleet, zones};
 
 /// Make the fleet what the manifest says
@@ -36,16 +43,18 @@ use crate::worker::{start_fleet, zones};
 /// Begins a workflow for each new device, and tells those whose row or policy has changed. Workers do the rest. It can be
 /// killed at any instant, and run again.
 ///
-/// Devices whose row is gone are left alone. Only the state `absent` revokes. Devices that failed, or wait for something, are
-/// in failed.csv in the fleet's folder afterwards.
+/// Devices whose row is gone are left alone. Only the state `absent` revokes. Devices that failed, or wait for something, such
+/// as a worker that is not there, are in failed.csv in the fleet's folder afterwards.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   shieldcert-temporal --dir sensors apply
   shieldcert-temporal --dir sensors apply --no-wait
   shieldcert-temporal --dir sensors apply --yes --confirm-revoke 500 --output json
+  shieldcert-temporal --dir sensors apply --retry-now --name 'gateway-*'
 
-Exit codes: 0 everything that was due is done, 6 not within --timeout, 7 in part, 8 the outcome of a request is unknown")]
+Exit codes: 0 everything that was due is done, 1 nothing was, 2 the manifest or an option is wrong, 6 not within --timeout, \
+7 in part, 8 the outcome of a request is unknown")]
 pub(crate) struct ApplyArgs {
     /// Do not ask
     #[arg(short, long)]
@@ -62,6 +71,14 @@ pub(crate) struct ApplyArgs {
     /// Wait no longer than this
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
+
+    /// Try steps that failed again at once, such as after a deploy command was mended
+    #[arg(long)]
+    retry_now: bool,
+
+    /// With --retry-now, try only devices whose name matches at once, such as 'sensor-*'
+    #[arg(long = "name", value_name = "GLOB", requires = "retry_now", value_parser = parse_glob)]
+    names: Vec<GlobMatcher>,
 
     /// How often the zones are compared with the devices
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
@@ -82,10 +99,13 @@ struct Applied {
     changed: u64,
     /// How many are worked on.
     working: u64,
-    /// How many are paused.
+    /// How many are paused, whether something is to be done for them or not.
     paused: u64,
     /// How many devices are not in the manifest any more. They are left alone.
     unmanaged: u64,
+    /// How many devices are absent, and have no workflow.
+    #[serde(skip)]
+    nothing: u64,
 }
 
 /// What is printed beside the fields of `shieldcert fleet apply`.
@@ -100,7 +120,7 @@ const FIELDS: [&str; 6] = [
 
 impl Applied {
     fn is_complete(&self) -> bool {
-        self.summary.is_complete() && self.working + self.paused == 0
+        self.summary.is_complete() && self.working == 0
     }
 
     fn row(&self) -> Map<String, Value> {
@@ -125,6 +145,7 @@ pub(crate) async fn run(context: &Context, client: &Client, args: ApplyArgs) -> 
         .await
         .map_err(Failure::failed)?;
     let seen = list(client, &context.name).await?;
+    let mut ended = list_ended(client, &context.name, &seen).await?;
     let seen: HashMap<DeviceName, Seen> = seen
         .into_iter()
         .map(|seen| (seen.device.clone(), seen))
@@ -171,7 +192,7 @@ pub(crate) async fn run(context: &Context, client: &Client, args: ApplyArgs) -> 
         .filter(|device| seen[*device].row != gone_digest);
     let options = WorkflowSignalOptions::default;
     let to_tell: Vec<&DeviceName> = to_tell.collect();
-    each(to_tell, |device| {
+    each(context, to_tell, |device| {
         let (handle, gone) = (handle(client, &context.name, device), gone.clone());
         async move { handle.signal(DeviceWorkflow::row, gone, options()).await }
     })
@@ -187,18 +208,37 @@ pub(crate) async fn run(context: &Context, client: &Client, args: ApplyArgs) -> 
         };
         digests.insert(device.name.clone(), row.digest());
         let known = seen.get(&device.name);
-        tell(context, client, row, device, known)
+        let told = tell(context, client, row, device, known);
+        async move { (device, told.await) }
     });
     let calls: Vec<_> = calls.collect();
     let mut calls = stream::iter(calls).buffer_unordered(IN_FLIGHT);
-    while let Some(told) = calls.next().await {
+    let mut progress = ProgressNotes::new();
+    let mut told_count = 0;
+    while let Some((device, told)) = calls.next().await {
+        told_count += 1;
+        progress.note(context, || {
+            format!(
+                "{told_count} of {} told",
+                counted(applied.devices, "device")
+            )
+        });
         match told? {
             Told::Begun => applied.begun += 1,
             Told::Changed => applied.changed += 1,
             Told::Same => {}
+            Told::Ended => {
+                ended.insert(device.name.clone());
+            }
+            Told::Nothing => {
+                ended.remove(&device.name);
+                digests.remove(&device.name);
+                applied.nothing += 1;
+            }
         }
     }
     drop(calls);
+    ended.retain(|device| digests.remove(device).is_some());
     if applied.begun + applied.changed > 0 {
         context.note(&format!(
             "{} begun, {} changed",
@@ -206,19 +246,22 @@ pub(crate) async fn run(context: &Context, client: &Client, args: ApplyArgs) -> 
             applied.changed
         ));
     }
-    let fleet = Managed {
+    let mut fleet = Managed {
         digests,
+        ended,
+        retries: retry(context, client, &args, &seen).await?,
         before: seen
             .into_values()
             .map(|seen| (seen.device, seen.done))
             .collect(),
+        unpolled: BTreeMap::new(),
     };
     let timed_out = match args.no_wait {
         true => {
             fleet.report(&mut applied, &list(client, &context.name).await?);
             false
         }
-        false => wait(context, client, &args, &fleet, &mut applied).await?,
+        false => wait(context, client, &args, &mut fleet, &mut applied).await?,
     };
     show(context, &applied)?;
     if let Err(failure) = write_failures(context, client, &fleet).await {
@@ -268,10 +311,16 @@ fn check_revocations(
     Ok(())
 }
 
+/// What came of telling a device's workflow.
 enum Told {
     Begun,
     Changed,
+    /// It knows already.
     Same,
+    /// Somebody has ended it.
+    Ended,
+    /// It is absent, and has no workflow.
+    Nothing,
 }
 
 /// Begins the workflow of a device, or tells it what has changed.
@@ -287,7 +336,8 @@ async fn tell(
     if seen.is_some_and(|seen| seen.row == digest) {
         return Ok(Told::Same);
     }
-    if seen.is_none() {
+    let is_absent = device.state == Wanted::Absent;
+    if seen.is_none() && !is_absent {
         let state = DeviceState::new(
             name.clone(),
             device.clone(),
@@ -295,12 +345,13 @@ async fn tell(
             row.csr.clone(),
         );
         let attributes = state.shown.as_ref().map(|shown| initial(name, shown));
-        let options = WorkflowStartOptions::new(name.workflows(), name.device_id(&device.name))
-            // One that has ended was ended by an operator. A second one would not know its keys.
-            .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
-            .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
-            .maybe_search_attributes(attributes)
-            .build();
+        let options =
+            WorkflowStartOptions::new(name.queue(&Queue::Workflows), name.device_id(&device.name))
+                // One that has ended was ended by an operator. A second one would not know its keys.
+                .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
+                .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
+                .maybe_search_attributes(attributes)
+                .build();
         match client
             .start_workflow(DeviceWorkflow::run, state, options)
             .await
@@ -316,44 +367,87 @@ async fn tell(
         .await;
     match told {
         Ok(()) => Ok(Told::Changed),
-        Err(WorkflowInteractionError::NotFound(_)) => Err(Failure::failed(format!(
-            "{}: its workflow was ended by somebody; remove its row from the manifest, give the device another name, or \
-             wait until the namespace's retention period is over, and apply again",
-            device.name
-        ))),
+        Err(WorkflowInteractionError::NotFound(_)) if is_absent => Ok(Told::Nothing),
+        Err(WorkflowInteractionError::NotFound(_)) => Ok(Told::Ended),
         Err(error) => Err(Failure::server(&device.name, &error)),
     }
 }
 
-/// The devices of the manifest.
+/// Has what failed tried again. Returns how often each device will have been told so.
+async fn retry(
+    context: &Context,
+    client: &Client,
+    args: &ApplyArgs,
+    seen: &HashMap<DeviceName, Seen>,
+) -> Result<HashMap<DeviceName, u64>> {
+    if !args.retry_now {
+        return Ok(HashMap::new());
+    }
+    let is_selected = |device: &DeviceName| {
+        args.names.is_empty() || args.names.iter().any(|name| name.is_match(device.as_str()))
+    };
+    let waiting = seen
+        .values()
+        .filter(|seen| seen.hold.is_some() && is_selected(&seen.device));
+    let retries: HashMap<DeviceName, u64> = waiting
+        .map(|seen| (seen.device.clone(), seen.done.tally.retries + 1))
+        .collect();
+    each(context, retries.keys(), |device| {
+        let handle = handle(client, &context.name, device);
+        async move {
+            handle
+                .signal(DeviceWorkflow::retry, (), WorkflowSignalOptions::default())
+                .await
+        }
+    })
+    .await?;
+    context.note(&match retries.len() as u64 {
+        0 => "no device waits for the next try of a step that failed".to_owned(),
+        count => format!("{} tried again at once", counted(count, "device")),
+    });
+    Ok(retries)
+}
+
+/// The devices of the manifest that have a workflow, or had one.
 struct Managed {
     /// What their workflows were told.
     digests: HashMap<DeviceName, String>,
+    /// Those whose workflows somebody has ended.
+    ended: BTreeSet<DeviceName>,
+    /// How often each will have been told to try again.
+    retries: HashMap<DeviceName, u64>,
     /// What was done for each before.
     before: HashMap<DeviceName, Done>,
+    /// The devices whose next step waits in a task queue that no worker polls.
+    unpolled: BTreeMap<DeviceName, Queue>,
 }
 
 impl Managed {
     /// Counts what the search attributes show.
     fn report(&self, applied: &mut Applied, seen: &[Seen]) {
         let mut summary = Summary::default();
+        summary.settled = applied.nothing;
         let done = &mut summary.progress;
         (applied.working, applied.paused) = (0, 0);
-        let mut known = 0;
+        let mut left: HashSet<&DeviceName> = self.digests.keys().collect();
         for seen in seen {
             let Some(digest) = self.digests.get(&seen.device) else {
                 continue;
             };
-            known += 1;
-            let hold = seen
-                .hold
-                .as_deref()
-                .and_then(|hold| hold.parse::<Hold>().ok());
+            left.remove(&seen.device);
+            let hold = (seen.hold.as_deref()).and_then(|hold| hold.parse::<Hold>().ok());
+            let retries = self.retries.get(&seen.device).copied().unwrap_or_default();
+            let is_told = seen.row == *digest && seen.done.tally.retries >= retries;
+            applied.paused += u64::from(seen.state == "paused");
             match (seen.state.as_str(), hold) {
-                _ if seen.row != *digest => applied.working += 1,
-                ("verified" | "none", _) => summary.settled += 1,
-                ("paused", _) => applied.paused += 1,
-                ("waiting", Some(hold)) => *summary.waiting.entry(hold).or_default() += 1,
+                _ if self.unpolled.contains_key(&seen.device) => {
+                    *summary.waiting.entry(Hold::Worker).or_default() += 1;
+                }
+                _ if !is_told => applied.working += 1,
+                ("verified" | "none", _) | ("paused", None) => summary.settled += 1,
+                ("waiting" | "paused", Some(hold)) => {
+                    *summary.waiting.entry(hold).or_default() += 1;
+                }
                 _ => applied.working += 1,
             }
             let before = self.before.get(&seen.device).copied().unwrap_or_default();
@@ -370,8 +464,46 @@ impl Managed {
         }
         done.least_requests = done.issued + done.revoked;
         // What visibility does not show yet.
-        applied.working += (self.digests.len() as u64).saturating_sub(known);
+        for device in left {
+            match self.unpolled.contains_key(device) {
+                true => *summary.waiting.entry(Hold::Worker).or_default() += 1,
+                false => applied.working += 1,
+            }
+        }
+        if !self.ended.is_empty() {
+            *summary.waiting.entry(Hold::Failed).or_default() += self.ended.len() as u64;
+        }
         applied.summary = summary;
+    }
+
+    /// Finds the devices whose next step waits in a task queue that no worker polls.
+    async fn find_unpolled(&mut self, pollers: &Pollers<'_>, seen: &[Seen]) -> Result<()> {
+        let resting: HashSet<&DeviceName> = seen
+            .iter()
+            .filter(|seen| {
+                seen.state != WORKING && self.digests.get(&seen.device) == Some(&seen.row)
+            })
+            .map(|seen| &seen.device)
+            .collect();
+        let working = self
+            .digests
+            .keys()
+            .filter(|device| !resting.contains(device));
+        let waits = working.map(|device| async move {
+            let queue = pollers.device_waits(device).await;
+            (device.clone(), queue)
+        });
+        let waits: Vec<_> = waits.collect();
+        let mut waits = stream::iter(waits).buffer_unordered(IN_FLIGHT);
+        let mut unpolled = BTreeMap::new();
+        while let Some((device, queue)) = waits.next().await {
+            if let Some(queue) = queue? {
+                unpolled.insert(device, queue);
+            }
+        }
+        drop(waits);
+        self.unpolled = unpolled;
+        Ok(())
     }
 }
 
@@ -380,34 +512,60 @@ async fn wait(
     context: &Context,
     client: &Client,
     args: &ApplyArgs,
-    fleet: &Managed,
+    fleet: &mut Managed,
     applied: &mut Applied,
 ) -> Result<bool> {
+    /// After how long without progress it is asked whether workers are there.
+    const PATIENCE: Duration = Duration::from_secs(20);
     let began = Instant::now();
-    let mut said = Instant::now();
+    let mut progress = ProgressNotes::new();
+    let mut warned = BTreeSet::new();
+    let (mut last, mut changed) = (None, Instant::now());
     loop {
         let polled = Instant::now();
-        fleet.report(applied, &list(client, &context.name).await?);
-        if applied.working == 0 {
-            return Ok(false);
+        let seen = list(client, &context.name).await?;
+        let now = Some(digest(&seen));
+        if last != now {
+            (last, changed) = (now, Instant::now());
+            fleet.unpolled.clear();
         }
-        if args
+        fleet.report(applied, &seen);
+        let is_over = args
             .timeout
-            .is_some_and(|timeout| began.elapsed() > timeout)
-        {
-            return Ok(true);
+            .is_some_and(|timeout| began.elapsed() > timeout);
+        if applied.working > 0 && (is_over || changed.elapsed() > PATIENCE) {
+            changed = Instant::now();
+            let pollers = Pollers::new(client, &context.name);
+            fleet.find_unpolled(&pollers, &seen).await?;
+            fleet.report(applied, &seen);
+            for queue in fleet.unpolled.values() {
+                if warned.insert(queue.clone()) {
+                    context.warning(&pollers.hint(queue));
+                }
+            }
         }
-        const SAY: Duration = Duration::from_secs(5);
-        if said.elapsed() > SAY {
-            said = Instant::now();
-            context.note(&format!(
+        if applied.working == 0 || is_over {
+            return Ok(applied.working > 0);
+        }
+        progress.note(context, || {
+            format!(
                 "{} of {} in order",
                 applied.summary.settled, applied.devices
-            ));
-        }
+            )
+        });
         // A large fleet is not listed all the time.
         tokio::time::sleep(POLL.max(polled.elapsed() * 4)).await;
     }
+}
+
+/// What shows whether something goes on.
+fn digest(seen: &[Seen]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for seen in seen {
+        (&seen.device, &seen.state, &seen.hold, &seen.row).hash(&mut hasher);
+        seen.done.tally.hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 fn show(context: &Context, applied: &Applied) -> Result<()> {
@@ -433,25 +591,60 @@ fn show(context: &Context, applied: &Applied) -> Result<()> {
 /// Writes `failed.csv`, or removes it. The workflows of the devices that wait are asked why.
 async fn write_failures(context: &Context, client: &Client, fleet: &Managed) -> Result<()> {
     let path = context.fleet.folder().join(FAILED_FILE);
+    let pollers = Pollers::new(client, &context.name);
     let seen = list(client, &context.name).await?;
-    let held = seen
-        .into_iter()
-        .filter(|seen| seen.hold.is_some() && fleet.digests.contains_key(&seen.device));
-    let asked = held.map(|seen| async move { state(client, &context.name, &seen.device).await });
+    let waiting = seen.into_iter().filter(|seen| {
+        seen.hold.is_some()
+            && fleet.digests.contains_key(&seen.device)
+            && !fleet.unpolled.contains_key(&seen.device)
+    });
+    let asked = waiting.map(|seen| {
+        let pollers = &pollers;
+        async move {
+            match state(pollers, &seen.device).await {
+                Ok(state) => Ok(state.and_then(|state| state.held(Timestamp::now()))),
+                // What the server shows is known without a worker.
+                Err(failure) if failure.code == ExitCode::TimedOut => {
+                    let hold = seen.hold.and_then(|hold| hold.parse().ok());
+                    Ok(hold.map(|hold| Held::without_generation(seen.device, hold, None)))
+                }
+                Err(failure) => Err(failure),
+            }
+        }
+    });
     let asked: Vec<_> = asked.collect();
     let mut asked = stream::iter(asked).buffered(IN_FLIGHT);
+    let mut all = Vec::new();
+    while let Some(held) = asked.next().await {
+        all.extend(held?);
+    }
+    for (device, queue) in &fleet.unpolled {
+        let problem = Some(pollers.hint(queue));
+        all.push(Held::without_generation(
+            device.clone(),
+            Hold::Worker,
+            problem,
+        ));
+    }
+    for device in &fleet.ended {
+        let problem = Some(ENDED.to_owned());
+        all.push(Held::without_generation(
+            device.clone(),
+            Hold::Failed,
+            problem,
+        ));
+    }
     let mut rows = Vec::new();
     let mut examples = BTreeMap::new();
-    while let Some(state) = asked.next().await {
-        let held = state?.and_then(|state| state.held(Timestamp::now()));
-        if let Some(held) = held {
-            let example = held.problem.as_ref();
-            let example = example.map(|problem| format!("; {}: {problem}", held.device));
-            let (count, first) = examples.entry(held.hold).or_insert((0, example.clone()));
-            *count += 1;
-            *first = first.take().or(example);
-            rows.push(FailedRow::from(held));
-        }
+    for held in all {
+        let example = match held.hold {
+            Hold::Paused => Some("; `shieldcert-temporal pause --resume` goes on".to_owned()),
+            _ => (held.problem.as_ref()).map(|problem| format!("; {}: {problem}", held.device)),
+        };
+        let (count, first) = examples.entry(held.hold).or_insert((0, example.clone()));
+        *count += 1;
+        *first = first.take().or(example);
+        rows.push(FailedRow::from(held));
     }
     for (hold, (count, example)) in examples {
         let devices = counted(count, "device");

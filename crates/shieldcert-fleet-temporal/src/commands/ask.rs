@@ -4,13 +4,15 @@ use std::collections::HashMap;
 
 use clap::Args;
 use globset::{Glob, GlobMatcher};
+use serde_json::Map;
 use shieldcert_fleet::DeviceName;
 use shieldcert_fleet::commands::counted;
 use temporalio_client::{Client, WorkflowSignalOptions};
 
-use super::{Context, confirm, each, handle, list};
+use super::{Context, Seen, confirm, each, handle, list};
 use crate::device::DeviceWorkflow;
 use crate::failure::{ExitCode, Failure, Result};
+use crate::output::{print, print_one};
 
 /// Which devices.
 #[derive(Debug, Args)]
@@ -28,18 +30,14 @@ pub(crate) struct Selector {
     all: bool,
 }
 
-fn parse_glob(text: &str) -> std::result::Result<GlobMatcher, String> {
+pub(crate) fn parse_glob(text: &str) -> std::result::Result<GlobMatcher, String> {
     let glob = Glob::new(text).map_err(|error| error.to_string())?;
     Ok(glob.compile_matcher())
 }
 
 impl Selector {
     /// The devices that have a workflow and are selected.
-    pub(crate) async fn select(
-        &self,
-        context: &Context,
-        client: &Client,
-    ) -> Result<Vec<DeviceName>> {
+    pub(crate) async fn select(&self, context: &Context, client: &Client) -> Result<Vec<Seen>> {
         if self.labels.is_empty() && self.names.is_empty() && !self.all {
             return Err(Failure::usage(
                 "no device was named; give --label, --name or --all",
@@ -59,9 +57,9 @@ impl Selector {
                 || own.is_some_and(|own| own.iter().any(|label| self.labels.contains(label)));
             has_name && has_label
         };
-        let seen = list(client, &context.name).await?;
-        let devices = seen.into_iter().map(|seen| seen.device);
-        Ok(devices.filter(is_selected).collect())
+        let mut seen = list(client, &context.name).await?;
+        seen.retain(|seen| is_selected(&seen.device));
+        Ok(seen)
     }
 }
 
@@ -96,16 +94,23 @@ pub(crate) enum Verb {
 }
 
 pub(crate) async fn run(context: &Context, client: &Client, verb: Verb, args: AskArgs) -> Result {
-    let devices = args.selector.select(context, client).await?;
+    let selected = args.selector.select(context, client).await?;
+    let devices: Vec<DeviceName> = selected.into_iter().map(|seen| seen.device).collect();
     let word = match verb {
         Verb::Rotate => "rotate",
         Verb::Revoke => "revoke",
     };
     let what = format!("{word} {}", counted(devices.len() as u64, "device"));
     if args.dry_run {
-        for device in &devices {
-            println!("{device}");
-        }
+        let rows = devices
+            .iter()
+            .map(|device| Map::from_iter([("device".to_owned(), device.as_str().into())]));
+        print(
+            context.output,
+            &["device"],
+            &["device"],
+            &Vec::from_iter(rows),
+        )?;
         context.note(&format!("would {what}"));
         return Ok(ExitCode::Done);
     }
@@ -117,7 +122,7 @@ pub(crate) async fn run(context: &Context, client: &Client, verb: Verb, args: As
         confirm(&what)?;
     }
     let options = WorkflowSignalOptions::default;
-    each(&devices, |device| {
+    each(context, &devices, |device| {
         let handle = handle(client, &context.name, device);
         async move {
             match verb {
@@ -138,5 +143,9 @@ pub(crate) async fn run(context: &Context, client: &Client, verb: Verb, args: As
     context.note(&format!(
         "asked for: {what}; `shieldcert-temporal status` shows how far it is"
     ));
+    if context.output.is_some() {
+        let row = Map::from_iter([(word.to_owned(), devices.len().into())]);
+        print_one(context.output, &[word], &[word], row)?;
+    }
     Ok(ExitCode::Done)
 }

@@ -8,12 +8,13 @@ pub(crate) mod reconcile;
 pub(crate) mod status;
 pub(crate) mod worker_lost;
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
-use shieldcert_fleet::commands::escape;
+use shieldcert_fleet::commands::{counted, escape};
 use shieldcert_fleet::{DeviceName, Fleet};
 use temporalio_client::errors::{WorkflowInteractionError, WorkflowQueryError};
 use temporalio_client::{Client, WorkflowHandle, WorkflowListOptions, WorkflowQueryOptions};
@@ -21,8 +22,10 @@ use temporalio_client::{Client, WorkflowHandle, WorkflowListOptions, WorkflowQue
 use crate::attributes::{DUE, EXPIRES, HOLD, ROW, STATE, WORKER, read_done, read_time, read_word};
 use crate::device::DeviceWorkflow;
 use crate::failure::{ExitCode, Failure, Result, deepest};
-use crate::names::FleetName;
+use crate::fleet::{FleetState, FleetWorkflow};
+use crate::names::{FleetName, Queue};
 use crate::output::Format;
+use crate::pollers::Pollers;
 use crate::state::{DeviceState, Done};
 
 /// What commands have in common.
@@ -72,8 +75,7 @@ pub(crate) async fn list(client: &Client, fleet: &FleetName) -> Result<Vec<Seen>
     while let Some(workflow) = workflows.next().await {
         let workflow = match workflow {
             Ok(workflow) => workflow,
-            // The namespace never had a fleet.
-            Err(error) if deepest(&error).contains("invalid search attribute") => break,
+            Err(error) if is_unknown_attribute(&error) => break,
             Err(error) => return Err(Failure::server("the list of devices", &error)),
         };
         let Some(device) = fleet.device(workflow.id()) else {
@@ -95,6 +97,40 @@ pub(crate) async fn list(client: &Client, fleet: &FleetName) -> Result<Vec<Seen>
     Ok(devices)
 }
 
+/// What is wrong with a device whose workflow has ended.
+pub(crate) const ENDED: &str = "its workflow was ended by somebody; remove its row from the manifest, give the device another name, or \
+     wait until the namespace's retention period is over, and apply again";
+
+/// The devices whose workflow has ended, which somebody else did.
+pub(crate) async fn list_ended(
+    client: &Client,
+    fleet: &FleetName,
+    running: &[Seen],
+) -> Result<BTreeSet<DeviceName>> {
+    let query = format!(
+        "WorkflowType = 'device' AND ExecutionStatus != 'Running' AND ExecutionStatus != 'ContinuedAsNew' AND \
+         ShieldcertFleet = '{fleet}'"
+    );
+    let mut ended = BTreeSet::new();
+    let mut workflows = client.list_workflows(query, WorkflowListOptions::default());
+    while let Some(workflow) = workflows.next().await {
+        match workflow {
+            Ok(workflow) => ended.extend(fleet.device(workflow.id())),
+            Err(error) if is_unknown_attribute(&error) => break,
+            Err(error) => return Err(Failure::server("the list of devices", &error)),
+        }
+    }
+    for seen in running {
+        ended.remove(&seen.device);
+    }
+    Ok(ended)
+}
+
+/// Whether the namespace never had a fleet.
+fn is_unknown_attribute(error: &(dyn std::error::Error + 'static)) -> bool {
+    deepest(error).contains("invalid search attribute")
+}
+
 pub(crate) fn handle(
     client: &Client,
     fleet: &FleetName,
@@ -103,30 +139,58 @@ pub(crate) fn handle(
     client.get_workflow_handle::<DeviceWorkflow>(fleet.device_id(device))
 }
 
-/// How long a worker may take to say what it knows of a device.
-const QUERY: Duration = Duration::from_secs(20);
-
 /// What the workflow of a device knows. `None`: there is no such workflow.
 pub(crate) async fn state(
-    client: &Client,
-    fleet: &FleetName,
+    pollers: &Pollers<'_>,
     device: &DeviceName,
 ) -> Result<Option<DeviceState>> {
-    let handle = handle(client, fleet, device);
+    let handle = handle(pollers.client, pollers.fleet, device);
     let asked = handle.query(DeviceWorkflow::state, (), WorkflowQueryOptions::default());
-    match tokio::time::timeout(QUERY, asked).await {
-        Ok(Ok(state)) => Ok(Some(state)),
+    known(pollers, device, asked).await
+}
+
+/// What the workflow of the fleet knows. `None`: there is no such fleet.
+pub(crate) async fn fleet_state(pollers: &Pollers<'_>) -> Result<Option<FleetState>> {
+    let id = pollers.fleet.fleet_id();
+    let handle = pollers.client.get_workflow_handle::<FleetWorkflow>(id);
+    let asked = handle.query(FleetWorkflow::state, (), WorkflowQueryOptions::default());
+    known(pollers, pollers.fleet, asked).await
+}
+
+/// What a workflow says. Where it does not, says whether a worker is there.
+async fn known<T>(
+    pollers: &Pollers<'_>,
+    what: &impl std::fmt::Display,
+    asked: impl Future<Output = std::result::Result<T, WorkflowQueryError>>,
+) -> Result<Option<T>> {
+    let is_polled = pollers.of(&Queue::Workflows).await?.is_polled();
+    // That there is no such workflow is said without a worker.
+    let timeout = Duration::from_secs(if is_polled { 20 } else { 2 });
+    match tokio::time::timeout(timeout, asked).await {
+        Ok(Ok(known)) => Ok(Some(known)),
         Ok(Err(WorkflowQueryError::NotFound(_))) => Ok(None),
-        Ok(Err(error)) => Err(Failure::server(device, &error)),
+        Ok(Err(error)) => Err(Failure::server(what, &error)),
         Err(_) => Err(Failure::new(
             ExitCode::TimedOut,
-            format!("{device}: no worker responds; start one with `shieldcert-temporal worker`"),
+            match is_polled {
+                true => format!("{what}: its workers are busy, and don't respond; try again later"),
+                false => pollers.hint(&Queue::Workflows),
+            },
         )),
     }
 }
 
-/// Does something for each device, several at once. Returns how many workflows were not there.
+/// Says that there is no fleet.
+pub(crate) fn no_fleet(fleet: &FleetName) -> Failure {
+    Failure::new(
+        ExitCode::NotFound,
+        format!("there is no fleet {fleet} at the server; `shieldcert-temporal apply` begins it"),
+    )
+}
+
+/// Does something for each device, several at once, and says how far it is. Returns how many workflows were not there.
 pub(crate) async fn each<'a, F>(
+    context: &Context,
     devices: impl IntoIterator<Item = &'a DeviceName>,
     act: impl Fn(&'a DeviceName) -> F,
 ) -> Result<u64>
@@ -138,8 +202,11 @@ where
         async move { (device, call.await) }
     });
     let mut calls = std::pin::pin!(stream::iter(calls).buffer_unordered(IN_FLIGHT));
-    let mut missing = 0;
+    let (mut missing, mut told) = (0, 0);
+    let mut progress = ProgressNotes::new();
     while let Some((device, done)) = calls.next().await {
+        told += 1;
+        progress.note(context, || format!("{} told", counted(told, "device")));
         match done {
             Ok(()) => {}
             Err(WorkflowInteractionError::NotFound(_)) => missing += 1,
@@ -147,6 +214,23 @@ where
         }
     }
     Ok(missing)
+}
+
+/// Says how far something is, every few seconds.
+pub(crate) struct ProgressNotes(Instant);
+
+impl ProgressNotes {
+    pub(crate) fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(crate) fn note(&mut self, context: &Context, text: impl FnOnce() -> String) {
+        const PERIOD: Duration = Duration::from_secs(5);
+        if self.0.elapsed() > PERIOD {
+            self.0 = Instant::now();
+            context.note(&text());
+        }
+    }
 }
 
 /// Asks at a terminal. Without one, an option must say it.

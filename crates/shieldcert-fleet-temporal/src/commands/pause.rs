@@ -1,6 +1,8 @@
 //! `shieldcert-temporal pause`.
 
 use clap::Args;
+use serde_json::Map;
+use shieldcert_fleet::DeviceName;
 use shieldcert_fleet::commands::counted;
 use temporalio_client::{Client, WorkflowSignalOptions};
 
@@ -8,6 +10,7 @@ use super::ask::Selector;
 use super::{Context, each, handle};
 use crate::device::DeviceWorkflow;
 use crate::failure::{ExitCode, Result};
+use crate::output::print_one;
 
 /// Begin nothing for devices, until they are resumed
 ///
@@ -23,9 +26,15 @@ pub(crate) struct PauseArgs {
 }
 
 pub(crate) async fn run(context: &Context, client: &Client, args: PauseArgs) -> Result {
-    let devices = args.selector.select(context, client).await?;
+    let selected = args.selector.select(context, client).await?;
+    // Visibility lags: who is told twice ignores it, and is not counted.
+    let changed = selected
+        .iter()
+        .filter(|seen| (seen.state == "paused") == args.resume)
+        .count() as u64;
+    let devices: Vec<DeviceName> = selected.into_iter().map(|seen| seen.device).collect();
     let options = WorkflowSignalOptions::default;
-    each(&devices, |device| {
+    each(context, &devices, |device| {
         let handle = handle(client, &context.name, device);
         async move {
             handle
@@ -38,9 +47,13 @@ pub(crate) async fn run(context: &Context, client: &Client, args: PauseArgs) -> 
         true => "resumed",
         false => "paused",
     };
-    context.note(&format!(
-        "{} {done}",
-        counted(devices.len() as u64, "device")
-    ));
+    context.note(&match devices.is_empty() {
+        true => "no device was selected".to_owned(),
+        false => format!("{} {done}", counted(changed, "device")),
+    });
+    if context.output.is_some() {
+        let row = Map::from_iter([(done.to_owned(), changed.into())]);
+        print_one(context.output, &[done], &[done], row)?;
+    }
     Ok(ExitCode::Done)
 }

@@ -7,12 +7,13 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value};
 use shieldcert_fleet::commands::{PlanRow, PlanSummaryRow, plan_facts};
 use shieldcert_fleet::steps::{Delivered, csr_sha256};
-use shieldcert_fleet::{Device, DeviceKey, DeviceName, Plan, PlanEntry, Snapshot};
+use shieldcert_fleet::{Device, DeviceKey, DeviceName, DeviceState, Plan, PlanEntry, Snapshot};
 use temporalio_client::Client;
 
-use super::{Context, IN_FLIGHT, list, state};
+use super::{Context, ENDED, IN_FLIGHT, ProgressNotes, list, list_ended, state};
 use crate::failure::{ExitCode, Failure, Result};
 use crate::output::{facts, print, print_one, row};
+use crate::pollers::Pollers;
 
 /// Show what is to be done in a fleet
 ///
@@ -42,41 +43,54 @@ pub(crate) async fn run(context: &Context, client: &Client, args: PlanArgs) -> R
     for (zone, problem) in &problems {
         context.warning(&format!("zone {zone} can't be used: {problem}"));
     }
+    if rows.is_empty() {
+        context.warning("the manifest has no device; nothing is revoked for that");
+    }
+    let pollers = Pollers::new(client, &context.name);
     let seen = list(client, &context.name).await?;
+    let ended = list_ended(client, &context.name, &seen).await?;
     let asked = seen.iter().map(|seen| async {
-        let state = state(client, &context.name, &seen.device).await?;
+        let state = state(&pollers, &seen.device).await?;
         Ok::<_, Failure>((seen.device.clone(), state))
     });
     let asked: Vec<_> = asked.collect();
     let mut asked = stream::iter(asked).buffer_unordered(IN_FLIGHT);
-    let mut known: HashMap<DeviceName, Snapshot> = HashMap::new();
+    let mut known: HashMap<DeviceName, (Snapshot, bool)> = HashMap::new();
+    let mut progress = ProgressNotes::new();
     while let Some(asked) = asked.next().await {
         if let (device, Some(state)) = asked? {
-            known.insert(device, state.snapshot);
+            known.insert(device, (state.snapshot, state.paused));
         }
+        progress.note(context, || {
+            format!("{} of {} have said what they know", known.len(), seen.len())
+        });
     }
     let mut survey = context.fleet.survey_at(now);
     let mut entries = Vec::new();
     for (device, csr) in rows {
+        if ended.contains(&device.name) && device.state == DeviceState::Present {
+            context.warning(&format!("{}: {ENDED}", device.name));
+            continue;
+        }
         let delivered = match (&device.key, &csr) {
             (DeviceKey::Generated(_), _) => Delivered::NotNeeded,
             (_, Some(csr)) => csr_sha256(csr).map_or(Delivered::Missing, Delivered::Csr),
             _ => Delivered::Missing,
         };
-        let snapshot = match known.remove(&device.name) {
-            Some(mut snapshot) => {
+        let (snapshot, is_paused) = match known.remove(&device.name) {
+            Some((mut snapshot, is_paused)) => {
                 snapshot.device = Some(device);
-                snapshot
+                (snapshot, is_paused)
             }
-            None => Snapshot::of(device),
+            None => (Snapshot::of(device), false),
         };
-        entries.push(survey.add(&snapshot, &delivered));
+        entries.push(survey.add(&snapshot, &delivered, is_paused));
     }
-    let mut left: Vec<Snapshot> = known.into_values().collect();
+    let mut left: Vec<Snapshot> = known.into_values().map(|(snapshot, _)| snapshot).collect();
     left.sort_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
     for mut snapshot in left {
         snapshot.device = None;
-        entries.push(survey.add(&snapshot, &Delivered::NotNeeded));
+        entries.push(survey.add(&snapshot, &Delivered::NotNeeded, false));
     }
     let plan = survey.finish();
     show(context, &args, &plan, &entries)?;

@@ -6,11 +6,13 @@ use clap::Args;
 use shieldcert_fleet::parse_duration;
 use temporalio_client::{Client, WorkflowSignalOptions};
 
-use super::Context;
-use super::status::{fleet_state, zones};
+use super::status::zones;
+use super::{Context, fleet_state, no_fleet};
 use crate::failure::{ExitCode, Failure, Result};
 use crate::fleet::FleetWorkflow;
+use crate::names::Queue;
 use crate::output::{print, row};
+use crate::pollers::Pollers;
 
 /// Compare the zones with the devices now, and not only at intervals
 ///
@@ -23,16 +25,9 @@ pub(crate) struct ReconcileArgs {
 }
 
 pub(crate) async fn run(context: &Context, client: &Client, args: ReconcileArgs) -> Result {
-    let no_worker = || {
-        Failure::new(
-            ExitCode::TimedOut,
-            "no worker responds; start one with `shieldcert-temporal worker`",
-        )
-    };
-    let before = fleet_state(context, client)
-        .await
-        .ok_or_else(no_worker)?
-        .rounds;
+    let pollers = Pollers::new(client, &context.name);
+    let fleet = fleet_state(&pollers).await?;
+    let before = fleet.ok_or_else(|| no_fleet(&context.name))?.rounds;
     client
         .get_workflow_handle::<FleetWorkflow>(context.name.fleet_id())
         .signal(
@@ -45,9 +40,8 @@ pub(crate) async fn run(context: &Context, client: &Client, args: ReconcileArgs)
     let began = Instant::now();
     loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let Some(fleet) = fleet_state(context, client).await else {
-            return Err(no_worker());
-        };
+        let fleet = fleet_state(&pollers).await?;
+        let fleet = fleet.ok_or_else(|| no_fleet(&context.name))?;
         if fleet.rounds > before {
             let zones = zones(&fleet).into_iter();
             let rows: Vec<_> = zones
@@ -66,10 +60,17 @@ pub(crate) async fn run(context: &Context, client: &Client, args: ReconcileArgs)
             });
         }
         if began.elapsed() > args.timeout {
-            return Err(Failure::new(
-                ExitCode::TimedOut,
-                "the zones are not read yet; `shieldcert-temporal status` shows when they are",
-            ));
+            let mut message =
+                "the zones are not read yet; `shieldcert-temporal status` shows when they are"
+                    .to_owned();
+            let pollers = Pollers::new(client, &context.name);
+            for budget in fleet.budgets() {
+                let queue = Queue::Budget(budget.to_owned());
+                if !pollers.of(&queue).await?.is_polled() {
+                    message = format!("the zones are not read yet: {}", pollers.hint(&queue));
+                }
+            }
+            return Err(Failure::new(ExitCode::TimedOut, message));
         }
     }
 }

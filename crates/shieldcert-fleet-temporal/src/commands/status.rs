@@ -2,17 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use shieldcert::ZoneId;
 use shieldcert_fleet::commands::{GenerationRow, counted, counts, time};
 use shieldcert_fleet::{DeviceName, Generation, Hold};
-use temporalio_client::{Client, WorkflowQueryOptions};
+use temporalio_client::Client;
 
-use super::{Context, list, state};
+use super::{Context, fleet_state, list, list_ended, no_fleet, state};
 use crate::failure::{ExitCode, Failure, Result};
-use crate::fleet::{FleetState, FleetWorkflow};
+use crate::fleet::FleetState;
+use crate::names::Queue;
 use crate::output::{facts, print, print_one, row};
+use crate::pollers::Pollers;
 use crate::requests::Scan;
 use crate::state::DeviceState;
 
@@ -25,7 +28,7 @@ pub(crate) enum ZoneFound {
 }
 
 /// What is known of a fleet.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Status {
     /// How many devices the server shows.
     devices: u64,
@@ -35,16 +38,22 @@ struct Status {
     holds: BTreeMap<String, u64>,
     /// How many devices there are at each worker.
     workers: BTreeMap<String, u64>,
+    /// How many devices have a workflow that somebody has ended.
+    ended: u64,
     /// The share of each budget that each worker has.
     shares: BTreeMap<String, f64>,
+    /// The task queues that no worker polls, and about how many steps wait in them.
+    unpolled: BTreeMap<String, u64>,
     /// How often the zones were reconciled.
     reconciliations: Option<u64>,
+    /// When they were the last time.
+    reconciled_at: Option<Timestamp>,
     /// What the last one found in each zone. `None`: no worker responds.
     zones: Option<BTreeMap<ZoneId, ZoneFound>>,
     /// When the next certificate is to be renewed.
-    next_renewal: Option<jiff::Timestamp>,
+    next_renewal: Option<Timestamp>,
     /// When the first of the certificates in use expires.
-    next_expiry: Option<jiff::Timestamp>,
+    next_expiry: Option<Timestamp>,
 }
 
 pub(crate) async fn run(
@@ -54,8 +63,9 @@ pub(crate) async fn run(
     labels: Vec<String>,
     holds: Vec<Hold>,
 ) -> Result {
+    let pollers = Pollers::new(client, &context.name);
     if let Some(name) = name {
-        let Some(state) = state(client, &context.name, &name).await? else {
+        let Some(state) = state(&pollers, &name).await? else {
             return Err(Failure::new(
                 ExitCode::NotFound,
                 format!(
@@ -63,12 +73,17 @@ pub(crate) async fn run(
                 ),
             ));
         };
+        let waits = pollers.device_waits(&name).await?;
         let generations = state.snapshot.generations.iter();
         let mut rows: Vec<_> = generations
             .map(|generation| generation_row(&state, Some(generation)))
             .collect();
         if rows.is_empty() {
             rows.push(generation_row(&state, None));
+        }
+        if let (Some(queue), Some(newest)) = (waits, rows.last_mut()) {
+            newest.insert("hold".to_owned(), Hold::Worker.as_str().into());
+            newest.insert("problem".to_owned(), pollers.hint(&queue).into());
         }
         print_generations(context, &rows)?;
         return Ok(ExitCode::Done);
@@ -89,7 +104,7 @@ pub(crate) async fn run(
             let is_labelled = labels.is_empty() || labelled.contains(seen.device.as_str());
             if is_labelled
                 && (holds.is_empty() || holds.iter().any(has_hold))
-                && let Some(state) = state(client, &context.name, &seen.device).await?
+                && let Some(state) = state(&pollers, &seen.device).await?
             {
                 rows.push(generation_row(&state, state.snapshot.generations.last()));
             }
@@ -97,16 +112,11 @@ pub(crate) async fn run(
         print_generations(context, &rows)?;
         return Ok(ExitCode::Done);
     }
+    let ended = list_ended(client, &context.name, &seen).await?;
     let mut status = Status {
         devices: seen.len() as u64,
-        states: BTreeMap::new(),
-        holds: BTreeMap::new(),
-        workers: BTreeMap::new(),
-        shares: BTreeMap::new(),
-        reconciliations: None,
-        zones: None,
-        next_renewal: None,
-        next_expiry: None,
+        ended: ended.len() as u64,
+        ..Status::default()
     };
     for seen in seen {
         *status.states.entry(seen.state).or_default() += 1;
@@ -120,27 +130,55 @@ pub(crate) async fn run(
         status.next_expiry = status.next_expiry.into_iter().chain(seen.expires).min();
     }
     status.next_renewal = status.next_renewal.map(time::to_seconds);
-    match fleet_state(context, client).await {
-        Some(fleet) => {
-            let shares = fleet.shares.iter();
-            status.shares = shares
-                .map(|(worker, share)| (worker.to_string(), *share))
-                .collect();
-            status.reconciliations = Some(fleet.rounds);
-            status.zones = Some(zones(&fleet));
+    let fleet = match fleet_state(&pollers).await {
+        Ok(Some(fleet)) => Some(fleet),
+        Ok(None) if status.devices == 0 => return Err(no_fleet(&context.name)),
+        Ok(None) => None,
+        Err(failure) if failure.code == ExitCode::TimedOut => {
+            context.note(&format!("{}; the shares are unknown", failure.message));
+            None
         }
-        None => context.note("no worker responds, so shares and reconciliation are unknown"),
+        Err(failure) => return Err(failure),
+    };
+    if let Some(fleet) = &fleet {
+        let members = fleet.members.values();
+        status.shares = members
+            .map(|member| (member.worker.to_string(), member.share))
+            .collect();
+        status.reconciliations = Some(fleet.rounds);
+        status.reconciled_at = fleet.reconciled_at.map(time::to_seconds);
+        status.zones = Some(zones(fleet));
+    }
+    let mut hints = Vec::new();
+    for queue in queues(context, fleet.as_ref(), &status) {
+        let polled = pollers.of(&queue).await?;
+        if !polled.is_polled() {
+            hints.push(pollers.hint(&queue));
+            let name = context.name.queue(&queue);
+            status.unpolled.insert(name, polled.backlog);
+        }
     }
     show(context, &status)?;
+    for hint in hints {
+        context.warning(&hint);
+    }
     Ok(ExitCode::Done)
 }
 
-/// What the workflow of the fleet knows.
-pub(crate) async fn fleet_state(context: &Context, client: &Client) -> Option<FleetState> {
-    let handle = client.get_workflow_handle::<FleetWorkflow>(context.name.fleet_id());
-    let asked = handle.query(FleetWorkflow::state, (), WorkflowQueryOptions::default());
-    let asked = tokio::time::timeout(super::QUERY, asked).await;
-    asked.ok()?.ok()
+/// The task queues that workers are to poll, as far as they are known.
+fn queues(context: &Context, fleet: Option<&FleetState>, status: &Status) -> BTreeSet<Queue> {
+    let workers = status.workers.keys().chain(status.shares.keys());
+    let workers = workers.filter_map(|worker| worker.parse().ok());
+    let mut queues: BTreeSet<Queue> = workers.map(Queue::Worker).collect();
+    queues.extend([Queue::Workflows, Queue::Keys]);
+    let own = context.fleet.config().zones.values();
+    let budgets: BTreeSet<&str> = match fleet {
+        Some(fleet) => fleet.budgets(),
+        None => own.map(|zone| zone.budget.as_str()).collect(),
+    };
+    let budgets = budgets.into_iter().map(str::to_owned);
+    queues.extend(budgets.map(Queue::Budget));
+    queues
 }
 
 /// What the last reconciliation found.
@@ -157,11 +195,20 @@ pub(crate) fn zones(fleet: &FleetState) -> BTreeMap<ZoneId, ZoneFound> {
 
 fn generation_row(state: &DeviceState, generation: Option<&Generation>) -> Map<String, Value> {
     let snapshot = &state.snapshot;
-    row(&GenerationRow::new(
+    let mut row = row(&GenerationRow::new(
         &snapshot.name,
         snapshot.ask,
         generation,
-    ))
+    ));
+    // What it waits for beside what its generations say, such as an operator who has paused it.
+    let newest = snapshot.generations.last().map(|newest| newest.number);
+    if generation.map(|generation| generation.number) == newest
+        && let Some(held) = state.held(Timestamp::now())
+        && row["hold"].is_null()
+    {
+        row.insert("hold".to_owned(), held.hold.as_str().into());
+    }
+    row
 }
 
 fn print_generations(context: &Context, rows: &[Map<String, Value>]) -> Result<()> {
@@ -171,6 +218,7 @@ fn print_generations(context: &Context, rows: &[Map<String, Value>]) -> Result<(
         "state",
         "not_after",
         "hold",
+        "retry_at",
         "problem",
     ];
     print(context.output, GenerationRow::FIELDS, &columns, rows)
@@ -183,8 +231,11 @@ fn show(context: &Context, status: &Status) -> Result<()> {
             "states",
             "holds",
             "workers",
+            "ended",
             "shares",
+            "unpolled",
             "reconciliations",
+            "reconciled_at",
             "zones",
             "next_renewal",
             "next_expiry",
@@ -207,8 +258,20 @@ fn show(context: &Context, status: &Status) -> Result<()> {
             .collect();
         lines.push(("shares", shares.join(", ")));
     }
+    if status.ended > 0 {
+        let devices = counted(status.ended, "device");
+        lines.push(("ended", format!("the workflows of {devices}")));
+    }
+    if !status.unpolled.is_empty() {
+        let unpolled: Vec<_> = (status.unpolled.iter())
+            .map(|(queue, backlog)| format!("{queue} ({} waiting)", counted(*backlog, "step")))
+            .collect();
+        lines.push(("without worker", unpolled.join(", ")));
+    }
     if let Some(rounds) = status.reconciliations {
-        lines.push(("reconciled", counted(rounds, "time")));
+        let at = status.reconciled_at;
+        let at = at.map_or_else(String::new, |at| format!(", last at {at}"));
+        lines.push(("reconciled", format!("{}{at}", counted(rounds, "time"))));
     }
     for (zone, found) in status.zones.iter().flatten() {
         let found = match found {

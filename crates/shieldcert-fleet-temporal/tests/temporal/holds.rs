@@ -9,14 +9,8 @@ use crate::kit::{POLICY, World, config, emulator, manifest};
 
 /// The holds in `failed.csv`.
 fn failed(world: &World) -> Vec<String> {
-    let text = fs::read_to_string(world.path("fleet/failed.csv")).expect("is there");
-    let mut lines = text.lines();
-    assert_eq!(
-        lines.next(),
-        Some("name,generation,state,hold,problem,retry_at")
-    );
-    let holds = lines.map(|line| line.split(',').nth(3).expect("a hold").to_owned());
-    holds.collect()
+    let rows = world.failed().into_iter();
+    rows.map(|[_, hold, _]| hold).collect()
 }
 
 fn count(shown: &Value, hold: &str) -> u64 {
@@ -130,4 +124,151 @@ async fn a_quota_that_is_reached_holds_its_zone() {
             shown["holds"]["quota"] == 2 && shown["states"]["verified"] == 3
         })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_waits_for_a_worker_says_so() {
+    let rows = "name,labels\ndevice-000,\ndevice-001,worker:ghost\n";
+    let Some(mut world) = World::new(emulator(), POLICY, rows).await else {
+        return;
+    };
+    // Without any worker, nothing takes long.
+    let (_, said) = world.ends(1, &["apply", "--timeout", "1s"]);
+    let none = "no worker of fleet fleet is there; start one with `shieldcert-temporal worker`";
+    assert!(said.contains(none), "{said}");
+    assert_eq!(failed(&world), ["worker", "worker"]);
+    let (_, said) = world.ends(6, &["status", "device-000"]);
+    assert_eq!(said.trim(), format!("error: {none}"));
+    world.ends(6, &["plan"]);
+    world.ends(6, &["reconcile"]);
+    let (status, said) = world.ends(0, &["status"]);
+    assert!(said.contains(none), "{said}");
+    assert!(count(&status["unpolled"]["fleet"], "fleet") > 0, "{status}");
+
+    // With another one than it waits for.
+    let worker = world.worker("one", 1.0);
+    let (applied, said) = world.ends(7, &["apply"]);
+    assert_eq!(applied["settled"], 1, "{applied}");
+    assert_eq!(applied["waiting"]["worker"], 1, "{applied}");
+    let ghost = "worker ghost is not there; start it, say `shieldcert-temporal worker-lost ghost` if its keys are \
+                 gone, or change the label worker:ghost";
+    assert!(said.contains(ghost), "{said}");
+    assert_eq!(world.failed(), [["device-001", "worker", ghost]]);
+    let shown = world.json(&["status", "device-001"]);
+    assert_eq!(shown[0]["hold"], "worker", "{shown}");
+    assert_eq!(shown[0]["problem"], ghost, "{shown}");
+    let status = world.json(&["status"]);
+    assert_eq!(status["workers"]["ghost"], 1, "{status}");
+    let unpolled = serde_json::json!({"fleet/worker/ghost": 1});
+    assert_eq!(status["unpolled"], unpolled, "{status}");
+    {
+        let _ghost = world.worker("ghost", 0.0);
+        world.settle();
+    }
+
+    // With one whose fleet.toml has another budget.
+    world.set_config(&config("other", POLICY));
+    world.write_manifest("name,labels\ndevice-000,\ndevice-002,worker:one\n");
+    let (applied, said) = world.ends(7, &["apply"]);
+    assert_eq!(applied["waiting"]["worker"], 1, "{applied}");
+    let budget = "no worker sends requests of budget other; start one with a --share above 0 whose fleet.toml has that \
+                  budget";
+    assert!(said.contains(budget), "{said}");
+    assert_eq!(world.failed(), [["device-002", "worker", budget]]);
+    let logs = world.logs();
+    assert!(
+        logs.contains("fleet.toml here has no such budget"),
+        "{logs}"
+    );
+    worker.stop();
+    let _worker = world.worker("one", 1.0);
+    let applied = world.json(&["apply", "--timeout", "120s"]);
+    assert_eq!(applied["complete"], true, "{applied}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_paused_says_so() {
+    let Some(world) = World::new(emulator(), POLICY, &manifest(2)).await else {
+        return;
+    };
+    let _worker = world.worker("one", 1.0);
+    world.json(&["apply", "--timeout", "120s"]);
+    let paused = world.json(&["pause", "--name", "device-000"]);
+    assert_eq!(paused["paused"], 1, "{paused}");
+    world
+        .until(&["status"], |shown| shown["states"]["paused"] == 1)
+        .await;
+    // There is nothing to do for it.
+    let applied = world.json(&["apply"]);
+    assert_eq!(
+        (&applied["settled"], &applied["paused"]),
+        (&2.into(), &1.into())
+    );
+    world.ok(&["rotate", "--name", "device-000", "--yes"]);
+    world
+        .until(&["status"], |shown| shown["holds"]["paused"] == 1)
+        .await;
+    let (applied, said) = world.ends(7, &["apply"]);
+    assert_eq!(applied["waiting"]["paused"], 1, "{applied}");
+    assert!(
+        said.contains("`shieldcert-temporal pause --resume` goes on"),
+        "{said}"
+    );
+    assert_eq!(world.failed(), [["device-000", "paused", ""]]);
+    let planned = world.json(&["plan"]);
+    assert_eq!(planned[0]["action"], "wait", "{planned}");
+    assert_eq!(planned[0]["hold"], "paused", "{planned}");
+    let shown = world.json(&["status", "device-000"]);
+    assert_eq!(shown[0]["hold"], "paused", "{shown}");
+    let resumed = world.json(&["pause", "--all", "--resume"]);
+    assert_eq!(resumed["resumed"], 1, "{resumed}");
+    world.settle();
+    let shown = world.json(&["status", "device-000"]);
+    assert_eq!(shown[1]["state"], "verified", "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_key_is_restored_or_replaced() {
+    let Some(mut world) = World::new(emulator(), POLICY, &manifest(2)).await else {
+        return;
+    };
+    let mended = world.path("mended");
+    let policy = format!(
+        "{POLICY}[deploy]\ncommand = \"test -e {}\"\n",
+        mended.display()
+    );
+    world.set_config(&config("default", &policy));
+    let _worker = world.worker("one", 1.0);
+    world.ends(7, &["apply", "--timeout", "60s"]);
+    let devices = world.path("one/devices");
+    let aside = world.path("aside");
+    fs::rename(devices.join("device-000/1"), &aside).expect("is moved");
+    let key = devices.join("device-001/1/key.pem");
+    fs::remove_file(&key).expect("is removed");
+    fs::write(&mended, "").expect("is written");
+    world.ends(1, &["apply", "--retry-now"]);
+    let rows = world.failed();
+    for (row, lost) in rows.iter().zip(["it is missing", "key.pem is missing"]) {
+        assert_eq!(row[1], "key-lost", "{row:?}");
+        let advice = format!("{lost}; restore it, or rotate the device");
+        assert!(row[2].ends_with(&advice), "{row:?}");
+    }
+    assert_eq!(rows.len(), 2);
+    assert!(!devices.join("device-000/current").exists());
+
+    fs::rename(&aside, devices.join("device-000/1")).expect("is moved");
+    let (applied, said) = world.ends(7, &["apply", "--retry-now", "--name", "device-000"]);
+    assert!(said.contains("1 device tried again at once"), "{said}");
+    assert_eq!(applied["settled"], 1, "{applied}");
+    let first = world.active().await["device-001"][0].id().clone();
+    world.ok(&["rotate", "--name", "device-001", "--yes"]);
+    world
+        .until(&["status", "device-001"], |shown| {
+            shown[1]["state"] == "verified"
+        })
+        .await;
+    let shown = world.json(&["status", "device-001"]);
+    assert_eq!(shown[0]["certificate"], first.as_str(), "{shown}");
+    assert!(!shown[0]["revoke_at"].is_null(), "{shown}");
+    world.json(&["apply"]);
 }

@@ -341,8 +341,45 @@ impl World {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.run_with(arguments, &[])
+    }
+
+    pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
         let mut command = self.command(&self.path("fleet"));
+        command.envs(environment.iter().copied());
         command.args(arguments).output().expect("runs")
+    }
+
+    /// Runs a command that must end with this code, and returns what it prints, in JSON, and what it says.
+    pub(crate) fn ends(&self, code: i32, arguments: &[&str]) -> (Value, String) {
+        let output = self.run(&[&["--output", "json"], arguments].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}: {said}\n{}",
+            self.logs()
+        );
+        let printed = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (printed, said)
+    }
+
+    /// The rows of `failed.csv`: the device, what it waits for, and what went wrong.
+    pub(crate) fn failed(&self) -> Vec<[String; 3]> {
+        let path = self.path("fleet/failed.csv");
+        let mut lines = csv::Reader::from_path(path).expect("is there");
+        let header = lines
+            .headers()
+            .expect("a header")
+            .iter()
+            .collect::<Vec<_>>();
+        let fields = ["name", "generation", "state", "hold", "problem", "retry_at"];
+        assert_eq!(header, fields);
+        let rows = lines.records().map(|row| {
+            let row = row.expect("a row");
+            [0, 3, 4].map(|place| row[place].to_owned())
+        });
+        rows.collect()
     }
 
     /// Runs a command that must succeed, and returns what it prints, in JSON.

@@ -91,9 +91,7 @@ async fn a_share_that_is_too_large_and_an_unknown_worker_are_refused() {
     let logs = world.logs();
     let refused = "error: fleet fleet: a share of 0.5 is too much, since one has 1; give another";
     assert!(logs.contains(refused), "{logs}");
-    let output = world.run(&["worker-lost", "onee", "--yes"]);
-    assert_eq!(output.status.code(), Some(3), "{output:?}");
-    let said = String::from_utf8_lossy(&output.stderr);
+    let (_, said) = world.ends(3, &["worker-lost", "onee", "--yes"]);
     assert_eq!(
         said.trim(),
         "error: onee: fleet fleet has no such worker; it has one"
@@ -255,14 +253,136 @@ async fn a_device_that_was_given_up_is_not_begun_again() {
     world
         .until(&["status"], |shown| shown["devices"] == 1)
         .await;
-    let refused = world.run(&["apply", "--timeout", "60s"]);
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(1), "{said}");
-    assert!(
-        said.contains("device-000: its workflow was ended by somebody"),
-        "{said}"
+    // The others are seen to all the same.
+    world.write_manifest("name\ndevice-000\ndevice-001\ndevice-002\n");
+    let planned = world.ok(&["plan"]);
+    let planned = String::from_utf8_lossy(&planned).into_owned();
+    assert!(!planned.contains("device-000"), "{planned}");
+    let (applied, said) = world.ends(7, &["apply", "--timeout", "60s"]);
+    let ended = "device-000: its workflow was ended by somebody; remove its row";
+    assert!(said.contains(ended), "{said}");
+    assert_eq!(applied["settled"], 2, "{applied}");
+    assert_eq!(applied["waiting"]["failed"], 1, "{applied}");
+    assert_eq!(world.failed()[0][0], "device-000");
+    let status = world.json(&["status"]);
+    assert_eq!(
+        (&status["devices"], &status["ended"]),
+        (&2.into(), &1.into())
     );
-    assert_eq!(world.active().await.len(), 2);
+    // Of one that is absent, or never was there, nothing is left to do.
+    world.write_manifest(
+        "name,state\ndevice-000,absent\ndevice-001,\ndevice-002,\ndevice-003,absent\n",
+    );
+    let applied = world.json(&["apply", "--timeout", "60s"]);
+    assert_eq!(applied["settled"], 4, "{applied}");
+    assert_eq!(applied["complete"], true, "{applied}");
+    assert_eq!(world.active().await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_worker_that_still_runs_stops() {
+    let policy = format!("{POLICY}[renew]\ngrace = \"1s\"\n");
+    let Some(world) = World::new(emulator(), &policy, &manifest(4)).await else {
+        return;
+    };
+    let lost = world.worker("two", 0.5);
+    world.json(&["apply", "--timeout", "60s"]);
+    let _first = world.worker("one", 0.5);
+    until_joined(&world, "one").await;
+    let (said, warned) = world.ends(0, &["worker-lost", "two", "--yes"]);
+    assert_eq!(said["devices"], 4, "{said}");
+    assert!(warned.contains("waiting until it has stopped"), "{warned}");
+    assert!(!warned.contains("end it"), "{warned}");
+    until_ended(&lost).await;
+    let logs = world.logs();
+    assert!(
+        logs.contains("error: worker two was declared lost; its devices get new keys elsewhere"),
+        "{logs}"
+    );
+    world
+        .until(&["status"], |shown| shown["workers"]["one"] == 4)
+        .await;
+    world.settle();
+    let active = world.wait_for_one_each(4).await;
+    world.check_files(&active, &["one"]);
+    // Its folder is not used again. A new one is.
+    world.worker("two", 0.5).wait();
+    assert!(
+        world
+            .logs()
+            .contains("this folder's worker was declared lost"),
+        "{}",
+        world.logs()
+    );
+    fs::rename(world.path("two"), world.path("gone")).expect("is moved");
+    let again = world.worker("two", 0.5);
+    until_joined_times(&world, "two", 2).await;
+    again.stop();
+    // And no other folder is, while it is a worker's.
+    fs::rename(world.path("two"), world.path("moved")).expect("is moved");
+    world.worker("two", 0.5).wait();
+    assert!(
+        world
+            .logs()
+            .contains("worker two has another folder, where its keys are"),
+        "{}",
+        world.logs()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_cannot_be_used_is_named() {
+    let Some(world) = World::new(emulator(), POLICY, &manifest(1)).await else {
+        return;
+    };
+    let (_, said) = world.ends(3, &["status"]);
+    assert_eq!(
+        said.trim(),
+        "error: there is no fleet fleet at the server; `shieldcert-temporal apply` begins it"
+    );
+    let server = format!(
+        "error: the Temporal server at http://{}/",
+        world.server.address()
+    );
+    for (variable, value, code, expected) in [
+        (
+            "TEMPORAL_NAMESPACE",
+            "nope",
+            3,
+            " has no namespace nope; set TEMPORAL_NAMESPACE",
+        ),
+        (
+            "TEMPORAL_API_KEY",
+            "secret",
+            1,
+            "(with TLS, which TEMPORAL_API_KEY turns on)",
+        ),
+        (
+            "TEMPORAL_ADDRESS",
+            "127.0.0.1:1",
+            1,
+            "(without TLS; set TEMPORAL_TLS=true if the server has it)",
+        ),
+        (
+            "TEMPORAL_ADDRESS",
+            "localhost",
+            1,
+            "set TEMPORAL_ADDRESS, such as localhost:7233",
+        ),
+    ] {
+        let output = world.run_with(&["status"], &[(variable, value)]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{variable}={value}: {said}"
+        );
+        assert!(said.contains(expected), "{variable}={value}: {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        if variable == "TEMPORAL_NAMESPACE" {
+            assert!(said.starts_with(&server), "{said}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -294,12 +414,14 @@ async fn shares_add_up_to_one_and_folders_belong_to_one_worker() {
 }
 
 async fn until_joined(world: &World, worker: &str) {
+    until_joined_times(world, worker, 1).await;
+}
+
+async fn until_joined_times(world: &World, worker: &str, times: usize) {
     let began = Instant::now();
-    while !world
-        .logs()
-        .lines()
-        .any(|line| line.contains("working") && line.contains(&format!("worker={worker}")))
-    {
+    let name = format!("worker={worker}");
+    let joined = |line: &&str| line.contains("working") && line.contains(&name);
+    while world.logs().lines().filter(joined).count() < times {
         assert!(
             began.elapsed() < Duration::from_secs(60),
             "{}",

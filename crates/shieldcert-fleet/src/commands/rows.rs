@@ -104,7 +104,8 @@ pub struct FailedRow {
     pub generation: Option<u32>,
     /// How far the generation is.
     pub state: Option<&'static str>,
-    /// What it waits for: `quota`, `permission`, `csr`, `unclear`, `failed` or `deploy-paused`.
+    /// What it waits for: `quota`, `permission`, `csr`, `unclear`, `failed`, `deploy-paused`, `key-lost`,
+    /// `revoked-elsewhere`, `missing` or `watched`; on several machines also `paused` or `worker`.
     pub hold: &'static str,
     /// What went wrong.
     pub problem: Option<String>,
@@ -164,7 +165,8 @@ pub struct GenerationRow {
     pub revoke_at: Option<Timestamp>,
     /// Whether its key has leaked.
     pub leaked: bool,
-    /// What it waits for: `quota`, `permission`, `csr`, `unclear`, `failed` or `deploy-paused`.
+    /// What it waits for: `quota`, `permission`, `csr`, `unclear`, `failed`, `deploy-paused`, `key-lost`,
+    /// `revoked-elsewhere`, `missing` or `watched`; on several machines also `paused` or `worker`.
     pub hold: Option<&'static str>,
     /// What went wrong the last time.
     pub problem: Option<String>,
@@ -238,7 +240,8 @@ pub struct PlanRow {
     pub action: String,
     /// Why. `null` where nothing is to be done.
     pub reason: Option<&'static str>,
-    /// What it waits for: `quota`, `permission`, `csr`, `unclear`, `failed` or `deploy-paused`.
+    /// What it waits for: `quota`, `permission`, `csr`, `unclear`, `failed`, `deploy-paused`, `key-lost`,
+    /// `revoked-elsewhere`, `missing` or `watched`; on several machines also `paused` or `worker`.
     pub hold: Option<&'static str>,
     /// When something is due, in RFC 3339.
     #[cfg_attr(test, schemars(with = "Option<String>", extend("format" = "date-time")))]

@@ -16,6 +16,9 @@ impl Engine {
         let Some(device) = &at.snapshot.device else {
             return Ok(Progress::Held);
         };
+        if let Err(problem) = self.keyed(at)? {
+            return self.fail(at, Hold::KeyLost, Act::Failed, &problem);
+        }
         let Some(pass) = self.gate.enter() else {
             return self.wait_for(at, Hold::DeployPaused, None);
         };

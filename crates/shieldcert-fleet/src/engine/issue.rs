@@ -488,7 +488,7 @@ impl Engine {
     pub(super) fn write(&self, at: Work<'_>) -> Result<Progress> {
         let keyed = match self.keyed(at)? {
             Ok(keyed) => keyed,
-            Err(problem) => return self.fail(at, Hold::Failed, Act::Failed, &problem),
+            Err(problem) => return self.fail(at, Hold::KeyLost, Act::Failed, &problem),
         };
         let Some(pem) = &at.generation.pem else {
             return self.fail(

@@ -30,7 +30,6 @@ use crate::deploy::{Deploy, Deployment};
 use crate::error::{Error, Result};
 use crate::folder::Folder;
 use crate::journal::{Act, Change, Generation, Hold, Journal, Snapshot, State};
-use crate::keystore::Stored;
 use crate::manifest::{Device, DeviceKey};
 use crate::places::Places;
 use crate::policy::{Decision, Delivered, Now, RevokeReason, Step, decide};
@@ -450,24 +449,17 @@ struct Work<'a> {
 }
 
 impl Engine {
-    /// Reads key and CSR of a generation. `None` if they are not what the journal has.
+    /// Reads key and CSR of a generation, or says why they can't be used.
     fn keyed(&self, at: Work<'_>) -> Result<std::result::Result<crate::keystore::Keyed, String>> {
-        let path = self
-            .folder
-            .generation(&at.snapshot.name, at.generation.number);
-        Ok(match self.folder.stored(&path)? {
-            Stored::Missing => Err(format!("{} is missing", path.display())),
-            Stored::Unusable(problem) => Err(format!("{}: {problem}", path.display())),
-            Stored::Complete(keyed) => {
-                match at.generation.csr_sha256.as_deref() == Some(&keyed.csr.sha256()) {
-                    true => Ok(keyed),
-                    false => Err(format!(
-                        "{}: the CSR is not the one of the journal",
-                        path.display()
-                    )),
-                }
-            }
-        })
+        let Work {
+            snapshot,
+            generation,
+            ..
+        } = at;
+        let path = self.folder.generation(&snapshot.name, generation.number);
+        let is_own = generation.spec.key == crate::policy::CSR;
+        self.folder
+            .keyed(&path, generation.csr_sha256.as_deref(), is_own)
     }
 
     fn abandon(&self, at: Work<'_>, problem: Option<&str>) -> Result<Progress> {

@@ -138,9 +138,17 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Decides what comes next for a device, and counts it.
-    pub fn add(&mut self, snapshot: &Snapshot, delivered: &Delivered) -> PlanEntry {
-        let decision = decide(snapshot, delivered, &self.config, self.now);
+    /// Decides what comes next for a device, and counts it. With `is_paused`, what comes next waits for an operator.
+    pub fn add(
+        &mut self,
+        snapshot: &Snapshot,
+        delivered: &Delivered,
+        is_paused: bool,
+    ) -> PlanEntry {
+        let mut decision = decide(snapshot, delivered, &self.config, self.now);
+        if is_paused {
+            decision = decision.paused();
+        }
         // An engine without a journal doesn't count what the zones hold: the service refuses what is beyond the quota.
         self.plan
             .add(snapshot, &decision, &self.config, self.now, None)
@@ -349,6 +357,21 @@ pub enum DeployOutcome {
     Done(String),
     /// It fails everywhere, and is tried with one device at a time. Nothing was done.
     Paused,
+    /// Key or CSR are not where they were. Nothing was done.
+    KeyLost(String),
+    /// What went wrong.
+    Failed(String),
+}
+
+/// What came of writing files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum WriteOutcome {
+    /// They are complete.
+    Done,
+    /// Key or CSR are not where they were. Nothing was written.
+    KeyLost(String),
     /// What went wrong.
     Failed(String),
 }
@@ -743,34 +766,18 @@ impl Steps {
     }
 
     /// Writes the files of a generation, after its certificate was compared with the key.
-    ///
-    /// # Errors
-    /// Returns an error if key or CSR are not there, if they don't belong to the certificate, or if a file can't be written.
     pub fn write(
         &self,
         device: &DeviceName,
-        number: u32,
-        csr_sha256: &str,
+        generation: &StoredGeneration,
         pem: &str,
-    ) -> Result<()> {
-        crate::journal::block(|| {
-            let path = self.folder.generation(device, number);
-            let invalid = |problem: String| Error::Invalid {
-                path: path.clone(),
-                problem,
+    ) -> WriteOutcome {
+        let written = crate::journal::block(|| {
+            let keyed = match self.keyed(device, generation)? {
+                Ok(keyed) => keyed,
+                Err(problem) => return Ok(WriteOutcome::KeyLost(problem)),
             };
-            let keyed = match self.folder.stored(&path)? {
-                Stored::Complete(keyed) if keyed.csr.sha256() == csr_sha256 => keyed,
-                Stored::Complete(_) => {
-                    return Err(invalid("the CSR is another one".to_owned()));
-                }
-                Stored::Missing => {
-                    return Err(invalid(
-                        "it is missing; restore it, or renew the device".to_owned(),
-                    ));
-                }
-                Stored::Unusable(problem) => return Err(invalid(problem)),
-            };
+            let path = self.folder.generation(device, generation.number);
             let certificate = X509Certificate::from_pem(pem)?;
             outputs::write(
                 &self.folder,
@@ -778,18 +785,36 @@ impl Steps {
                 keyed,
                 &certificate,
                 &self.config.outputs,
-            )
-        })
+            )?;
+            Ok::<_, Error>(WriteOutcome::Done)
+        });
+        written.unwrap_or_else(|error| WriteOutcome::Failed(error.to_string()))
+    }
+
+    fn keyed(
+        &self,
+        device: &DeviceName,
+        generation: &StoredGeneration,
+    ) -> Result<std::result::Result<Keyed, String>> {
+        let path = self.folder.generation(device, generation.number);
+        let csr = Some(&*generation.csr_sha256);
+        self.folder.keyed(&path, csr, generation.is_own)
     }
 
     /// Makes a generation the one that the device uses, and runs the deploy command.
     pub async fn deploy(&self, device: &Device, deployment: &DeploymentOf) -> DeployOutcome {
+        match crate::journal::block(|| self.keyed(&device.name, &deployment.stored)) {
+            Ok(Ok(_)) => {}
+            Ok(Err(problem)) => return DeployOutcome::KeyLost(problem),
+            Err(error) => return DeployOutcome::Failed(error.to_string()),
+        }
         let Some(pass) = self.gate.enter() else {
             return DeployOutcome::Paused;
         };
+        let number = deployment.stored.number;
         let published = crate::journal::block(|| {
-            self.check_later(&device.name, deployment.generation)?;
-            outputs::publish(&self.folder, device, deployment.generation)
+            self.check_later(&device.name, number)?;
+            outputs::publish(&self.folder, device, number)
         });
         if let Err(error) = published {
             // It says nothing about the command.
@@ -845,13 +870,15 @@ impl Steps {
     fn deployment(&self, device: &Device, deployment: &DeploymentOf) -> Deployment {
         Deployment {
             device: device.name.clone(),
-            generation: deployment.generation,
+            generation: deployment.stored.number,
             reason: deployment.reason,
             zone: deployment.zone.clone(),
             labels: device.labels.clone(),
             certificate: deployment.certificate.clone(),
             old_certificate: deployment.old_certificate.clone(),
-            folder: self.folder.generation(&device.name, deployment.generation),
+            folder: self
+                .folder
+                .generation(&device.name, deployment.stored.number),
             output: device
                 .output
                 .as_ref()
@@ -1024,11 +1051,33 @@ impl Steps {
     }
 }
 
+/// A generation whose key and CSR are in the folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredGeneration {
+    /// Its number.
+    pub number: u32,
+    /// SHA-256 of its CSR, in hex.
+    pub csr_sha256: String,
+    /// Whether the device has the key, and the folder only the CSR.
+    pub is_own: bool,
+}
+
+impl StoredGeneration {
+    /// Returns what is stored of a generation. `None`: nothing is yet.
+    pub fn of(generation: &Generation) -> Option<Self> {
+        Some(Self {
+            number: generation.number,
+            csr_sha256: generation.csr_sha256.clone()?,
+            is_own: generation.spec.key == crate::policy::CSR,
+        })
+    }
+}
+
 /// What a deployment is about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeploymentOf {
-    /// The number of the generation.
-    pub generation: u32,
+    /// The generation.
+    pub stored: StoredGeneration,
     /// Why it was made.
     pub reason: Reason,
     /// The zone.

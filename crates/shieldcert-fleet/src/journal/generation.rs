@@ -201,10 +201,14 @@ words! {
         RevokedElsewhere = "revoked-elsewhere",
         /// An operator: the zone does not have its certificate.
         Missing = "missing",
-        /// An operator: its key is not where it was.
+        /// Its key, which is not where it was, or an operator.
         KeyLost = "key-lost",
         /// An operator: it was taken over without its key.
         Watched = "watched",
+        /// An operator, who has paused it. Only an engine on several machines has it.
+        Paused = "paused",
+        /// A worker: none does the next step. Only an engine on several machines has it.
+        Worker = "worker",
     }
 }
 

@@ -803,16 +803,34 @@ fn a_question_stops_renewals_until_somebody_asks() {
         // What is not in use yet.
         for state in [State::Issued, State::Written, State::Deployed] {
             let open = || [verified(1, 0), generation(2, state, 5).held(hold)];
-            case("it is not deployed", open()).gives(Decision::Later {
-                at: due_of(0),
-                hold: Some(hold),
-            });
-            case("nor replaced", open()).on(80).waits(None, hold);
+            let only = || [generation(1, state, 0).held(hold)];
+            // A lost key may have been restored.
+            let next_try = match (hold, state) {
+                (Hold::KeyLost, State::Issued) => Some(Step::Write as fn(u32) -> Step),
+                (Hold::KeyLost, State::Written) => Some(Step::Deploy as fn(u32) -> Step),
+                _ => None,
+            };
+            match next_try {
+                Some(step) => {
+                    case("it is tried again", open()).now(step(2));
+                    case("also late", open()).on(80).now(step(2));
+                    case("the only one", only()).now(step(1));
+                    case("not before its time", [only()[0].clone().retried(11, hold)])
+                        .waits(Some(11), hold);
+                }
+                None => {
+                    case("it is not deployed", open()).gives(Decision::Later {
+                        at: due_of(0),
+                        hold: Some(hold),
+                    });
+                    case("nor replaced", open()).on(80).waits(None, hold);
+                    case("the only one", only()).waits(None, hold);
+                }
+            }
             case("until somebody asks", open())
                 .asked(Ask::Rotate)
                 .now(Step::Begin(Reason::Asked));
-            case("the only one", [generation(1, state, 0).held(hold)]).waits(None, hold);
-            case("the only one, asked", [generation(1, state, 0).held(hold)])
+            case("the only one, asked", only())
                 .asked(Ask::Rotate)
                 .now(Step::Begin(Reason::Asked));
             case(

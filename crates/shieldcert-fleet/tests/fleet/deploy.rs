@@ -109,6 +109,42 @@ async fn what_was_mended_is_tried_again_at_once_where_somebody_asks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_that_is_lost_before_its_deployment_is_restored_or_replaced() {
+    let deploy = fails();
+    let world = World::new(emulator(), "", &manifest(2)).with_deploy(&deploy);
+    world.apply().await;
+    let keys = ["sensor-1", "sensor-2"].map(|name| world.path(format!("devices/{name}/1/key.pem")));
+    let key = std::fs::read(&keys[0]).expect("is read");
+    for key in &keys {
+        std::fs::remove_file(key).expect("is removed");
+    }
+    deploy.judge(|_, _| Ok(String::new()));
+    let fleet = world.fleet();
+    assert_eq!(fleet.retry_now(|_| true).expect("is recorded"), 2);
+    let summary = world.apply().await;
+    assert_eq!(summary.waiting.get(&Hold::KeyLost), Some(&2), "{summary:?}");
+    assert_eq!(summary.progress.deployed, 0, "{summary:?}");
+    let failed = world.history("sensor-1").pop().expect("an entry");
+    let detail = failed.detail.expect("is said");
+    let advice = "sensor-1/1: key.pem is missing; restore it, or rotate the device";
+    assert!(detail.ends_with(advice), "{detail}");
+
+    // It is tried again by itself.
+    std::fs::write(&keys[0], key).expect("is restored");
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let summary = world.apply().await;
+    assert_eq!(summary.progress.deployed, 1, "{summary:?}");
+    assert_eq!(summary.waiting.get(&Hold::KeyLost), Some(&1), "{summary:?}");
+    world.ask(Ask::Rotate, &["sensor-2"]);
+    let summary = world.apply().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    assert_eq!(world.current("sensor-2").0, 2);
+    tokio::time::sleep(Duration::from_secs(2 * 86_400)).await;
+    world.apply().await;
+    world.check_in_use(&["sensor-1", "sensor-2"]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_is_retried_with_backoff_and_makes_no_other_certificate() {
     let deploy = Deployer::succeeding();
     let world = World::new(emulator(), "", &manifest(1)).with_deploy(&deploy);

@@ -35,7 +35,8 @@ pub(crate) struct Status {
     #[arg(long = "label", value_name = "LABEL")]
     labels: Vec<String>,
 
-    /// Devices that wait for this: quota, permission, csr, unclear, failed or deploy-paused; may be repeated
+    /// Devices that wait for this: quota, permission, csr, unclear, failed, deploy-paused, key-lost,
+    /// revoked-elsewhere, missing or watched; may be repeated
     #[arg(long = "hold", value_name = "HOLD", value_parser = parse_hold)]
     holds: Vec<Hold>,
 }
@@ -46,7 +47,7 @@ pub(super) fn parse_name(text: &str) -> std::result::Result<DeviceName, String> 
 
 fn parse_hold(text: &str) -> std::result::Result<Hold, String> {
     text.parse()
-        .map_err(|_| "write quota, permission, csr, unclear, failed or deploy-paused".to_owned())
+        .map_err(|_| "write quota, permission, csr, unclear, failed, deploy-paused, key-lost, revoked-elsewhere, missing or watched".to_owned())
 }
 
 impl InFolder for Status {
