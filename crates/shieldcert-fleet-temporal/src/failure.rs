@@ -1,6 +1,7 @@
 //! Why a command did not succeed, and what the process ends with.
 
 pub(crate) use shieldcert_fleet::commands::ExitCode;
+use shieldcert_fleet::commands::counted;
 
 /// The failure of a command: `what: what is wrong with it; what to do`.
 #[derive(Debug)]
@@ -32,6 +33,15 @@ impl Failure {
         what: impl std::fmt::Display,
         error: &(dyn std::error::Error + 'static),
     ) -> Self {
+        // Not every error of the client has the status as its source.
+        let mut causes = std::iter::successors(Some(error), |error| error.source());
+        let unavailable = tonic::Code::Unavailable.description();
+        if causes.any(|cause| cause.to_string().contains(unavailable)) {
+            return Self::failed(
+                "the Temporal server can't be reached any more; when it is back, give the command again, which goes on \
+                 where it was",
+            );
+        }
         Self::failed(format!("{what}: {}", deepest(error)))
     }
 }
@@ -53,9 +63,9 @@ impl From<shieldcert_fleet::Error> for Failure {
                     })
                     .collect();
                 lines.push(format!(
-                    "{}: {} problems; nothing was done",
+                    "{}: {}; nothing was done",
                     path.display(),
-                    problems.len() as u64 + more
+                    counted(problems.len() as u64 + more, "problem")
                 ));
                 Self::usage(lines.join("\n"))
             }

@@ -99,9 +99,13 @@ impl Keys {
         let prepared =
             self.steps
                 .prepare(&input.device, input.number, input.csr.as_deref(), is_retry);
+        let result = prepared.map_err(|error| error.to_string());
+        if let Err(problem) = &result {
+            warn(&input.device.name, "making a key", problem);
+        }
         Ok(PrepareOutput {
             worker: self.worker.clone(),
-            result: prepared.map_err(|error| error.to_string()),
+            result,
         })
     }
 
@@ -112,9 +116,13 @@ impl Keys {
         _context: ActivityContext,
         input: WriteInput,
     ) -> Result<WriteOutcome, ActivityError> {
-        Ok(self
+        let written = self
             .steps
-            .write(&input.device, &input.generation, &input.pem))
+            .write(&input.device, &input.generation, &input.pem);
+        if let WriteOutcome::KeyLost(problem) | WriteOutcome::Failed(problem) = &written {
+            warn(&input.device, "writing files", problem);
+        }
+        Ok(written)
     }
 
     /// Brings a generation into use.
@@ -128,7 +136,11 @@ impl Keys {
             let _turn = self.turns.take(&input.device.name).await;
             self.steps.deploy(&input.device, &input.deployment).await
         };
-        Ok(beating(&context, deploying).await)
+        let deployed = beating(&context, deploying).await;
+        if let DeployOutcome::KeyLost(problem) | DeployOutcome::Failed(problem) = &deployed {
+            warn(&input.device.name, "the deploy command", problem);
+        }
+        Ok(deployed)
     }
 
     /// Checks that a generation works.
@@ -139,8 +151,16 @@ impl Keys {
         input: DeployInput,
     ) -> Result<DeployOutcome, ActivityError> {
         let verifying = self.steps.verify(&input.device, &input.deployment);
-        Ok(beating(&context, verifying).await)
+        let verified = beating(&context, verifying).await;
+        if let DeployOutcome::Failed(problem) = &verified {
+            warn(&input.device.name, "the verify command", problem);
+        }
+        Ok(verified)
     }
+}
+
+fn warn(device: &DeviceName, step: &str, problem: &str) {
+    tracing::warn!(%device, problem, "{step} failed");
 }
 
 /// Tells the server meanwhile that the worker is alive.

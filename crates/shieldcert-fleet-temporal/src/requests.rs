@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shieldcert::{CertificateId, IssueIntent, ZoneId};
 use shieldcert_fleet::steps::{
-    FindOutcome, IssueOutcome, IssueRequest, Refusal, RevokeOutcome, Steps,
+    FindOutcome, IssueOutcome, IssueRequest, Refusal, RefusalKind, RevokeOutcome, Steps,
 };
 use temporalio_client::{
     UntypedSignal, UntypedWorkflow, WorkflowListOptions, WorkflowSignalOptions,
@@ -133,7 +133,9 @@ impl Requests {
                 Ok(self.steps.issue(&request, began, prepared).await)
             };
             let outcome = async { beating(&context, &intent, issuing).await.flatten() };
-            self.timed(outcome).await
+            let issued = self.timed(outcome).await;
+            warn_of(&context, &issued, problem);
+            issued
         } else {
             // Where the server has heard of it in time. Otherwise the latest possible deadline is assumed.
             let known = context
@@ -142,7 +144,9 @@ impl Requests {
             let known = known.ok().flatten().flatten();
             intent.set(known.clone());
             let resuming = self.steps.resume(&request, known);
-            self.timed(beating(&context, &intent, resuming)).await
+            let resumed = self.timed(beating(&context, &intent, resuming)).await;
+            warn_of(&context, &resumed, problem);
+            resumed
         }
     }
 
@@ -155,7 +159,9 @@ impl Requests {
     ) -> Result<Timed<IssueOutcome>, ActivityError> {
         let resuming = self.steps.resume(&input.request, input.intent);
         let intent = Intent::default();
-        self.timed(beating(&context, &intent, resuming)).await
+        let resumed = self.timed(beating(&context, &intent, resuming)).await;
+        warn_of(&context, &resumed, problem);
+        resumed
     }
 
     /// Finds what a request has led to beside what is known, and sends nothing.
@@ -179,7 +185,12 @@ impl Requests {
     ) -> Result<Timed<RevokeOutcome>, ActivityError> {
         let revoking = self.steps.revoke(&input.zone, &input.certificate);
         let intent = Intent::default();
-        self.timed(beating(&context, &intent, revoking)).await
+        let revoked = self.timed(beating(&context, &intent, revoking)).await;
+        warn_of(&context, &revoked, |outcome| match outcome {
+            RevokeOutcome::Refused(refusal) => problem_of(refusal),
+            _ => None,
+        });
+        revoked
     }
 
     /// Asks for the service's time.
@@ -278,6 +289,40 @@ impl Requests {
         }
         Ok(scan)
     }
+}
+
+/// Says in the worker's log what went wrong.
+fn warn_of<T>(
+    context: &ActivityContext,
+    outcome: &Result<Timed<T>, ActivityError>,
+    problem: impl Fn(&T) -> Option<&str>,
+) {
+    let outcome = outcome.as_ref().ok();
+    if let Some(problem) = outcome.and_then(|outcome| problem(&outcome.value)) {
+        let info = context.info();
+        tracing::warn!(
+            workflow = info.workflow_id.as_deref(),
+            activity = info.activity_type,
+            problem,
+            "a request failed"
+        );
+    }
+}
+
+/// What went wrong with a request to issue.
+fn problem(outcome: &IssueOutcome) -> Option<&str> {
+    match outcome {
+        IssueOutcome::NotIssued { refusal } | IssueOutcome::Unclear { refusal, .. } => {
+            problem_of(refusal)
+        }
+        IssueOutcome::Wrong { problem, .. } => Some(problem),
+        _ => None,
+    }
+}
+
+/// That a rate limit is reached is no problem: the request waits.
+fn problem_of(refusal: &Refusal) -> Option<&str> {
+    (refusal.kind != RefusalKind::RateLimited).then_some(&refusal.problem)
 }
 
 /// Whether this attempt is the one that the server waits for.

@@ -59,9 +59,9 @@ impl Process {
         kill(Pid::from_raw(pid), signal).expect("is sent");
     }
 
-    /// Waits until it has ended.
-    pub(crate) fn wait(&self) {
-        self.child().wait().expect("ends");
+    /// Waits until it has ended. Returns its exit code.
+    pub(crate) fn wait(&self) -> Option<i32> {
+        self.child().wait().expect("ends").code()
     }
 
     /// Asks it to stop, and waits until it has.
@@ -348,6 +348,16 @@ impl World {
         let mut command = self.command(&self.path("fleet"));
         command.envs(environment.iter().copied());
         command.args(arguments).output().expect("runs")
+    }
+
+    /// Starts a command, whose output nobody reads, and what it says.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Process {
+        let said = fs::File::create(self.path("said.log")).expect("a log");
+        let mut command = self.command(&self.path("fleet"));
+        command.args(arguments).stdout(Stdio::piped()).stderr(said);
+        let mut child = command.spawn().expect("it starts");
+        drop(child.stdout.take());
+        Process(Mutex::new(child))
     }
 
     /// Runs a command that must end with this code, and returns what it prints, in JSON, and what it says.

@@ -3,10 +3,11 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use shieldcert_emulator::Operation;
 
-use crate::kit::{POLICY, World, emulator, manifest};
+use crate::kit::{POLICY, World, config, emulator, manifest};
 use crate::replay::{failures, keep};
 
 fn newest(shown: &Value) -> &Value {
@@ -331,6 +332,32 @@ async fn a_lost_worker_that_still_runs_stops() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn commands_and_workers_can_be_interrupted() {
+    let Some(mut world) = World::new(emulator(), POLICY, &manifest(1)).await else {
+        return;
+    };
+    let begun = world.path("begun");
+    let hook = format!("touch {}; sleep 600", begun.display());
+    let policy = format!("{POLICY}[deploy]\ncommand = \"{hook}\"\n");
+    world.set_config(&config("default", &policy));
+    let worker = world.worker("one", 1.0);
+    let apply = world.start(&["apply"]);
+    world.until_exists(&begun).await;
+    // Who reads has seen enough.
+    assert_eq!(world.start(&["status"]).wait(), Some(0), "{}", world.logs());
+    apply.signal(Signal::SIGINT);
+    assert_eq!(apply.wait(), Some(130));
+    // It finishes what is in flight, unless it is told so twice.
+    worker.signal(Signal::SIGTERM);
+    until_logged(&world, "finishing what is in flight").await;
+    assert!(!worker.has_ended());
+    worker.signal(Signal::SIGTERM);
+    assert_eq!(worker.wait(), Some(130));
+    let logs = world.logs();
+    assert!(logs.contains("error: stopped at once"), "{logs}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_cannot_be_used_is_named() {
     let Some(world) = World::new(emulator(), POLICY, &manifest(1)).await else {
         return;
@@ -383,6 +410,14 @@ async fn a_server_that_cannot_be_used_is_named() {
             assert!(said.starts_with(&server), "{said}");
         }
     }
+    let apply = world.start(&["apply"]);
+    until_logged(&world, "1 device begun").await;
+    world.server.stop();
+    assert_eq!(apply.wait(), Some(1));
+    let logs = world.logs();
+    let lost = "error: the Temporal server can't be reached any more; when it is back, give the command again";
+    assert!(logs.contains(lost), "{logs}");
+    assert!(!logs.contains("WARN"), "{logs}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -422,6 +457,18 @@ async fn until_joined_times(world: &World, worker: &str, times: usize) {
     let name = format!("worker={worker}");
     let joined = |line: &&str| line.contains("working") && line.contains(&name);
     while world.logs().lines().filter(joined).count() < times {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "{}",
+            world.logs()
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn until_logged(world: &World, text: &str) {
+    let began = Instant::now();
+    while !world.logs().contains(text) {
         assert!(
             began.elapsed() < Duration::from_secs(60),
             "{}",
