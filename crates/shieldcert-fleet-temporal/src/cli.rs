@@ -14,12 +14,13 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use shieldcert_fleet::{Connector, DeviceName, Fleet, Hold, parse_duration};
+use shieldcert_fleet::{Connector, DeviceName, Fleet, Hold};
 
+use crate::commands::reconcile::parse_interval;
 use crate::commands::{Context, apply, ask, pause, plan, reconcile, status, worker_lost};
 use crate::connect::connect;
 use crate::failure::{ExitCode, Failure, Result};
-use crate::names::{FleetName, WorkerName};
+use crate::names::{DEFAULT, FleetName, WorkerName};
 use crate::output::Format;
 use crate::worker;
 
@@ -35,7 +36,7 @@ struct Cli {
     dir: PathBuf,
 
     /// The fleet's name at the server
-    #[arg(long, value_name = "NAME", default_value = "fleet", global = true)]
+    #[arg(long, value_name = "NAME", default_value = DEFAULT, global = true)]
     fleet: FleetName,
 
     /// The service
@@ -98,7 +99,7 @@ struct WorkerArgs {
     metrics: Option<SocketAddr>,
 
     /// How often the zones are compared with the devices, where the fleet is begun by this worker
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_interval)]
     reconcile_every: Duration,
 }
 
@@ -116,8 +117,8 @@ struct StatusArgs {
     #[arg(long = "label", value_name = "LABEL")]
     labels: Vec<String>,
 
-    /// Devices that wait for this: quota, permission, csr, unclear, failed, deploy-paused, key-lost or paused; may be
-    /// repeated
+    /// Devices that wait for this: quota, permission, csr, unclear, failed, deploy-paused, key-lost, paused or
+    /// worker; may be repeated
     #[arg(long = "hold", value_name = "HOLD")]
     holds: Vec<Hold>,
 }

@@ -32,6 +32,9 @@ pub(crate) enum Queue {
 /// The label that pins a device to a worker begins so.
 const PIN: &str = "worker:";
 
+/// The name of a fleet that has been given none.
+pub(crate) const DEFAULT: &str = "fleet";
+
 /// The longest name.
 const MAX_LEN: usize = 63;
 
@@ -96,6 +99,14 @@ impl FleetName {
         id.strip_prefix(&self.0)?.strip_prefix('/')?.parse().ok()
     }
 
+    /// A command about the fleet.
+    pub(crate) fn command(&self, command: &str) -> String {
+        match self.0.as_str() {
+            DEFAULT => format!("shieldcert-temporal {command}"),
+            other => format!("shieldcert-temporal --fleet {other} {command}"),
+        }
+    }
+
     /// What a task queue is called.
     pub(crate) fn queue(&self, queue: &Queue) -> String {
         match queue {
@@ -125,6 +136,24 @@ impl FleetName {
 pub(crate) fn pinned(labels: &[String]) -> Option<WorkerName> {
     let mut names = labels.iter().filter_map(|label| label.strip_prefix(PIN));
     names.next()?.parse().ok()
+}
+
+/// Checks the labels that pin a device.
+///
+/// # Errors
+/// Returns what is wrong with them.
+pub(crate) fn check_pins(labels: &[String]) -> Result<(), String> {
+    let mut pin = None;
+    for label in labels {
+        if let Some(name) = label.strip_prefix(PIN) {
+            name.parse::<WorkerName>()
+                .map_err(|problem| format!("the label {label} names no worker: {problem}"))?;
+            if pin.replace(label).is_some_and(|first| first != label) {
+                return Err("several labels pin it; leave one".to_owned());
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -172,5 +201,10 @@ mod tests {
         let labels = ["floor".to_owned(), "worker:site-1".to_owned()];
         assert_eq!(pinned(&labels).map(String::from).as_deref(), Some("site-1"));
         assert_eq!(pinned(&labels[..1]), None);
+        check_pins(&labels).expect("are possible");
+        for wrong in [&["worker:"][..], &["worker:a/b"], &["worker:a", "worker:b"]] {
+            let labels: Vec<String> = wrong.iter().map(|label| (*label).to_owned()).collect();
+            check_pins(&labels).expect_err("are refused");
+        }
     }
 }

@@ -1,15 +1,16 @@
 //! Which task queues workers poll, and what waits in those that none polls.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use shieldcert_fleet::DeviceName;
 use temporalio_client::Client;
 use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
 use temporalio_common::protos::temporal::api::enums::v1::{
-    PendingActivityState, PendingWorkflowTaskState, TaskQueueType,
+    PendingActivityState, PendingWorkflowTaskState, TaskQueueType, WorkflowExecutionStatus,
 };
 use temporalio_common::protos::temporal::api::taskqueue::v1::TaskQueue;
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
@@ -18,7 +19,8 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 use tonic::{Code, Request, Status};
 
 use crate::failure::{Failure, Result};
-use crate::names::{FleetName, Queue};
+use crate::fleet::FleetState;
+use crate::names::{FleetName, Queue, WorkerName};
 
 /// After how long a worker that has not polled again is taken to be gone. A poll takes a minute where there is nothing to do.
 const GONE: Duration = Duration::from_secs(75);
@@ -28,8 +30,6 @@ const GONE: Duration = Duration::from_secs(75);
 pub(crate) struct Polled {
     /// When a worker polled last. `None`: none did within the last minutes.
     pub(crate) last: Option<Timestamp>,
-    /// About how many steps wait in it.
-    pub(crate) backlog: u64,
 }
 
 impl Polled {
@@ -45,14 +45,20 @@ impl Polled {
 pub(crate) struct Pollers<'a> {
     pub(crate) client: &'a Client,
     pub(crate) fleet: &'a FleetName,
+    /// `None`: nobody could be asked.
+    members: Option<BTreeSet<WorkerName>>,
     known: Mutex<HashMap<Queue, Polled>>,
 }
+
+/// How many workflows are described at once.
+const IN_FLIGHT: usize = 32;
 
 impl<'a> Pollers<'a> {
     pub(crate) fn new(client: &'a Client, fleet: &'a FleetName) -> Self {
         Self {
             client,
             fleet,
+            members: None,
             known: Mutex::default(),
         }
     }
@@ -74,7 +80,6 @@ impl<'a> Pollers<'a> {
                 ..TaskQueue::default()
             }),
             task_queue_type: kind as i32,
-            report_stats: true,
             ..DescribeTaskQueueRequest::default()
         };
         let mut service = self.client.connection().workflow_service();
@@ -86,13 +91,7 @@ impl<'a> Pollers<'a> {
             let last = poller.last_access_time.as_ref()?;
             Timestamp::new(last.seconds, last.nanos).ok()
         });
-        let backlog = described
-            .stats
-            .map_or(0, |stats| stats.approximate_backlog_count);
-        let polled = Polled {
-            last: last.max(),
-            backlog: u64::try_from(backlog).unwrap_or_default(),
-        };
+        let polled = Polled { last: last.max() };
         self.known().insert(queue.clone(), polled);
         Ok(polled)
     }
@@ -101,8 +100,26 @@ impl<'a> Pollers<'a> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the task queue that a device's next step waits in, if no worker polls it.
-    pub(crate) async fn device_waits(&self, device: &DeviceName) -> Result<Option<Queue>> {
+    /// Says who the workers of the fleet are. A queue of another one is polled by nobody.
+    pub(crate) fn set_members(&mut self, fleet: &FleetState) {
+        self.members = Some(fleet.members.keys().cloned().collect());
+    }
+
+    /// Whether a worker polls a task queue, and is to.
+    pub(crate) async fn is_polled(&self, queue: &Queue) -> Result<bool> {
+        Ok(!self.is_of_stranger(queue) && self.of(queue).await?.is_polled())
+    }
+
+    /// Whether the queue is that of a worker that the fleet does not have.
+    fn is_of_stranger(&self, queue: &Queue) -> bool {
+        match (queue, &self.members) {
+            (Queue::Worker(worker), Some(members)) => !members.contains(worker),
+            _ => false,
+        }
+    }
+
+    /// Describes the workflow of a device. `None`: there is none.
+    pub(crate) async fn describe(&self, device: &DeviceName) -> Result<Option<Described>> {
         let request = DescribeWorkflowExecutionRequest {
             namespace: self.client.options().namespace.clone(),
             execution: Some(WorkflowExecution {
@@ -119,6 +136,9 @@ impl<'a> Pollers<'a> {
             Err(status) if status.code() == Code::NotFound => return Ok(None),
             Err(status) => return Err(failure(device, &status)),
         };
+        let info = described.workflow_execution_info;
+        let is_running =
+            info.is_some_and(|info| info.status == WorkflowExecutionStatus::Running as i32);
         let scheduled = PendingActivityState::Scheduled as i32;
         let steps = described
             .pending_activities
@@ -138,25 +158,52 @@ impl<'a> Pollers<'a> {
         {
             queues.push(Queue::Workflows);
         }
+        let mut waits = None;
         for queue in queues {
-            if !self.of(&queue).await?.is_polled() {
-                return Ok(Some(queue));
+            if !self.is_polled(&queue).await? {
+                waits = Some(queue);
             }
         }
-        Ok(None)
+        Ok(Some(Described { is_running, waits }))
+    }
+
+    /// Returns the devices whose next step waits in a task queue that no worker polls.
+    pub(crate) async fn waiting<'d>(
+        &self,
+        devices: impl Iterator<Item = &'d DeviceName>,
+    ) -> Result<BTreeMap<DeviceName, Queue>> {
+        let described = devices.map(|device| async move {
+            let described = self.describe(device).await;
+            (device.clone(), described)
+        });
+        let described: Vec<_> = described.collect();
+        let mut described = stream::iter(described).buffer_unordered(IN_FLIGHT);
+        let mut waiting = BTreeMap::new();
+        while let Some((device, described)) = described.next().await {
+            if let Some(queue) = described?.and_then(|described| described.waits) {
+                waiting.insert(device, queue);
+            }
+        }
+        Ok(waiting)
     }
 
     /// Says that no worker polls a task queue, and what to do.
     pub(crate) fn hint(&self, queue: &Queue) -> String {
+        let start = self.fleet.command("worker --name NAME");
         match queue {
             Queue::Workflows => format!(
-                "no worker of fleet {} is there; start one with `shieldcert-temporal worker`",
+                "no worker of fleet {} is there; start one: {start}",
                 self.fleet
             ),
-            Queue::Keys => "no worker takes devices; start one without --pinned-only".to_owned(),
+            Queue::Keys => {
+                format!("no worker takes devices; start one without --pinned-only: {start}")
+            }
+            Queue::Worker(worker) if self.is_of_stranger(queue) => format!(
+                "the fleet has no worker {worker}; start one in a new folder, or change the label worker:{worker}"
+            ),
             Queue::Worker(worker) => format!(
-                "worker {worker} is not there; start it, say `shieldcert-temporal worker-lost {worker}` if its keys are \
-                 gone, or change the label worker:{worker}"
+                "worker {worker} is not there; start it, or say `{}` if its keys are gone",
+                self.fleet.command(&format!("worker-lost {worker}"))
             ),
             Queue::Budget(budget) => format!(
                 "no worker sends requests of budget {budget}; start one with a --share above 0 whose fleet.toml has that \
@@ -164,6 +211,13 @@ impl<'a> Pollers<'a> {
             ),
         }
     }
+}
+
+/// What the server knows of a device's workflow.
+pub(crate) struct Described {
+    pub(crate) is_running: bool,
+    /// The task queue that the next step waits in, if no worker polls it.
+    pub(crate) waits: Option<Queue>,
 }
 
 fn failure(what: impl std::fmt::Display, status: &Status) -> Failure {

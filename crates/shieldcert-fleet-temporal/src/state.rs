@@ -986,6 +986,7 @@ impl DeviceState {
         let hold = generations
             .iter()
             .rev()
+            .filter(|generation| generation.revoke_at.is_none())
             .find_map(|generation| generation.hold);
         let newest = generations.last();
         let worker = newest.and_then(|newest| self.workers.get(&newest.number));

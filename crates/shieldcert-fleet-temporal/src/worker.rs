@@ -8,6 +8,8 @@ use std::time::Duration;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use shieldcert::ZoneId;
+use shieldcert_fleet::steps::Steps;
 use shieldcert_fleet::{Config, Fleet};
 use temporalio_client::errors::WorkflowUpdateError;
 use temporalio_client::{
@@ -159,6 +161,12 @@ pub(crate) async fn run(client: Client, fleet: &Fleet, options: Options) -> Resu
         }
     }
     tracing::info!(fleet = %name, worker = %options.worker, share = options.share, "working");
+    let zones: Vec<ZoneId> = match options.share > 0.0 {
+        true => config.zones.values().map(|zone| zone.id.clone()).collect(),
+        false => Vec::new(),
+    };
+    let checked = steps.clone();
+    tokio::spawn(async move { check_zones(&checked, zones).await });
     let mut outcome = Ok(());
     tokio::select! {
         ended = running.next() => ended?,
@@ -194,6 +202,16 @@ pub(crate) async fn run(client: Client, fleet: &Fleet, options: Options) -> Resu
             .await;
     }
     outcome
+}
+
+/// Says which zones this worker can't use, as with a token that is not right. One request tells the service's time.
+async fn check_zones(steps: &Steps, zones: Vec<ZoneId>) {
+    for zone in zones {
+        if let Err(refusal) = steps.ask_time(&zone).await {
+            let problem = refusal.problem;
+            tracing::warn!(%zone, problem, "this worker can't use the zone");
+        }
+    }
 }
 
 /// Waits until the worker is declared lost. Says meanwhile which budgets of the fleet it sends no requests of.
@@ -267,7 +285,10 @@ async fn join(client: &Client, fleet: &FleetName, member: Member) -> Result<()> 
         .await;
     match joined {
         Ok(left) => {
-            tracing::info!(left, "the share of each budget that no worker has");
+            tracing::info!(
+                left = format!("{left:.3}"),
+                "the share of each budget that no worker has"
+            );
             Ok(())
         }
         Err(WorkflowUpdateError::Failed(refused)) => Err(Failure::usage(format!(

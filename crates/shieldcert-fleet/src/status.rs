@@ -51,9 +51,10 @@ impl Held {
     /// waits for nothing.
     pub fn of(snapshot: &Snapshot, decision: &Decision) -> Option<Self> {
         let held = snapshot.generations.iter().rev().find_map(|generation| {
-            let hold = generation
-                .hold
-                .filter(|_| generation.state != State::Revoked)?;
+            // What was replaced is revoked after its grace period, whatever is missing of it.
+            let is_replaced = |hold: &Hold| hold.needs_operator() && generation.revoke_at.is_some();
+            let hold = (generation.hold)
+                .filter(|hold| generation.state != State::Revoked && !is_replaced(hold))?;
             Some((generation, hold))
         });
         let device = snapshot.name.clone();

@@ -414,7 +414,7 @@ fn operators_rotate_and_revoke() {
     assert_eq!(fleet.active(), 3);
     fleet.ends(0, &["rotate", "--name", "sensor-2"]);
     assert_eq!(fleet.active(), 4);
-    let none = fleet.ends(0, &["rotate", "--name", "gateway-*", "--yes"]);
+    let none = fleet.ends(3, &["rotate", "--name", "gateway-*", "--yes"]);
     assert!(none.err.contains("no device was selected"), "{none:?}");
 }
 

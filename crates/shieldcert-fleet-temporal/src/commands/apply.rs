@@ -25,8 +25,10 @@ use temporalio_client::{
 };
 
 use super::ask::parse_glob;
+use super::reconcile::parse_interval;
 use super::{
-    Context, ENDED, IN_FLIGHT, ProgressNotes, Seen, confirm, each, handle, list, list_ended, state,
+    Context, Ended, IN_FLIGHT, ProgressNotes, Seen, confirm, each, handle, list, list_ended,
+    pollers, read_manifest, state,
 };
 use crate::attributes::{initial, register};
 use crate::device::DeviceWorkflow;
@@ -81,7 +83,7 @@ pub(crate) struct ApplyArgs {
     names: Vec<GlobMatcher>,
 
     /// How often the zones are compared with the devices
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_interval)]
     reconcile_every: Duration,
 }
 
@@ -137,15 +139,13 @@ const POLL: Duration = Duration::from_secs(1);
 pub(crate) async fn run(context: &Context, client: &Client, args: ApplyArgs) -> Result {
     let config = context.fleet.config();
     let policy = Policy::of(config);
-    let mut rows = Vec::new();
-    context
-        .fleet
-        .read_manifest(|device, csr| rows.push((device, csr)))?;
+    let rows = read_manifest(context)?;
     register(client.connection(), &client.options().namespace)
         .await
         .map_err(Failure::failed)?;
     let seen = list(client, &context.name).await?;
-    let mut ended = list_ended(client, &context.name, &seen).await?;
+    let known_ended = list_ended(client, &context.name, &seen).await?;
+    let mut ended = BTreeMap::new();
     let seen: HashMap<DeviceName, Seen> = seen
         .into_iter()
         .map(|seen| (seen.device.clone(), seen))
@@ -192,6 +192,16 @@ pub(crate) async fn run(context: &Context, client: &Client, args: ApplyArgs) -> 
         .filter(|device| seen[*device].row != gone_digest);
     let options = WorkflowSignalOptions::default;
     let to_tell: Vec<&DeviceName> = to_tell.collect();
+    if !to_tell.is_empty() {
+        context.warning(&format!(
+            "{} of fleet {} not in this manifest any more: nothing is renewed for them, and nothing revoked",
+            match to_tell.len() {
+                1 => "1 device is".to_owned(),
+                count => format!("{count} devices are"),
+            },
+            context.name
+        ));
+    }
     each(context, to_tell, |device| {
         let (handle, gone) = (handle(client, &context.name, device), gone.clone());
         async move { handle.signal(DeviceWorkflow::row, gone, options()).await }
@@ -228,17 +238,19 @@ pub(crate) async fn run(context: &Context, client: &Client, args: ApplyArgs) -> 
             Told::Changed => applied.changed += 1,
             Told::Same => {}
             Told::Ended => {
-                ended.insert(device.name.clone());
-            }
-            Told::Nothing => {
-                ended.remove(&device.name);
                 digests.remove(&device.name);
-                applied.nothing += 1;
+                let known = known_ended.get(&device.name).cloned().unwrap_or_default();
+                // One that is absent has to have nothing.
+                match device.state == Wanted::Absent && known.certificates.is_empty() {
+                    true => applied.nothing += 1,
+                    false => {
+                        ended.insert(device.name.clone(), known);
+                    }
+                }
             }
         }
     }
     drop(calls);
-    ended.retain(|device| digests.remove(device).is_some());
     if applied.begun + applied.changed > 0 {
         context.note(&format!(
             "{} begun, {} changed",
@@ -264,7 +276,9 @@ pub(crate) async fn run(context: &Context, client: &Client, args: ApplyArgs) -> 
         false => wait(context, client, &args, &mut fleet, &mut applied).await?,
     };
     show(context, &applied)?;
-    if let Err(failure) = write_failures(context, client, &fleet).await {
+    if !args.no_wait
+        && let Err(failure) = write_failures(context, client, &fleet).await
+    {
         context.warning(&format!(
             "{FAILED_FILE} can't be written: {}",
             failure.message
@@ -317,10 +331,8 @@ enum Told {
     Changed,
     /// It knows already.
     Same,
-    /// Somebody has ended it.
+    /// It is absent and has none, or somebody has ended it.
     Ended,
-    /// It is absent, and has no workflow.
-    Nothing,
 }
 
 /// Begins the workflow of a device, or tells it what has changed.
@@ -367,7 +379,6 @@ async fn tell(
         .await;
     match told {
         Ok(()) => Ok(Told::Changed),
-        Err(WorkflowInteractionError::NotFound(_)) if is_absent => Ok(Told::Nothing),
         Err(WorkflowInteractionError::NotFound(_)) => Ok(Told::Ended),
         Err(error) => Err(Failure::server(&device.name, &error)),
     }
@@ -413,7 +424,7 @@ struct Managed {
     /// What their workflows were told.
     digests: HashMap<DeviceName, String>,
     /// Those whose workflows somebody has ended.
-    ended: BTreeSet<DeviceName>,
+    ended: BTreeMap<DeviceName, Ended>,
     /// How often each will have been told to try again.
     retries: HashMap<DeviceName, u64>,
     /// What was done for each before.
@@ -489,20 +500,7 @@ impl Managed {
             .digests
             .keys()
             .filter(|device| !resting.contains(device));
-        let waits = working.map(|device| async move {
-            let queue = pollers.device_waits(device).await;
-            (device.clone(), queue)
-        });
-        let waits: Vec<_> = waits.collect();
-        let mut waits = stream::iter(waits).buffer_unordered(IN_FLIGHT);
-        let mut unpolled = BTreeMap::new();
-        while let Some((device, queue)) = waits.next().await {
-            if let Some(queue) = queue? {
-                unpolled.insert(device, queue);
-            }
-        }
-        drop(waits);
-        self.unpolled = unpolled;
+        self.unpolled = pollers.waiting(working).await?;
         Ok(())
     }
 }
@@ -535,7 +533,7 @@ async fn wait(
             .is_some_and(|timeout| began.elapsed() > timeout);
         if applied.working > 0 && (is_over || changed.elapsed() > PATIENCE) {
             changed = Instant::now();
-            let pollers = Pollers::new(client, &context.name);
+            let pollers = pollers(context, client).await?;
             fleet.find_unpolled(&pollers, &seen).await?;
             fleet.report(applied, &seen);
             for queue in fleet.unpolled.values() {
@@ -591,7 +589,7 @@ fn show(context: &Context, applied: &Applied) -> Result<()> {
 /// Writes `failed.csv`, or removes it. The workflows of the devices that wait are asked why.
 async fn write_failures(context: &Context, client: &Client, fleet: &Managed) -> Result<()> {
     let path = context.fleet.folder().join(FAILED_FILE);
-    let pollers = Pollers::new(client, &context.name);
+    let pollers = pollers(context, client).await?;
     let seen = list(client, &context.name).await?;
     let waiting = seen.into_iter().filter(|seen| {
         seen.hold.is_some()
@@ -626,8 +624,8 @@ async fn write_failures(context: &Context, client: &Client, fleet: &Managed) -> 
             problem,
         ));
     }
-    for device in &fleet.ended {
-        let problem = Some(ENDED.to_owned());
+    for (device, ended) in &fleet.ended {
+        let problem = Some(ended.problem());
         all.push(Held::without_generation(
             device.clone(),
             Hold::Failed,
@@ -638,7 +636,16 @@ async fn write_failures(context: &Context, client: &Client, fleet: &Managed) -> 
     let mut examples = BTreeMap::new();
     for held in all {
         let example = match held.hold {
-            Hold::Paused => Some("; `shieldcert-temporal pause --resume` goes on".to_owned()),
+            Hold::Paused => Some(format!(
+                "; `{}` goes on",
+                context
+                    .name
+                    .command(&format!("pause --resume --name {}", held.device))
+            )),
+            Hold::Csr => Some(format!(
+                "; {}: its CSR is not there, can't be read, or was used already",
+                held.device
+            )),
             _ => (held.problem.as_ref()).map(|problem| format!("; {}: {problem}", held.device)),
         };
         let (count, first) = examples.entry(held.hold).or_insert((0, example.clone()));
@@ -662,6 +669,10 @@ async fn write_failures(context: &Context, client: &Client, fleet: &Managed) -> 
     file.write_all(&text).map_err(failed)?;
     file.persist(&path)
         .map_err(|refused| failed(refused.error))?;
-    context.note(&format!("see {}", path.display()));
+    context.note(&format!(
+        "see {}; what failed is tried again by itself, and at once by `{}`",
+        path.display(),
+        context.name.command("apply --retry-now")
+    ));
     Ok(())
 }

@@ -9,7 +9,7 @@ use shieldcert_fleet::DeviceName;
 use shieldcert_fleet::commands::counted;
 use temporalio_client::{Client, WorkflowSignalOptions};
 
-use super::{Context, Seen, confirm, each, handle, list};
+use super::{Context, Seen, confirm, each, handle, list, list_ended};
 use crate::device::DeviceWorkflow;
 use crate::failure::{ExitCode, Failure, Result};
 use crate::output::{print, print_one};
@@ -58,6 +58,10 @@ impl Selector {
             has_name && has_label
         };
         let mut seen = list(client, &context.name).await?;
+        let ended = list_ended(client, &context.name, &seen).await?;
+        for (device, ended) in ended.iter().filter(|(device, _)| is_selected(device)) {
+            context.warning(&format!("{device}: {}", ended.problem()));
+        }
         seen.retain(|seen| is_selected(&seen.device));
         Ok(seen)
     }
@@ -116,7 +120,7 @@ pub(crate) async fn run(context: &Context, client: &Client, verb: Verb, args: As
     }
     if devices.is_empty() {
         context.note("no device was selected");
-        return Ok(ExitCode::Done);
+        return Ok(ExitCode::NotFound);
     }
     if !args.yes {
         confirm(&what)?;

@@ -8,22 +8,24 @@ pub(crate) mod reconcile;
 pub(crate) mod status;
 pub(crate) mod worker_lost;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use shieldcert_fleet::commands::{counted, escape};
-use shieldcert_fleet::{DeviceName, Fleet};
+use shieldcert_fleet::{Device, DeviceName, Fleet};
 use temporalio_client::errors::{WorkflowInteractionError, WorkflowQueryError};
 use temporalio_client::{Client, WorkflowHandle, WorkflowListOptions, WorkflowQueryOptions};
 
-use crate::attributes::{DUE, EXPIRES, HOLD, ROW, STATE, WORKER, read_done, read_time, read_word};
+use crate::attributes::{
+    CERTIFICATES, DUE, EXPIRES, HOLD, ROW, STATE, WORKER, read_done, read_time, read_word,
+};
 use crate::device::DeviceWorkflow;
 use crate::failure::{ExitCode, Failure, Result, deepest};
 use crate::fleet::{FleetState, FleetWorkflow};
-use crate::names::{FleetName, Queue};
+use crate::names::{FleetName, Queue, check_pins};
 use crate::output::Format;
 use crate::pollers::Pollers;
 use crate::state::{DeviceState, Done};
@@ -97,27 +99,69 @@ pub(crate) async fn list(client: &Client, fleet: &FleetName) -> Result<Vec<Seen>
     Ok(devices)
 }
 
-/// What is wrong with a device whose workflow has ended.
-pub(crate) const ENDED: &str = "its workflow was ended by somebody; remove its row from the manifest, give the device another name, or \
-     wait until the namespace's retention period is over, and apply again";
+/// The rows of the manifest.
+pub(crate) fn read_manifest(context: &Context) -> Result<Vec<(Device, Option<String>)>> {
+    let mut rows = Vec::new();
+    context
+        .fleet
+        .read_manifest(|device, csr| rows.push((device, csr)))?;
+    let problems = rows.iter().filter_map(|(device, _)| {
+        let problem = check_pins(&device.labels).err()?;
+        Some(format!("{}: {problem}", device.name))
+    });
+    let mut problems: Vec<String> = problems.collect();
+    if !problems.is_empty() {
+        problems.push("nothing was done".to_owned());
+        return Err(Failure::usage(problems.join("\n")));
+    }
+    Ok(rows)
+}
+
+/// A device whose workflow somebody has ended.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ended {
+    /// Its certificates that may be active.
+    pub(crate) certificates: Vec<String>,
+}
+
+impl Ended {
+    /// What is wrong with it, and what to do.
+    pub(crate) fn problem(&self) -> String {
+        let begun = "its workflow was ended by somebody; ";
+        let rest = "remove its row from the manifest, give the device another name, or wait until the namespace's \
+                    retention period is over, and apply again";
+        match &self.certificates[..] {
+            [] => format!("{begun}{rest}"),
+            ids => format!(
+                "{begun}revoke what it has, if it is to have none (`shieldcert revoke {}`); then {rest}",
+                ids.join(" ")
+            ),
+        }
+    }
+}
 
 /// The devices whose workflow has ended, which somebody else did.
 pub(crate) async fn list_ended(
     client: &Client,
     fleet: &FleetName,
     running: &[Seen],
-) -> Result<BTreeSet<DeviceName>> {
+) -> Result<BTreeMap<DeviceName, Ended>> {
     let query = format!(
         "WorkflowType = 'device' AND ExecutionStatus != 'Running' AND ExecutionStatus != 'ContinuedAsNew' AND \
          ShieldcertFleet = '{fleet}'"
     );
-    let mut ended = BTreeSet::new();
+    let mut ended = BTreeMap::new();
     let mut workflows = client.list_workflows(query, WorkflowListOptions::default());
     while let Some(workflow) = workflows.next().await {
-        match workflow {
-            Ok(workflow) => ended.extend(fleet.device(workflow.id())),
+        let workflow = match workflow {
+            Ok(workflow) => workflow,
             Err(error) if is_unknown_attribute(&error) => break,
             Err(error) => return Err(Failure::server("the list of devices", &error)),
+        };
+        if let Some(device) = fleet.device(workflow.id()) {
+            let shown = workflow.search_attributes();
+            let certificates = shown.get(&CERTIFICATES).unwrap_or_default();
+            ended.insert(device, Ended { certificates });
         }
     }
     for seen in running {
@@ -173,18 +217,35 @@ async fn known<T>(
         Err(_) => Err(Failure::new(
             ExitCode::TimedOut,
             match is_polled {
-                true => format!("{what}: its workers are busy, and don't respond; try again later"),
+                true => format!(
+                    "{what}: no worker responds; they are busy, or were stopped within the last minute; try again later"
+                ),
                 false => pollers.hint(&Queue::Workflows),
             },
         )),
     }
 }
 
+/// Who polls the task queues, and who is to, as far as a worker says it.
+pub(crate) async fn pollers<'a>(context: &'a Context, client: &'a Client) -> Result<Pollers<'a>> {
+    let mut pollers = Pollers::new(client, &context.name);
+    match fleet_state(&pollers).await {
+        Ok(Some(fleet)) => pollers.set_members(&fleet),
+        Ok(None) => {}
+        Err(failure) if failure.code == ExitCode::TimedOut => {}
+        Err(failure) => return Err(failure),
+    }
+    Ok(pollers)
+}
+
 /// Says that there is no fleet.
 pub(crate) fn no_fleet(fleet: &FleetName) -> Failure {
     Failure::new(
         ExitCode::NotFound,
-        format!("there is no fleet {fleet} at the server; `shieldcert-temporal apply` begins it"),
+        format!(
+            "there is no fleet {fleet} at the server; `{}` begins it",
+            fleet.command("apply")
+        ),
     )
 }
 

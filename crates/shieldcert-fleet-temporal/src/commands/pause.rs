@@ -32,6 +32,10 @@ pub(crate) async fn run(context: &Context, client: &Client, args: PauseArgs) -> 
         .iter()
         .filter(|seen| (seen.state == "paused") == args.resume)
         .count() as u64;
+    if selected.is_empty() {
+        context.note("no device was selected");
+        return Ok(ExitCode::NotFound);
+    }
     let devices: Vec<DeviceName> = selected.into_iter().map(|seen| seen.device).collect();
     let options = WorkflowSignalOptions::default;
     each(context, &devices, |device| {
@@ -47,10 +51,7 @@ pub(crate) async fn run(context: &Context, client: &Client, args: PauseArgs) -> 
         true => "resumed",
         false => "paused",
     };
-    context.note(&match devices.is_empty() {
-        true => "no device was selected".to_owned(),
-        false => format!("{} {done}", counted(changed, "device")),
-    });
+    context.note(&format!("{} {done}", counted(changed, "device")));
     if context.output.is_some() {
         let row = Map::from_iter([(done.to_owned(), changed.into())]);
         print_one(context.output, &[done], &[done], row)?;

@@ -1,19 +1,20 @@
 //! `shieldcert-temporal plan`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use clap::Args;
 use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value};
 use shieldcert_fleet::commands::{PlanRow, PlanSummaryRow, plan_facts};
 use shieldcert_fleet::steps::{Delivered, csr_sha256};
-use shieldcert_fleet::{Device, DeviceKey, DeviceName, DeviceState, Plan, PlanEntry, Snapshot};
+use shieldcert_fleet::{DeviceKey, DeviceName, DeviceState, Hold, Plan, PlanEntry, Snapshot};
 use temporalio_client::Client;
 
-use super::{Context, ENDED, IN_FLIGHT, ProgressNotes, list, list_ended, state};
+use super::{Context, IN_FLIGHT, ProgressNotes, list, list_ended, pollers, read_manifest, state};
 use crate::failure::{ExitCode, Failure, Result};
+use crate::names::Queue;
 use crate::output::{facts, print, print_one, row};
-use crate::pollers::Pollers;
+use crate::state::WORKING;
 
 /// Show what is to be done in a fleet
 ///
@@ -35,10 +36,7 @@ pub(crate) struct PlanArgs {
 const MAX_SHOWN: usize = 20;
 
 pub(crate) async fn run(context: &Context, client: &Client, args: PlanArgs) -> Result {
-    let mut rows: Vec<(Device, Option<String>)> = Vec::new();
-    context
-        .fleet
-        .read_manifest(|device, csr| rows.push((device, csr)))?;
+    let rows = read_manifest(context)?;
     let (now, problems) = context.fleet.service_time().await?;
     for (zone, problem) in &problems {
         context.warning(&format!("zone {zone} can't be used: {problem}"));
@@ -46,7 +44,7 @@ pub(crate) async fn run(context: &Context, client: &Client, args: PlanArgs) -> R
     if rows.is_empty() {
         context.warning("the manifest has no device; nothing is revoked for that");
     }
-    let pollers = Pollers::new(client, &context.name);
+    let pollers = pollers(context, client).await?;
     let seen = list(client, &context.name).await?;
     let ended = list_ended(client, &context.name, &seen).await?;
     let asked = seen.iter().map(|seen| async {
@@ -68,8 +66,10 @@ pub(crate) async fn run(context: &Context, client: &Client, args: PlanArgs) -> R
     let mut survey = context.fleet.survey_at(now);
     let mut entries = Vec::new();
     for (device, csr) in rows {
-        if ended.contains(&device.name) && device.state == DeviceState::Present {
-            context.warning(&format!("{}: {ENDED}", device.name));
+        if let Some(ended) = ended.get(&device.name)
+            && (device.state == DeviceState::Present || !ended.certificates.is_empty())
+        {
+            context.warning(&format!("{}: {}", device.name, ended.problem()));
             continue;
         }
         let delivered = match (&device.key, &csr) {
@@ -93,6 +93,20 @@ pub(crate) async fn run(context: &Context, client: &Client, args: PlanArgs) -> R
         entries.push(survey.add(&snapshot, &Delivered::NotNeeded, false));
     }
     let plan = survey.finish();
+    let working = seen
+        .iter()
+        .filter(|seen| seen.state == WORKING)
+        .map(|seen| &seen.device);
+    let waiting = pollers.waiting(working).await?;
+    let queues: BTreeSet<&Queue> = waiting.values().collect();
+    for queue in queues {
+        context.warning(&pollers.hint(queue));
+    }
+    for entry in &mut entries {
+        if waiting.contains_key(&entry.device) {
+            entry.hold = Some(Hold::Worker);
+        }
+    }
     show(context, &args, &plan, &entries)?;
     if plan.left_without > plan.max_revoke {
         context.warning(&format!(

@@ -24,6 +24,17 @@ pub(crate) struct ReconcileArgs {
     timeout: Duration,
 }
 
+/// Parses how often the zones are compared with the devices.
+pub(crate) fn parse_interval(text: &str) -> std::result::Result<Duration, String> {
+    const MIN: Duration = Duration::from_secs(60);
+    match parse_duration(text)? {
+        interval if interval < MIN => {
+            Err("write 1m or more, since each time every zone is listed".to_owned())
+        }
+        interval => Ok(interval),
+    }
+}
+
 pub(crate) async fn run(context: &Context, client: &Client, args: ReconcileArgs) -> Result {
     let pollers = Pollers::new(client, &context.name);
     let fleet = fleet_state(&pollers).await?;

@@ -10,14 +10,14 @@ use shieldcert_fleet::commands::{GenerationRow, counted, counts, time};
 use shieldcert_fleet::{DeviceName, Generation, Hold};
 use temporalio_client::Client;
 
-use super::{Context, fleet_state, list, list_ended, no_fleet, state};
+use super::{Context, Ended, fleet_state, list, list_ended, no_fleet, state};
 use crate::failure::{ExitCode, Failure, Result};
 use crate::fleet::FleetState;
 use crate::names::Queue;
 use crate::output::{facts, print, print_one, row};
 use crate::pollers::Pollers;
 use crate::requests::Scan;
-use crate::state::DeviceState;
+use crate::state::{DeviceState, WORKING};
 
 /// What a reconciliation found in a zone, or what went wrong.
 #[derive(Debug, Serialize)]
@@ -42,7 +42,7 @@ struct Status {
     ended: u64,
     /// The share of each budget that each worker has.
     shares: BTreeMap<String, f64>,
-    /// The task queues that no worker polls, and about how many steps wait in them.
+    /// The task queues that no worker polls, and how many devices wait for that.
     unpolled: BTreeMap<String, u64>,
     /// How often the zones were reconciled.
     reconciliations: Option<u64>,
@@ -63,17 +63,26 @@ pub(crate) async fn run(
     labels: Vec<String>,
     holds: Vec<Hold>,
 ) -> Result {
-    let pollers = Pollers::new(client, &context.name);
+    let mut pollers = Pollers::new(client, &context.name);
     if let Some(name) = name {
+        let pollers = super::pollers(context, client).await?;
         let Some(state) = state(&pollers, &name).await? else {
             return Err(Failure::new(
                 ExitCode::NotFound,
                 format!(
-                    "{name}: there is no workflow for it; `shieldcert-temporal apply` begins one"
+                    "{name}: there is no workflow for it; `{}` begins one",
+                    context.name.command("apply")
                 ),
             ));
         };
-        let waits = pollers.device_waits(&name).await?;
+        let described = pollers.describe(&name).await?;
+        if described
+            .as_ref()
+            .is_some_and(|described| !described.is_running)
+        {
+            context.warning(&format!("{name}: {}", Ended::default().problem()));
+        }
+        let waits = described.and_then(|described| described.waits);
         let generations = state.snapshot.generations.iter();
         let mut rows: Vec<_> = generations
             .map(|generation| generation_row(&state, Some(generation)))
@@ -82,8 +91,7 @@ pub(crate) async fn run(
             rows.push(generation_row(&state, None));
         }
         if let (Some(queue), Some(newest)) = (waits, rows.last_mut()) {
-            newest.insert("hold".to_owned(), Hold::Worker.as_str().into());
-            newest.insert("problem".to_owned(), pollers.hint(&queue).into());
+            waits_for_worker(newest, &pollers, &queue);
         }
         print_generations(context, &rows)?;
         return Ok(ExitCode::Done);
@@ -98,15 +106,27 @@ pub(crate) async fn run(
                 }
             })?;
         }
+        let pollers = super::pollers(context, client).await?;
+        let working = seen.iter().filter(|seen| seen.state == WORKING);
+        let waiting = pollers.waiting(working.map(|seen| &seen.device)).await?;
         let mut rows = Vec::new();
         for seen in seen {
-            let has_hold = |hold: &Hold| seen.hold.as_deref() == Some(hold.as_str());
+            let queue = waiting.get(&seen.device);
+            let has_hold = |hold: &Hold| match hold {
+                Hold::Worker => queue.is_some(),
+                Hold::Paused => seen.state == "paused",
+                hold => seen.hold.as_deref() == Some(hold.as_str()),
+            };
             let is_labelled = labels.is_empty() || labelled.contains(seen.device.as_str());
             if is_labelled
                 && (holds.is_empty() || holds.iter().any(has_hold))
                 && let Some(state) = state(&pollers, &seen.device).await?
             {
-                rows.push(generation_row(&state, state.snapshot.generations.last()));
+                let mut row = generation_row(&state, state.snapshot.generations.last());
+                if let Some(queue) = queue {
+                    waits_for_worker(&mut row, &pollers, queue);
+                }
+                rows.push(row);
             }
         }
         print_generations(context, &rows)?;
@@ -118,6 +138,10 @@ pub(crate) async fn run(
         ended: ended.len() as u64,
         ..Status::default()
     };
+    let working: Vec<DeviceName> = (seen.iter())
+        .filter(|seen| seen.state == WORKING)
+        .map(|seen| seen.device.clone())
+        .collect();
     for seen in seen {
         *status.states.entry(seen.state).or_default() += 1;
         if let Some(hold) = seen.hold {
@@ -141,6 +165,7 @@ pub(crate) async fn run(
         Err(failure) => return Err(failure),
     };
     if let Some(fleet) = &fleet {
+        pollers.set_members(fleet);
         let members = fleet.members.values();
         status.shares = members
             .map(|member| (member.worker.to_string(), member.share))
@@ -149,13 +174,20 @@ pub(crate) async fn run(
         status.reconciled_at = fleet.reconciled_at.map(time::to_seconds);
         status.zones = Some(zones(fleet));
     }
+    let waiting = pollers.waiting(working.iter()).await?;
+    if !waiting.is_empty() {
+        let hold = Hold::Worker.as_str().to_owned();
+        status.holds.insert(hold, waiting.len() as u64);
+    }
     let mut hints = Vec::new();
-    for queue in queues(context, fleet.as_ref(), &status) {
-        let polled = pollers.of(&queue).await?;
-        if !polled.is_polled() {
+    let mut queues = queues(context, fleet.as_ref(), &status);
+    queues.extend(waiting.values().cloned());
+    for queue in queues {
+        if !pollers.is_polled(&queue).await? {
             hints.push(pollers.hint(&queue));
+            let devices = waiting.values().filter(|waits| **waits == queue).count();
             let name = context.name.queue(&queue);
-            status.unpolled.insert(name, polled.backlog);
+            status.unpolled.insert(name, devices as u64);
         }
     }
     show(context, &status)?;
@@ -165,10 +197,16 @@ pub(crate) async fn run(
     Ok(ExitCode::Done)
 }
 
+fn waits_for_worker(row: &mut Map<String, Value>, pollers: &Pollers<'_>, queue: &Queue) {
+    row.insert("hold".to_owned(), Hold::Worker.as_str().into());
+    row.insert("problem".to_owned(), pollers.hint(queue).into());
+}
+
 /// The task queues that workers are to poll, as far as they are known.
 fn queues(context: &Context, fleet: Option<&FleetState>, status: &Status) -> BTreeSet<Queue> {
-    let workers = status.workers.keys().chain(status.shares.keys());
-    let workers = workers.filter_map(|worker| worker.parse().ok());
+    // Those that are lost poll nothing, and nothing is to wait for them.
+    let members = status.shares.keys();
+    let workers = members.filter_map(|worker| worker.parse().ok());
     let mut queues: BTreeSet<Queue> = workers.map(Queue::Worker).collect();
     queues.extend([Queue::Workflows, Queue::Keys]);
     let own = context.fleet.config().zones.values();
@@ -200,13 +238,19 @@ fn generation_row(state: &DeviceState, generation: Option<&Generation>) -> Map<S
         snapshot.ask,
         generation,
     ));
-    // What it waits for beside what its generations say, such as an operator who has paused it.
+    // What the device waits for beside what its generations say, such as an operator who has paused it.
     let newest = snapshot.generations.last().map(|newest| newest.number);
     if generation.map(|generation| generation.number) == newest
         && let Some(held) = state.held(Timestamp::now())
-        && row["hold"].is_null()
+        && held.generation.is_none()
     {
         row.insert("hold".to_owned(), held.hold.as_str().into());
+    }
+    if let Some(at) = generation.and_then(|generation| generation.retry_at) {
+        row.insert(
+            "retry_at".to_owned(),
+            time::to_seconds(at).to_string().into(),
+        );
     }
     row
 }
@@ -264,7 +308,7 @@ fn show(context: &Context, status: &Status) -> Result<()> {
     }
     if !status.unpolled.is_empty() {
         let unpolled: Vec<_> = (status.unpolled.iter())
-            .map(|(queue, backlog)| format!("{queue} ({} waiting)", counted(*backlog, "step")))
+            .map(|(queue, devices)| format!("{queue} ({} waiting)", counted(*devices, "device")))
             .collect();
         lines.push(("without worker", unpolled.join(", ")));
     }

@@ -21,7 +21,7 @@ use crate::pollers::Pollers;
 #[derive(Debug, Serialize)]
 struct Lost<'a> {
     worker: &'a WorkerName,
-    /// How many devices had keys there.
+    /// How many devices have keys there, or are pinned to it.
     devices: u64,
 }
 
@@ -49,7 +49,7 @@ pub(crate) async fn run(
     };
     if !yes {
         confirm(&format!(
-            "say that worker {worker} is lost, with the keys of {}",
+            "say that worker {worker} is lost, with the keys that are there; it has {}",
             counted(devices, "device")
         ))?;
     }
@@ -85,8 +85,10 @@ pub(crate) async fn run(
     })
     .await?;
     context.note(&format!(
-        "{} had keys at {worker}, and get new ones elsewhere; `shieldcert-temporal status` shows how far it is",
-        counted(devices, "device")
+        "{} of worker {worker} told; what has keys there gets new ones elsewhere, and what a label pins to it waits for \
+         another label, or for a worker {worker} with a new folder; `{}` shows how far it is",
+        counted(devices, "device"),
+        context.name.command("status")
     ));
     if context.output.is_some() {
         let lost = Lost {

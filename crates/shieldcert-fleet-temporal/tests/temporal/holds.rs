@@ -132,9 +132,16 @@ async fn a_device_that_waits_for_a_worker_says_so() {
     let Some(mut world) = World::new(emulator(), POLICY, rows).await else {
         return;
     };
+    world.write_manifest("name,labels\ndevice-000,worker:a/b\n");
+    let (_, said) = world.ends(2, &["apply"]);
+    let wrong = "error: device-000: the label worker:a/b names no worker";
+    assert!(said.starts_with(wrong), "{said}");
+    world.write_manifest(rows);
+
     // Without any worker, nothing takes long.
     let (_, said) = world.ends(1, &["apply", "--timeout", "1s"]);
-    let none = "no worker of fleet fleet is there; start one with `shieldcert-temporal worker`";
+    let none =
+        "no worker of fleet fleet is there; start one: shieldcert-temporal worker --name NAME";
     assert!(said.contains(none), "{said}");
     assert_eq!(failed(&world), ["worker", "worker"]);
     let (_, said) = world.ends(6, &["status", "device-000"]);
@@ -150,8 +157,7 @@ async fn a_device_that_waits_for_a_worker_says_so() {
     let (applied, said) = world.ends(7, &["apply"]);
     assert_eq!(applied["settled"], 1, "{applied}");
     assert_eq!(applied["waiting"]["worker"], 1, "{applied}");
-    let ghost = "worker ghost is not there; start it, say `shieldcert-temporal worker-lost ghost` if its keys are \
-                 gone, or change the label worker:ghost";
+    let ghost = "the fleet has no worker ghost; start one in a new folder, or change the label worker:ghost";
     assert!(said.contains(ghost), "{said}");
     assert_eq!(world.failed(), [["device-001", "worker", ghost]]);
     let shown = world.json(&["status", "device-001"]);
@@ -161,6 +167,11 @@ async fn a_device_that_waits_for_a_worker_says_so() {
     assert_eq!(status["workers"]["ghost"], 1, "{status}");
     let unpolled = serde_json::json!({"fleet/worker/ghost": 1});
     assert_eq!(status["unpolled"], unpolled, "{status}");
+    assert_eq!(status["holds"]["worker"], 1, "{status}");
+    let held = world.json(&["status", "--hold", "worker"]);
+    assert_eq!(held[0]["device"], "device-001", "{held}");
+    let planned = world.json(&["plan"]);
+    assert_eq!(planned[1]["hold"], "worker", "{planned}");
     {
         let _ghost = world.worker("ghost", 0.0);
         world.settle();
@@ -211,7 +222,7 @@ async fn what_is_paused_says_so() {
     let (applied, said) = world.ends(7, &["apply"]);
     assert_eq!(applied["waiting"]["paused"], 1, "{applied}");
     assert!(
-        said.contains("`shieldcert-temporal pause --resume` goes on"),
+        said.contains("`shieldcert-temporal pause --resume --name device-000` goes on"),
         "{said}"
     );
     assert_eq!(world.failed(), [["device-000", "paused", ""]]);

@@ -260,7 +260,7 @@ async fn a_device_that_was_given_up_is_not_begun_again() {
     let planned = String::from_utf8_lossy(&planned).into_owned();
     assert!(!planned.contains("device-000"), "{planned}");
     let (applied, said) = world.ends(7, &["apply", "--timeout", "60s"]);
-    let ended = "device-000: its workflow was ended by somebody; remove its row";
+    let ended = "device-000: its workflow was ended by somebody; revoke what it has";
     assert!(said.contains(ended), "{said}");
     assert_eq!(applied["settled"], 2, "{applied}");
     assert_eq!(applied["waiting"]["failed"], 1, "{applied}");
@@ -270,12 +270,19 @@ async fn a_device_that_was_given_up_is_not_begun_again() {
         (&status["devices"], &status["ended"]),
         (&2.into(), &1.into())
     );
-    // Of one that is absent, or never was there, nothing is left to do.
+    // Nobody but an operator can revoke what it has. One that never was there has nothing.
     world.write_manifest(
         "name,state\ndevice-000,absent\ndevice-001,\ndevice-002,\ndevice-003,absent\n",
     );
+    let (applied, said) = world.ends(7, &["apply", "--timeout", "60s"]);
+    let id = world.active().await["device-000"][0].id().clone();
+    let advice = format!("revoke what it has, if it is to have none (`shieldcert revoke {id}`)");
+    assert!(said.contains(&advice), "{said}");
+    assert_eq!(applied["settled"], 3, "{applied}");
+    let (_, said) = world.ends(3, &["revoke", "--name", "device-000", "--now", "--yes"]);
+    assert!(said.contains(&advice), "{said}");
+    world.write_manifest("name,state\ndevice-001,\ndevice-002,\ndevice-003,absent\n");
     let applied = world.json(&["apply", "--timeout", "60s"]);
-    assert_eq!(applied["settled"], 4, "{applied}");
     assert_eq!(applied["complete"], true, "{applied}");
     assert_eq!(world.active().await.len(), 3);
 }

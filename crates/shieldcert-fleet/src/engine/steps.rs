@@ -975,9 +975,14 @@ impl Steps {
                 _ => true,
             };
             if concerns && Instant::now() < pause.until {
+                let Refusal { kind, problem, .. } = &pause.refusal;
                 return Err(Refusal {
+                    kind: *kind,
+                    problem: match kind {
+                        RefusalKind::Quota => problem.clone(),
+                        _ => format!("zone {id} waits, since another request failed: {problem}"),
+                    },
                     retry_after: Some(pause.until - Instant::now()),
-                    ..pause.refusal.clone()
                 });
             }
         }

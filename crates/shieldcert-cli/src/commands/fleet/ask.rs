@@ -177,7 +177,7 @@ impl AskArgs {
         }
         if selected.devices.is_empty() {
             messages.note("no device was selected");
-            return Ok(ExitCode::Done);
+            return Ok(ExitCode::NotFound);
         }
         messages.note(&plan);
         self.confirm(&selected, verb)?;
