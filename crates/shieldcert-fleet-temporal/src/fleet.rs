@@ -36,6 +36,10 @@ pub struct Member {
     pub folder: String,
     /// The share of each budget that it uses, from 0 to 1.
     pub share: f64,
+    /// The budgets whose requests it sends.
+    pub budgets: BTreeSet<String>,
+    /// Whether it takes devices that no label pins to it.
+    pub takes_devices: bool,
 }
 
 /// The folder of a worker that is lost.

@@ -27,6 +27,8 @@ pub(crate) enum Queue {
     Worker(WorkerName),
     /// The requests of a budget.
     Budget(String),
+    /// Nothing. A worker polls it, however busy it is, so it shows whether the worker is there.
+    Alive(WorkerName),
 }
 
 /// The label that pins a device to a worker begins so.
@@ -114,6 +116,7 @@ impl FleetName {
             Queue::Keys => format!("{}/keys", self.0),
             Queue::Worker(worker) => format!("{}/worker/{worker}", self.0),
             Queue::Budget(budget) => format!("{}/budget/{budget}", self.0),
+            Queue::Alive(worker) => format!("{}/alive/{worker}", self.0),
         }
     }
 
@@ -127,6 +130,7 @@ impl FleetName {
             None if rest == "/keys" => Some(Queue::Keys),
             Some(("worker", worker)) => Some(Queue::Worker(worker.parse().ok()?)),
             Some(("budget", budget)) => Some(Queue::Budget(budget.to_owned())),
+            Some(("alive", worker)) => Some(Queue::Alive(worker.parse().ok()?)),
             _ => None,
         }
     }
@@ -172,7 +176,8 @@ mod tests {
         let queues = [
             (Queue::Workflows, "sensors"),
             (Queue::Keys, "sensors/keys"),
-            (Queue::Worker(worker), "sensors/worker/site-1"),
+            (Queue::Worker(worker.clone()), "sensors/worker/site-1"),
+            (Queue::Alive(worker), "sensors/alive/site-1"),
             (
                 Queue::Budget("account/a".to_owned()),
                 "sensors/budget/account/a",

@@ -1,8 +1,7 @@
 //! Which task queues workers poll, and what waits in those that none polls.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -19,39 +18,25 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 use tonic::{Code, Request, Status};
 
 use crate::failure::{Failure, Result};
-use crate::fleet::FleetState;
+use crate::fleet::{FleetState, Member};
 use crate::names::{FleetName, Queue, WorkerName};
 
-/// After how long a worker that has not polled again is taken to be gone. A poll takes a minute where there is nothing to do.
-const GONE: Duration = Duration::from_secs(75);
-
-/// A task queue at the server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Polled {
-    /// When a worker polled last. `None`: none did within the last minutes.
-    pub(crate) last: Option<Timestamp>,
-}
-
-impl Polled {
-    /// Whether a worker polls it.
-    pub(crate) fn is_polled(&self) -> bool {
-        let gone = SignedDuration::try_from(GONE).unwrap_or_default();
-        self.last
-            .is_some_and(|last| Timestamp::now().duration_since(last) < gone)
-    }
-}
-
-/// Looks at task queues. Each is asked for once.
-pub(crate) struct Pollers<'a> {
-    pub(crate) client: &'a Client,
-    pub(crate) fleet: &'a FleetName,
-    /// `None`: nobody could be asked.
-    members: Option<BTreeSet<WorkerName>>,
-    known: Mutex<HashMap<Queue, Polled>>,
-}
+/// How much later than a worker another one may have polled while both are there. A poll takes a minute where there is nothing
+/// to do.
+const GONE: SignedDuration = SignedDuration::from_secs(75);
 
 /// How many workflows are described at once.
 const IN_FLIGHT: usize = 32;
+
+/// Looks at task queues. Each is asked for once. The server's times are compared with each other, and not with this machine's
+/// clock.
+pub(crate) struct Pollers<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) fleet: &'a FleetName,
+    /// The workers. `None`: none of them says so.
+    members: Option<Vec<Member>>,
+    known: Mutex<HashMap<Queue, Option<Timestamp>>>,
+}
 
 impl<'a> Pollers<'a> {
     pub(crate) fn new(client: &'a Client, fleet: &'a FleetName) -> Self {
@@ -63,10 +48,15 @@ impl<'a> Pollers<'a> {
         }
     }
 
-    /// Returns who polls a task queue.
-    pub(crate) async fn of(&self, queue: &Queue) -> Result<Polled> {
-        if let Some(polled) = self.known().get(queue).copied() {
-            return Ok(polled);
+    /// Says who the workers of the fleet are, which one of them has just said.
+    pub(crate) fn set_members(&mut self, fleet: &FleetState) {
+        self.members = Some(fleet.members.values().cloned().collect());
+    }
+
+    /// Returns when a task queue was polled last. `None`: not within the last minutes.
+    pub(crate) async fn last_poll(&self, queue: &Queue) -> Result<Option<Timestamp>> {
+        if let Some(last) = self.known().get(queue).copied() {
+            return Ok(last);
         }
         let kind = match queue {
             Queue::Workflows => TaskQueueType::Workflow,
@@ -87,35 +77,53 @@ impl<'a> Pollers<'a> {
         let described = described
             .map_err(|status| failure(&name, &status))?
             .into_inner();
-        let last = described.pollers.iter().filter_map(|poller| {
+        let times = described.pollers.iter().filter_map(|poller| {
             let last = poller.last_access_time.as_ref()?;
             Timestamp::new(last.seconds, last.nanos).ok()
         });
-        let polled = Polled { last: last.max() };
-        self.known().insert(queue.clone(), polled);
-        Ok(polled)
+        let last = times.max();
+        self.known().insert(queue.clone(), last);
+        Ok(last)
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<Queue, Polled>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<Queue, Option<Timestamp>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says who the workers of the fleet are. A queue of another one is polled by nobody.
-    pub(crate) fn set_members(&mut self, fleet: &FleetState) {
-        self.members = Some(fleet.members.keys().cloned().collect());
-    }
-
-    /// Whether a worker polls a task queue, and is to.
+    /// Whether a worker does what waits in a task queue.
     pub(crate) async fn is_polled(&self, queue: &Queue) -> Result<bool> {
-        Ok(!self.is_of_stranger(queue) && self.of(queue).await?.is_polled())
+        let Some(members) = &self.members else {
+            return Ok(self.last_poll(queue).await?.is_some());
+        };
+        for member in members {
+            let polls = match queue {
+                // Who the members are has just been said by a workflow.
+                Queue::Workflows => return Ok(true),
+                Queue::Keys => member.takes_devices,
+                Queue::Worker(worker) | Queue::Alive(worker) => member.worker == *worker,
+                Queue::Budget(budget) => member.budgets.contains(budget),
+            };
+            if polls && self.is_alive(&member.worker).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
-    /// Whether the queue is that of a worker that the fleet does not have.
-    fn is_of_stranger(&self, queue: &Queue) -> bool {
-        match (queue, &self.members) {
-            (Queue::Worker(worker), Some(members)) => !members.contains(worker),
-            _ => false,
-        }
+    /// Whether a worker polls. One of the fleet has just run a workflow, and so has polled within the last minute.
+    async fn is_alive(&self, worker: &WorkerName) -> Result<bool> {
+        let last = self.last_poll(&Queue::Alive(worker.clone())).await?;
+        let newest = self.last_poll(&Queue::Workflows).await?;
+        Ok(match (last, newest) {
+            (Some(last), Some(newest)) => newest.duration_since(last) < GONE,
+            (last, _) => last.is_some(),
+        })
+    }
+
+    /// Whether the fleet does not have a worker.
+    fn is_stranger(&self, worker: &WorkerName) -> bool {
+        let members = self.members.as_ref();
+        members.is_some_and(|members| !members.iter().any(|member| member.worker == *worker))
     }
 
     /// Describes the workflow of a device. `None`: there is none.
@@ -198,10 +206,10 @@ impl<'a> Pollers<'a> {
             Queue::Keys => {
                 format!("no worker takes devices; start one without --pinned-only: {start}")
             }
-            Queue::Worker(worker) if self.is_of_stranger(queue) => format!(
+            Queue::Worker(worker) | Queue::Alive(worker) if self.is_stranger(worker) => format!(
                 "the fleet has no worker {worker}; start one in a new folder, or change the label worker:{worker}"
             ),
-            Queue::Worker(worker) => format!(
+            Queue::Worker(worker) | Queue::Alive(worker) => format!(
                 "worker {worker} is not there; start it, or say `{}` if its keys are gone",
                 self.fleet.command(&format!("worker-lost {worker}"))
             ),

@@ -120,6 +120,7 @@ pub(crate) async fn run(client: Client, fleet: &Fleet, options: Options) -> Resu
     if options.takes_devices {
         queues.push(Queue::Keys);
     }
+    queues.push(Queue::Alive(options.worker.clone()));
     let turns = Arc::new(Turns::default());
     for queue in queues {
         let keys = Keys::new(steps.clone(), options.worker.clone(), turns.clone());
@@ -131,10 +132,16 @@ pub(crate) async fn run(client: Client, fleet: &Fleet, options: Options) -> Resu
         workers.push(worker(&runtime, &client, built)?);
     }
 
+    let mut budgets = BTreeSet::new();
+    if options.share > 0.0 {
+        budgets.extend(config.zones.values().map(|zone| zone.budget.clone()));
+    }
     let member = Member {
         worker: options.worker.clone(),
         folder: folder.clone(),
         share: options.share,
+        budgets: budgets.clone(),
+        takes_devices: options.takes_devices,
     };
     let mut running = Running::start(workers);
     // The workflow of the fleet runs here, too.
@@ -148,17 +155,13 @@ pub(crate) async fn run(client: Client, fleet: &Fleet, options: Options) -> Resu
         let _ = running.wait().await;
         return Err(failure);
     }
-    let mut budgets = BTreeSet::new();
-    if options.share > 0.0 {
-        budgets.extend(config.zones.values().map(|zone| zone.budget.as_str()));
-        for &budget in &budgets {
-            let built = WorkerOptions::new(name.queue(&Queue::Budget(budget.to_owned())))
-                .client_identity_override(identity(&options))
-                .register_activities(Requests::new(steps.clone(), config.limits.concurrency))
-                .tuner(slots(config.limits.concurrency + MAX_OPEN))
-                .build();
-            running.add(worker(&runtime, &client, built)?);
-        }
+    for budget in &budgets {
+        let built = WorkerOptions::new(name.queue(&Queue::Budget(budget.clone())))
+            .client_identity_override(identity(&options))
+            .register_activities(Requests::new(steps.clone(), config.limits.concurrency))
+            .tuner(slots(config.limits.concurrency + MAX_OPEN))
+            .build();
+        running.add(worker(&runtime, &client, built)?);
     }
     tracing::info!(fleet = %name, worker = %options.worker, share = options.share, "working");
     let zones: Vec<ZoneId> = match options.share > 0.0 {
@@ -215,7 +218,7 @@ async fn check_zones(steps: &Steps, zones: Vec<ZoneId>) {
 }
 
 /// Waits until the worker is declared lost. Says meanwhile which budgets of the fleet it sends no requests of.
-async fn removed(client: &Client, fleet: &FleetName, folder: &str, budgets: &BTreeSet<&str>) {
+async fn removed(client: &Client, fleet: &FleetName, folder: &str, budgets: &BTreeSet<String>) {
     /// How often the fleet is asked.
     const PERIOD: Duration = Duration::from_secs(5);
     let handle = client.get_workflow_handle::<FleetWorkflow>(fleet.fleet_id());
@@ -227,8 +230,9 @@ async fn removed(client: &Client, fleet: &FleetName, folder: &str, budgets: &BTr
             if state.is_lost(folder) {
                 return;
             }
-            for &budget in state.budgets().difference(budgets) {
-                if !budgets.is_empty() && said.insert(budget.to_owned()) {
+            for budget in state.budgets() {
+                let is_known = budgets.is_empty() || budgets.contains(budget);
+                if !is_known && said.insert(budget.to_owned()) {
                     tracing::warn!(
                         budget,
                         "fleet.toml here has no such budget, so this worker sends none of its requests"

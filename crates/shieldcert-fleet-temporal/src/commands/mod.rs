@@ -207,18 +207,19 @@ async fn known<T>(
     what: &impl std::fmt::Display,
     asked: impl Future<Output = std::result::Result<T, WorkflowQueryError>>,
 ) -> Result<Option<T>> {
-    let is_polled = pollers.of(&Queue::Workflows).await?.is_polled();
+    let was_polled = pollers.last_poll(&Queue::Workflows).await?.is_some();
     // That there is no such workflow is said without a worker.
-    let timeout = Duration::from_secs(if is_polled { 20 } else { 2 });
+    let timeout = Duration::from_secs(if was_polled { 10 } else { 2 });
     match tokio::time::timeout(timeout, asked).await {
         Ok(Ok(known)) => Ok(Some(known)),
         Ok(Err(WorkflowQueryError::NotFound(_))) => Ok(None),
         Ok(Err(error)) => Err(Failure::server(what, &error)),
         Err(_) => Err(Failure::new(
             ExitCode::TimedOut,
-            match is_polled {
+            match was_polled {
                 true => format!(
-                    "{what}: no worker responds; they are busy, or were stopped within the last minute; try again later"
+                    "{what}: no worker responds; they are busy, or were stopped within the last minutes; start one, or \
+                     try again later"
                 ),
                 false => pollers.hint(&Queue::Workflows),
             },

@@ -74,10 +74,11 @@ pub(crate) async fn run(context: &Context, client: &Client, args: ReconcileArgs)
             let mut message =
                 "the zones are not read yet; `shieldcert-temporal status` shows when they are"
                     .to_owned();
-            let pollers = Pollers::new(client, &context.name);
+            let mut pollers = Pollers::new(client, &context.name);
+            pollers.set_members(&fleet);
             for budget in fleet.budgets() {
                 let queue = Queue::Budget(budget.to_owned());
-                if !pollers.of(&queue).await?.is_polled() {
+                if !pollers.is_polled(&queue).await? {
                     message = format!("the zones are not read yet: {}", pollers.hint(&queue));
                 }
             }

@@ -31,7 +31,7 @@ pub(crate) async fn run(
     worker: WorkerName,
     yes: bool,
 ) -> Result {
-    let pollers = Pollers::new(client, &context.name);
+    let mut pollers = Pollers::new(client, &context.name);
     let seen = list(client, &context.name).await?;
     let text = worker.to_string();
     let devices = seen
@@ -41,12 +41,14 @@ pub(crate) async fn run(
     if devices == 0 {
         check_name(&pollers, &worker, &seen).await?;
     }
-    let queue = Queue::Worker(worker.clone());
-    let may_run = pollers.of(&queue).await?.is_polled();
     let member = match fleet_state(&pollers).await {
-        Ok(fleet) => fleet.and_then(|mut fleet| fleet.members.remove(&worker)),
-        Err(_) => None,
+        Ok(Some(mut fleet)) => {
+            pollers.set_members(&fleet);
+            fleet.members.remove(&worker)
+        }
+        _ => None,
     };
+    let may_run = pollers.is_polled(&Queue::Alive(worker.clone())).await?;
     if !yes {
         confirm(&format!(
             "say that worker {worker} is lost, with the keys that are there; it has {}",
@@ -65,7 +67,7 @@ pub(crate) async fn run(
         })?;
     if may_run && let Some(member) = member {
         context.note(&format!(
-            "worker {worker} polled within the last minute; waiting until it has stopped"
+            "worker {worker} has polled within the last minutes; waiting until it has stopped"
         ));
         if !has_stopped(context, client, &member.folder).await {
             context.warning(&format!(

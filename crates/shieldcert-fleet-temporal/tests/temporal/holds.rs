@@ -1,6 +1,7 @@
 //! What devices wait for, shown by `apply`, `status` and `failed.csv`.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use shieldcert_emulator::Operation;
@@ -195,6 +196,42 @@ async fn a_device_that_waits_for_a_worker_says_so() {
     let _worker = world.worker("one", 1.0);
     let applied = world.json(&["apply", "--timeout", "120s"]);
     assert_eq!(applied["complete"], true, "{applied}");
+}
+
+/// It polls no queue of steps while it has as many as it takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_worker_is_not_taken_for_gone() {
+    const AT_ONCE: usize = 16;
+    let rows = (0..=AT_ONCE).map(|number| format!("device-{number:03},worker:one\n"));
+    let rows = format!("name,labels\n{}", rows.collect::<String>());
+    let Some(mut world) = World::new(emulator(), POLICY, &rows).await else {
+        return;
+    };
+    let begun = world.path("begun");
+    fs::create_dir(&begun).expect("is made");
+    let hook = format!("touch {}/$SHIELDCERT_DEVICE; sleep 600", begun.display());
+    let policy = format!("{POLICY}[deploy]\ncommand = \"{hook}\"\ntimeout = \"20m\"\n");
+    world.set_config(&config("default", &policy));
+    let _busy = world.worker("one", 1.0);
+    let _other = world.worker("two", 0.0);
+    world.json(&["apply", "--no-wait"]);
+    let count = || fs::read_dir(&begun).expect("is read").count();
+    let began = Instant::now();
+    while count() < AT_ONCE {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "{}",
+            world.logs()
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // Its last poll is older than that of a worker that is gone.
+    tokio::time::sleep(Duration::from_secs(150)).await;
+    assert_eq!(count(), AT_ONCE);
+    let status = world.json(&["status"]);
+    assert_eq!(status["states"]["working"], AT_ONCE + 1, "{status}");
+    assert_eq!(status["unpolled"], serde_json::json!({}), "{status}");
+    assert!(status["holds"]["worker"].is_null(), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
