@@ -209,7 +209,10 @@ async fn a_busy_worker_is_not_taken_for_gone() {
     };
     let begun = world.path("begun");
     fs::create_dir(&begun).expect("is made");
-    let hook = format!("touch {}/$SHIELDCERT_DEVICE; sleep 600", begun.display());
+    // Until the test's folder is removed.
+    let begun_at = begun.display();
+    let hook =
+        format!("touch {begun_at}/$SHIELDCERT_DEVICE; while test -e {begun_at}; do sleep 1; done");
     let policy = format!("{POLICY}[deploy]\ncommand = \"{hook}\"\ntimeout = \"20m\"\n");
     world.set_config(&config("default", &policy));
     let _busy = world.worker("one", 1.0);

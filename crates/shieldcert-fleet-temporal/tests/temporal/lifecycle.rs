@@ -344,7 +344,9 @@ async fn commands_and_workers_can_be_interrupted() {
         return;
     };
     let begun = world.path("begun");
-    let hook = format!("touch {}; sleep 600", begun.display());
+    // Until the test's folder is removed.
+    let begun_at = begun.display();
+    let hook = format!("touch {begun_at}; while test -e {begun_at}; do sleep 1; done");
     let policy = format!("{POLICY}[deploy]\ncommand = \"{hook}\"\n");
     world.set_config(&config("default", &policy));
     let worker = world.worker("one", 1.0);
