@@ -38,14 +38,7 @@ async fn a_deploy_command_that_fails_everywhere_is_paused_at_its_worker() {
     let _second = world.worker("two", 0.0);
     world.set_config(&hook(&format!("test -e {}", mended.display())));
     let _first = world.worker("one", 1.0);
-    let output = world.run(&["--output", "json", "apply", "--timeout", "120s"]);
-    assert_eq!(
-        output.status.code(),
-        Some(7),
-        "{output:?}\n{}",
-        world.logs()
-    );
-    let applied: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let (applied, _) = world.ends(7, &["apply", "--timeout", "120s"]);
     let waiting = &applied["waiting"];
     let tried = count(&waiting["failed"], "failed");
     let paused = count(&waiting["deploy-paused"], "deploy-paused");
@@ -80,14 +73,7 @@ async fn a_quota_that_is_reached_holds_its_zone() {
         return;
     };
     let _worker = world.worker("one", 1.0);
-    let output = world.run(&["--output", "json", "apply", "--timeout", "120s"]);
-    assert_eq!(
-        output.status.code(),
-        Some(7),
-        "{output:?}\n{}",
-        world.logs()
-    );
-    let applied: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let (applied, _) = world.ends(7, &["apply", "--timeout", "120s"]);
     assert_eq!(applied["settled"], 3, "{applied}");
     assert_eq!(applied["waiting"]["quota"], 2, "{applied}");
     assert_eq!(failed(&world), ["quota", "quota"]);
@@ -100,8 +86,7 @@ async fn a_quota_that_is_reached_holds_its_zone() {
     // The service is not asked again for a new device meanwhile.
     let sent = world.emulator.history().count(Operation::Create);
     world.write_manifest(&manifest(6));
-    let applied = world.run(&["--output", "json", "apply", "--timeout", "120s"]);
-    let applied: Value = serde_json::from_slice(&applied.stdout).expect("JSON");
+    let (applied, _) = world.ends(7, &["apply", "--timeout", "120s"]);
     assert_eq!(applied["waiting"]["quota"], 3, "{applied}");
     assert_eq!(world.emulator.history().count(Operation::Create), sent);
 
