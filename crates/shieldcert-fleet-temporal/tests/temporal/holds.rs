@@ -214,7 +214,7 @@ async fn a_busy_worker_is_not_taken_for_gone() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     // Its last poll is older than that of a worker that is gone.
-    tokio::time::sleep(Duration::from_secs(150)).await;
+    tokio::time::sleep(Duration::from_secs(100)).await;
     assert_eq!(count(), AT_ONCE);
     let status = world.json(&["status"]);
     assert_eq!(status["states"]["working"], AT_ONCE + 1, "{status}");

@@ -85,6 +85,9 @@ impl Drop for Process {
     }
 }
 
+/// How often a server is started, where another process takes its port.
+const MAX_STARTS: usize = 5;
+
 /// A Temporal server with its own file.
 pub(crate) struct Server {
     program: PathBuf,
@@ -97,19 +100,23 @@ impl Server {
     /// Starts a server. `None`: it is not installed.
     pub(crate) fn start() -> Option<Self> {
         let program = program()?;
-        // It takes no port 0. Another process may take this one before it does, and then the test fails.
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a port")
-            .port();
-        let server = Self {
-            program,
-            folder: tempfile::tempdir().expect("a folder"),
-            port,
-            process: Mutex::default(),
-        };
-        server.restart();
-        Some(server)
+        for _ in 0..MAX_STARTS {
+            // It takes no port 0. Another process may take this one before it does, or one of those that it chooses itself.
+            let port = TcpListener::bind("127.0.0.1:0")
+                .and_then(|listener| listener.local_addr())
+                .expect("a port")
+                .port();
+            let server = Self {
+                program: program.clone(),
+                folder: tempfile::tempdir().expect("a folder"),
+                port,
+                process: Mutex::default(),
+            };
+            if server.launch() {
+                return Some(server);
+            }
+        }
+        panic!("the server does not start");
     }
 
     pub(crate) fn address(&self) -> String {
@@ -122,6 +129,16 @@ impl Server {
 
     /// Kills the server, and starts it with the same file.
     pub(crate) fn restart(&self) {
+        let has_started = (0..MAX_STARTS).any(|_| self.launch());
+        assert!(has_started, "{}", self.log());
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
+    }
+
+    /// Starts the server anew. Returns `false` if it ends before it is ready, as when another process has taken a port.
+    fn launch(&self) -> bool {
         let mut process = self.process.lock().expect("no thread has panicked");
         *process = None;
         let log = fs::OpenOptions::new()
@@ -153,13 +170,16 @@ impl Server {
                 .output()
                 .expect("runs");
             let has_ended = process.has_ended();
-            if ready.status.success() && !has_ended {
-                return;
+            if has_ended {
+                return false;
+            }
+            if ready.status.success() {
+                return true;
             }
             assert!(
-                !has_ended && began.elapsed() < Duration::from_secs(60),
+                began.elapsed() < Duration::from_secs(60),
                 "the server does not start: {}",
-                fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
+                self.log()
             );
             std::thread::sleep(Duration::from_millis(200));
         }
