@@ -127,7 +127,8 @@ impl FleetState {
         if known.is_some_and(|known| known.folder != member.folder) {
             return Err(format!(
                 "worker {worker} has another folder, where its keys are; start it there, give this one another --name, \
-                 or say `shieldcert-temporal worker-lost {worker}` if that folder is gone"
+                 or say `{}` if that folder is gone",
+                self.fleet.command(&format!("worker-lost {worker}"))
             ));
         }
         let others: f64 = (self.members.values())

@@ -25,8 +25,8 @@ use crate::names::{FleetName, Queue, WorkerName};
 /// to do.
 const GONE: SignedDuration = SignedDuration::from_secs(75);
 
-/// How many workflows are described at once.
-const IN_FLIGHT: usize = 32;
+/// How many calls of the server a command has in flight.
+pub(crate) const IN_FLIGHT: usize = 32;
 
 /// Looks at task queues. Each is asked for once. The server's times are compared with each other, and not with this machine's
 /// clock.

@@ -983,11 +983,11 @@ impl DeviceState {
             .iter()
             .rev()
             .find(|generation| generation.state == Progress::Verified);
-        let hold = generations
-            .iter()
-            .rev()
-            .filter(|generation| generation.revoke_at.is_none())
-            .find_map(|generation| generation.hold);
+        let hold = generations.iter().rev().find_map(|generation| {
+            // What was replaced is revoked, whatever is missing of it, as `Held` says too.
+            let is_replaced = generation.revoke_at.is_some();
+            (generation.hold).filter(|hold| !(is_replaced && hold.needs_operator()))
+        });
         let newest = generations.last();
         let worker = newest.and_then(|newest| self.workers.get(&newest.number));
         let worker = worker.cloned().or_else(|| {

@@ -27,8 +27,8 @@ use temporalio_client::{
 use super::ask::parse_glob;
 use super::reconcile::parse_interval;
 use super::{
-    Context, Ended, IN_FLIGHT, ProgressNotes, Seen, confirm, each, handle, list, list_ended,
-    pollers, read_manifest, state,
+    Context, Ended, ProgressNotes, Seen, confirm, each, handle, list, list_ended, pollers,
+    read_manifest, state,
 };
 use crate::attributes::{initial, register};
 use crate::device::DeviceWorkflow;
@@ -36,7 +36,7 @@ use crate::failure::{Failure, Result};
 use crate::fleet::FleetWorkflow;
 use crate::names::Queue;
 use crate::output::{facts, print_one, row};
-use crate::pollers::Pollers;
+use crate::pollers::{IN_FLIGHT, Pollers};
 use crate::state::{DeviceState, Done, Row, WORKING};
 use crate::worker::{start_fleet, zones};
 

@@ -27,7 +27,7 @@ use crate::failure::{ExitCode, Failure, Result, deepest};
 use crate::fleet::{FleetState, FleetWorkflow};
 use crate::names::{FleetName, Queue, check_pins};
 use crate::output::Format;
-use crate::pollers::Pollers;
+use crate::pollers::{IN_FLIGHT, Pollers};
 use crate::state::{DeviceState, Done};
 
 /// What commands have in common.
@@ -50,9 +50,6 @@ impl Context {
         eprintln!("warning: {}", escape(text));
     }
 }
-
-/// How many calls of the server a command has in flight.
-pub(crate) const IN_FLIGHT: usize = 32;
 
 /// A device as its search attributes show it.
 #[derive(Clone, Debug)]

@@ -10,10 +10,11 @@ use shieldcert_fleet::steps::{Delivered, csr_sha256};
 use shieldcert_fleet::{DeviceKey, DeviceName, DeviceState, Hold, Plan, PlanEntry, Snapshot};
 use temporalio_client::Client;
 
-use super::{Context, IN_FLIGHT, ProgressNotes, list, list_ended, pollers, read_manifest, state};
+use super::{Context, ProgressNotes, list, list_ended, pollers, read_manifest, state};
 use crate::failure::{ExitCode, Failure, Result};
 use crate::names::Queue;
 use crate::output::{facts, print, print_one, row};
+use crate::pollers::IN_FLIGHT;
 use crate::state::WORKING;
 
 /// Show what is to be done in a fleet
